@@ -1,0 +1,20 @@
+"""Errors that tell the user what was wrong, the value, and the valid choices."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something the user can mend: the command line prints it alone and exits with code 2."""
+
+
+class ArtefactError(UserError):
+    """A shipped folder is damaged, or was made for other images, classes or priors."""
+
+
+def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
+    """The error for a `name` that is none of `choices`; names the nearest ones first."""
+    choices = sorted(choices)
+    near = get_close_matches(name, choices, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(c) for c in near)}?" if near else ""
+    return UserError(f"Unknown {what} {name!r}.{hint} Valid: {', '.join(choices) or 'none'}.")

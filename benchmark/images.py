@@ -1,0 +1,206 @@
+"""Labelled images: what real and distilled sets have in common.
+
+Small sets are resident as one `uint8` tensor; sets too large for memory decode on demand.
+Both answer `take(indices)`, so the rest of the suite does not tell them apart.
+"""
+
+import hashlib
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .errors import UserError
+from .progress import track
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+class Images(ABC):
+    """A labelled set of square pictures.
+
+    Attributes:
+        labels: class of each image, int64 (N,), on the CPU.
+        class_names: one name a class, in label order.
+        digest: SHA-256 of the content; part of every key that depends on these images.
+        channels, resolution: of every image; 1 or 3, and pixels a side.
+    """
+
+    labels: Tensor
+    class_names: tuple[str, ...]
+    digest: str
+    channels: int
+    resolution: int
+
+    @abstractmethod
+    def take(self, indices: Tensor) -> Tensor:
+        """The images of `indices` (B,), as uint8 (B, channels, resolution, resolution)."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class ResidentImages(Images):
+    """Images held whole, as uint8 (N, C, R, R); `pixels` may be memory-mapped or on a device."""
+
+    def __init__(
+        self,
+        pixels: Tensor,
+        labels: Tensor,
+        class_names: Sequence[str],
+        digest: str | None = None,
+    ) -> None:
+        if pixels.ndim != 4 or pixels.dtype != torch.uint8 or pixels.shape[2] != pixels.shape[3]:
+            raise UserError(
+                f"Images must be uint8 (N, C, R, R), got {pixels.dtype} {tuple(pixels.shape)}."
+            )
+        if len(pixels) != len(labels):
+            raise UserError(f"{len(pixels)} images came with {len(labels)} labels.")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
+            raise UserError(
+                f"Labels run from {int(labels.min())} to {int(labels.max())}, "
+                f"but there are {len(class_names)} class names."
+            )
+        self.pixels = pixels
+        self.labels = labels.long()
+        self.class_names = tuple(class_names)
+        self.channels, self.resolution = pixels.shape[1], pixels.shape[2]
+        self.digest = digest or images_digest(pixels, self.labels)
+
+    def take(self, indices: Tensor) -> Tensor:
+        return self.pixels[indices.to(self.pixels.device)]
+
+
+class EncodedImages(Images):
+    """Images decoded on demand, for sets that memory cannot hold (ImageNet)."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        labels: Tensor,
+        class_names: Sequence[str],
+        resolution: int,
+        digest: str,
+    ) -> None:
+        self.paths = paths
+        self.labels = labels
+        self.class_names = tuple(class_names)
+        self.channels, self.resolution = 3, resolution
+        self.digest = digest
+        self._pool = ThreadPoolExecutor()
+
+    def take(self, indices: Tensor) -> Tensor:
+        files = [self.paths[i] for i in indices.tolist()]
+        decoded = self._pool.map(lambda path: decode(path, 3, self.resolution), files)
+        return torch.from_numpy(np.stack(list(decoded)))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A real dataset: training and test images, and what a student must know of the pixels.
+
+    Attributes:
+        mean, std: per channel, of training pixels in 0..1.
+        mirror: whether an image's mirror image keeps its class (not so for digits, letters).
+    """
+
+    name: str
+    train: Images
+    test: Images
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mirror: bool
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.train.class_names
+
+
+def images_digest(pixels: Tensor, labels: Tensor) -> str:
+    """SHA-256 over shape, pixels and labels."""
+    sha = hashlib.sha256(repr(tuple(pixels.shape)).encode())
+    for start in range(0, len(pixels), 4096):
+        sha.update(pixels[start : start + 4096].cpu().contiguous().numpy())
+    sha.update(labels.cpu().contiguous().numpy())
+    return sha.hexdigest()
+
+
+def decode(source: Path | bytes, channels: int, resolution: int) -> np.ndarray:
+    """One encoded picture as uint8 (C, R, R): grey or RGB, short side resized, centre cropped."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            picture = picture.convert("L" if channels == 1 else "RGB")
+            if picture.size != (resolution, resolution):
+                scale = resolution / min(picture.size)
+                size = tuple(max(resolution, round(side * scale)) for side in picture.size)
+                left, top = ((side - resolution) // 2 for side in size)
+                picture = picture.resize(size, Image.Resampling.BICUBIC)
+                picture = picture.crop((left, top, left + resolution, top + resolution))
+            array = np.asarray(picture)
+    except (OSError, SyntaxError) as error:
+        name = source if isinstance(source, Path) else "an image of the table"
+        raise UserError(f"Cannot decode {name}: {error}.") from error
+    return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def decode_all(
+    sources: Sequence[Path] | Sequence[bytes], channels: int, resolution: int, label: str
+) -> Callable[[Path], None]:
+    """A stage builder: decode `sources` a block at a time.
+
+    Writes `pixels.npy`, uint8 (N, C, R, R), and `statistics.npy`, the mean and standard
+    deviation of each channel in 0..1, float64 (2, C).
+    """
+
+    def build(folder: Path) -> None:
+        shape = (len(sources), channels, resolution, resolution)
+        pixels = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, shape)
+        block = 512
+        with ThreadPoolExecutor() as pool:
+            for start in track(range(0, len(sources), block), label):
+                part = list(
+                    pool.map(
+                        lambda s: decode(s, channels, resolution), sources[start : start + block]
+                    )
+                )
+                pixels[start : start + len(part)] = part
+        pixels.flush()
+        np.save(folder / "statistics.npy", pixel_statistics(torch.from_numpy(pixels)))
+
+    return build
+
+
+def decoded_images(folder: Path, labels: Tensor, class_names: Sequence[str]) -> ResidentImages:
+    """The images of a `decode_all` stage; pixels stay in a private (copy-on-write) memory map."""
+    pixels = torch.from_numpy(np.load(folder / "pixels.npy", mmap_mode="c"))
+    sha = hashlib.sha256(folder.name.encode())
+    sha.update(labels.numpy())
+    return ResidentImages(pixels, labels, class_names, sha.hexdigest())
+
+
+def decoded_statistics(folder: Path) -> Statistics:
+    """Mean and standard deviation per channel of a `decode_all` stage, in 0..1."""
+    mean, std = np.load(folder / "statistics.npy")
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def pixel_statistics(pixels: Tensor) -> np.ndarray:
+    """Mean and standard deviation of each channel of uint8 (N, C, R, R), as (2, C) in 0..1."""
+    counts = torch.zeros(pixels.shape[1], 256, dtype=torch.float64)
+    for block in pixels.split(4096):
+        for channel in range(pixels.shape[1]):
+            counts[channel] += torch.bincount(block[:, channel].flatten().int(), minlength=256)
+    values = torch.arange(256, dtype=torch.float64) / 255
+    share = counts / counts.sum(1, keepdim=True)
+    mean = share @ values
+    std = (share @ values.square() - mean.square()).sqrt()
+    return torch.stack([mean, std]).round(decimals=6).numpy()

@@ -1,0 +1,91 @@
+"""Stages: folders on disk keyed by the content of their inputs, made once and kept.
+
+A stage is built under a partial name and renamed when whole, so a reader sees all of it or
+none. A lock on the stage's name lets several runs share one work folder: the second waits and
+finds the stage done. A killed build leaves its partial folder; the next one is given it again,
+so that a long stage can go on from its own checkpoints.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of any JSON value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def publish_folder(partial: Path, final: Path) -> None:
+    """Sync every file of `partial` to disk, then give the folder its final name."""
+    for path in [*partial.rglob("*"), partial]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial.rename(final)
+
+
+class Stages:
+    """The finished and half-finished stages under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, kind: str, key: Mapping[str, Any]) -> Path:
+        """Where the stage of this `key` lies, or will lie."""
+        return self.root / f"{kind}-{digest(key)[:20]}"
+
+    def done(self, kind: str, key: Mapping[str, Any]) -> bool:
+        """Whether the stage is there, whole."""
+        return self.folder(kind, key).is_dir()
+
+    def make(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+        """The stage's folder, built by `build(partial_folder)` if it is not there yet."""
+        final = self.folder(kind, key)
+        if final.is_dir():
+            return final
+        self.root.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{final}.lock"):
+            if final.is_dir():
+                return final
+            partial = final.with_name(final.name + ".partial")
+            partial.mkdir(exist_ok=True)
+            try:
+                build(partial)
+            except OSError:
+                # A full disk must not be left full by us; a kill keeps the checkpoints.
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            publish_folder(partial, final)
+        return final

@@ -1,0 +1,231 @@
+"""Views as data: which image, crop box, flip, mix partner and mix box, as plain tensors.
+
+A view is a pure function of (plan seed, epoch, batch), so a shipped label set needs no crop
+boxes, flips or partners: a seed and the ids of its batches give them back, on any machine.
+For that the random numbers come from NumPy's Philox bit stream, whose raw 64-bit words are
+promised never to change, and are turned into floats and permutations here. Golden values in
+`tests/test_views.py` pin them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Mix = Literal["none", "cutmix", "mixup"]
+
+# What a stream of random words is for; part of its counter, so streams never overlap.
+ORDER, CROP, FLIP, MIX, POOL = range(5)
+
+
+def random_words(seed: int, epoch: int, batch: int, purpose: int, count: int) -> np.ndarray:
+    """`count` raw 64-bit words for one purpose, (count,) uint64.
+
+    The Philox counter is a 256-bit number that the stream itself counts up from its lowest
+    word; that word therefore starts at 0 and the address fills the other three.
+    """
+    stream = np.random.Philox(key=[seed, 0], counter=[0, epoch, batch, purpose])
+    return stream.random_raw(count)
+
+
+def unit(words: np.ndarray) -> np.ndarray:
+    """Uniform floats in [0, 1) from the words' upper 53 bits."""
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def permutation(words: np.ndarray) -> np.ndarray:
+    """A random permutation: the order that sorts the words."""
+    return np.argsort(words, kind="stable")
+
+
+@lru_cache(maxsize=4)
+def epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:
+    """The order in which an epoch shows its images, (images,) int64."""
+    return permutation(random_words(seed, epoch, 0, ORDER, images))
+
+
+def beta(words: np.ndarray, alpha: float) -> float:
+    """One draw from Beta(alpha, alpha), by Jöhnk's rejection over pairs of words."""
+    x, y = unit(words[0::2]) ** (1 / alpha), unit(words[1::2]) ** (1 / alpha)
+    for a, b in zip(x, y, strict=True):
+        if 0 < a + b <= 1:
+            return float(a / (a + b))
+    return 0.5
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How views are drawn.
+
+    Attributes:
+        crop_scale: range of the crop's share of the image's area; (1, 1) keeps the whole image.
+        crop_ratio: range of the crop's width over height, drawn on a log scale.
+        flip: probability of a horizontal flip; ignored where mirroring changes the class.
+        mix: `cutmix` pastes a box of another view of the batch, `mixup` blends it in.
+        mix_alpha: the mix weight is drawn from Beta(alpha, alpha), once a batch.
+    """
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    mix: Mix = "cutmix"
+    mix_alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        low, high = self.crop_scale
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"crop_scale must satisfy 0 < low <= high <= 1, got {low}, {high}")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip must be a probability, got {self.flip}")
+        if self.mix not in ("none", "cutmix", "mixup"):
+            raise ValueError(f"mix must be none, cutmix or mixup, got {self.mix!r}")
+        if self.mix_alpha <= 0:
+            raise ValueError(f"mix_alpha must be positive, got {self.mix_alpha}")
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """A batch of views; boxes are (top, left, height, width) as shares of the image's side.
+
+    Attributes:
+        index: image of each view, int64 (B,).
+        crop: the part of the image that fills the view, float32 (B, 4).
+        flip: mirrored left to right after the crop, bool (B,).
+        partner: position in this batch of the view mixed in, int64 (B,).
+        mix_box: where the partner goes, float32 (B, 4); empty without a mix, all for Mixup.
+        mix_opacity: how much of the partner shows there, float32 (B,); 1 for CutMix.
+        epoch, batch: the address in the plan, by which stored labels are found again.
+    """
+
+    index: Tensor
+    crop: Tensor
+    flip: Tensor
+    partner: Tensor
+    mix_box: Tensor
+    mix_opacity: Tensor
+    epoch: int
+    batch: int
+
+    @property
+    def mix_weight(self) -> Tensor:
+        """The share of each view that is its own image, (B,) in 0..1.
+
+        Derived from box and opacity, so that pixels and labels cannot disagree.
+        """
+        return 1 - self.mix_opacity * self.mix_box[:, 2] * self.mix_box[:, 3]
+
+    def to(self, device: torch.device | str) -> "ViewBatch":
+        """The same views on `device`; copies do not block."""
+        moved = {
+            f.name: value.to(device, non_blocking=True)
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return ViewBatch(**moved, epoch=self.epoch, batch=self.batch)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """The seeded rule that gives the views of (epoch, batch).
+
+    Every epoch shows every image once, in batches whose sizes differ by at most one: a small
+    left-over batch would starve batch normalisation.
+
+    Attributes:
+        images: how many distilled images there are.
+        resolution: pixels a side; crop and mix boxes fall on whole pixels.
+        batch_size: the largest batch.
+        epochs: how many epochs a student trains, and so how many a full label set covers.
+    """
+
+    seed: int
+    images: int
+    resolution: int
+    batch_size: int
+    epochs: int
+    augmentation: Augmentation
+
+    @property
+    def batches(self) -> int:
+        """Batches an epoch."""
+        return -(-self.images // self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of a whole training."""
+        return self.epochs * self.batches
+
+    def sizes(self) -> list[int]:
+        """Views in each batch of an epoch."""
+        small, larger = divmod(self.images, self.batches)
+        return [small + (b < larger) for b in range(self.batches)]
+
+    def epoch(self, epoch: int) -> Iterator[ViewBatch]:
+        """The views of one epoch, batch by batch."""
+        for batch in range(self.batches):
+            yield self.batch(epoch, batch)
+
+    def batch(self, epoch: int, batch: int) -> ViewBatch:
+        """The views of one batch, on the CPU."""
+        order = epoch_order(self.seed, epoch, self.images)
+        sizes = self.sizes()
+        start = sum(sizes[:batch])
+        index = order[start : start + sizes[batch]]
+        count = len(index)
+        flips = unit(random_words(self.seed, epoch, batch, FLIP, count))
+        partner, box, opacity = self._mix(epoch, batch, count)
+        return ViewBatch(
+            index=torch.tensor(index),
+            crop=torch.from_numpy(self._crops(epoch, batch, count)),
+            flip=torch.from_numpy(flips < self.augmentation.flip),
+            partner=torch.from_numpy(partner),
+            mix_box=torch.from_numpy(box),
+            mix_opacity=torch.full((count,), opacity),
+            epoch=epoch,
+            batch=batch,
+        )
+
+    def _crops(self, epoch: int, batch: int, count: int) -> np.ndarray:
+        """RandomResizedCrop's rule: ten tries, then the whole image; (count, 4) float32."""
+        tries, side = 10, self.resolution
+        words = random_words(self.seed, epoch, batch, CROP, count * (2 * tries + 2))
+        draws = unit(words).reshape(count, 2 * tries + 2)
+        low, high = self.augmentation.crop_scale
+        area = side * side * (low + (high - low) * draws[:, :tries])
+        log_low, log_high = np.log(self.augmentation.crop_ratio)
+        ratio = np.exp(log_low + (log_high - log_low) * draws[:, tries : 2 * tries])
+        width, height = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
+        fits = (0 < width) & (width <= side) & (0 < height) & (height <= side)
+        first = np.argmax(fits, axis=1)[:, None]
+        found = fits.any(axis=1)
+        width = np.where(found, np.take_along_axis(width, first, 1)[:, 0], side)
+        height = np.where(found, np.take_along_axis(height, first, 1)[:, 0], side)
+        top = np.floor(draws[:, -2] * (side - height + 1))
+        left = np.floor(draws[:, -1] * (side - width + 1))
+        return (np.stack([top, left, height, width], axis=1) / side).astype(np.float32)
+
+    def _mix(self, epoch: int, batch: int, count: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """Partners (count,), boxes (count, 4), and the opacity; one weight and box a batch."""
+        kind, side = self.augmentation.mix, self.resolution
+        if kind == "none":
+            return np.arange(count), np.zeros((count, 4), np.float32), 0.0
+        words = random_words(self.seed, epoch, batch, MIX, count + 2 + 64)
+        partner = permutation(words[:count])
+        centre = unit(words[count : count + 2])
+        weight = beta(words[count + 2 :], self.augmentation.mix_alpha)
+        if kind == "mixup":
+            box, opacity = np.array([0.0, 0.0, 1.0, 1.0]), 1 - weight
+        else:  # CutMix: a box of the given area around a uniform centre, clipped to the image
+            half = int(side * np.sqrt(1 - weight)) // 2
+            middle = np.floor(centre * side)
+            low = np.clip(middle - half, 0, side)
+            high = np.clip(middle + half, 0, side)
+            box, opacity = np.concatenate([low, high - low]) / side, 1.0
+        return partner, np.tile(box.astype(np.float32), (count, 1)), opacity

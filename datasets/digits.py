@@ -1,0 +1,28 @@
+"""scikit-learn's 1,797 real 8x8 handwritten digits: embedded, no download.
+
+From the UCI test set (Alpaydin and Kaynak, 1998). Grey values 0..16 are spread over 0..255.
+The split is ours: of each class, every fifth image in file order is a test image.
+"""
+
+import torch
+from sklearn.datasets import load_digits
+
+from benchmark.images import Dataset, ResidentImages, pixel_statistics
+
+from .place import Place
+
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def load(place: Place) -> Dataset:
+    """1,433 training and 364 test images of 1 x 8 x 8."""
+    digits = load_digits()
+    pixels = torch.from_numpy(digits.images * 255 / 16).round().to(torch.uint8)[:, None]
+    labels = torch.from_numpy(digits.target).long()
+    test = torch.zeros(len(labels), dtype=torch.bool)
+    for c in range(10):
+        test[torch.nonzero(labels == c).squeeze(1)[::5]] = True
+    train = ResidentImages(pixels[~test], labels[~test], NAMES)
+    mean, std = pixel_statistics(train.pixels).tolist()
+    held_out = ResidentImages(pixels[test], labels[test], NAMES)
+    return Dataset("digits", train, held_out, tuple(mean), tuple(std), mirror=False)

@@ -1,0 +1,66 @@
+"""Tiny-ImageNet-200: 100,000 training and 10,000 test images of 64x64, 200 classes.
+
+The labelled validation set serves as test set, as everywhere in the field. Labels are indices
+into the WordNet ids sorted alphabetically. Known faults of the original are kept: 7 test
+images also stand in the training set, and 27 identical pictures carry different labels.
+"""
+
+from pathlib import Path
+
+import torch
+
+from benchmark.errors import UserError
+from benchmark.images import (
+    Dataset,
+    ResidentImages,
+    Statistics,
+    decode_all,
+    decoded_images,
+    decoded_statistics,
+)
+from benchmark.stages import Stages
+
+from .parquet import read_folder
+from .place import Place
+
+
+def load(place: Place) -> Dataset:
+    """From Parquet files in `tiny_imagenet/`, or the original folder `tiny-imagenet-200/`."""
+    folder = place.find("tiny_imagenet", "tiny_imagenet", "tiny-imagenet-200")
+    if folder is None:
+        raise UserError(
+            "Tiny-ImageNet has no download here: unpack tiny-imagenet-200.zip in the data root."
+        )
+    if any(folder.glob("train-*.parquet")):
+        return read_folder(folder, place.stages, "tiny_imagenet", mirror=True)
+    return _original(folder, place.stages)
+
+
+def _original(folder: Path, stages: Stages) -> Dataset:
+    words = dict(
+        line.split("\t", 1) for line in (folder / "words.txt").read_text().splitlines() if line
+    )
+    wnids = sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())
+    names = [words.get(wnid, wnid) for wnid in wnids]
+    label_of = {wnid: label for label, wnid in enumerate(wnids)}
+    train = [
+        (path, label_of[wnid])
+        for wnid in wnids
+        for path in sorted((folder / "train" / wnid / "images").glob("*.JPEG"))
+    ]
+    rows = (folder / "val" / "val_annotations.txt").read_text().splitlines()
+    test = [
+        (folder / "val" / "images" / row.split("\t")[0], label_of[row.split("\t")[1]])
+        for row in rows
+    ]
+
+    def resident(items: list[tuple[Path, int]], split: str) -> tuple[ResidentImages, Statistics]:
+        paths, labels = [p for p, _ in items], torch.tensor([c for _, c in items])
+        key = {"files": [(str(p.relative_to(folder)), p.stat().st_size) for p in paths]}
+        decoded = stages.make(
+            "decoded", key, decode_all(paths, 3, 64, f"decode Tiny-ImageNet {split}")
+        )
+        return decoded_images(decoded, labels, names), decoded_statistics(decoded)
+
+    images, statistics = resident(train, "train")
+    return Dataset("tiny_imagenet", images, resident(test, "test")[0], *statistics, mirror=True)
