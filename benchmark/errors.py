@@ -15,6 +15,9 @@ class ArtefactError(UserError):
 def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
     """The error for a `name` that is none of `choices`; names the nearest ones first."""
     choices = sorted(choices)
+    shown = ", ".join(choices[:40]) + (
+        f", ... ({len(choices)} in all)" if len(choices) > 40 else ""
+    )
     near = get_close_matches(name, choices, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(c) for c in near)}?" if near else ""
-    return UserError(f"Unknown {what} {name!r}.{hint} Valid: {', '.join(choices) or 'none'}.")
+    return UserError(f"Unknown {what} {name!r}.{hint} Valid: {shown or 'none'}.")

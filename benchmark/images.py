@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .errors import UserError
 from .progress import track
+from .stages import hold
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -164,6 +165,7 @@ def decode_all(
     def build(folder: Path) -> None:
         shape = (len(sources), channels, resolution, resolution)
         pixels = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, shape)
+        hold(folder / "pixels.npy")
         block = 512
         with ThreadPoolExecutor() as pool:
             for start in track(range(0, len(sources), block), label):

@@ -11,13 +11,22 @@ def render(images: Tensor, views: ViewBatch) -> Tensor:
     """The pixels of `views`, float32 (B, C, R, R) in 0..1.
 
     Args:
-        images: the resident distilled images, uint8 (N, C, R, R).
+        images: all distilled images, uint8 (N, C, R, R).
         views: on the same device.
+    """
+    return render_gathered(images[views.index], views)
+
+
+def render_gathered(images: Tensor, views: ViewBatch) -> Tensor:
+    """The pixels of `views`, float32 (B, C, R, R) in 0..1, from each view's own image.
 
     The crop is resized bilinearly as torchvision's `resized_crop` does (without antialiasing:
     a crop is never larger than the view), then flipped, then mixed with its partner's view.
+
+    Args:
+        images: the image of each view, uint8 (B, C, R, R), on the views' device.
     """
-    pixels = images[views.index].float().div_(255)
+    pixels = images.float().div_(255)
     side = images.shape[-1]
     centres = (torch.arange(side, device=images.device) + 0.5) / side
     rows = _positions(centres.expand(len(views), -1), views.crop[:, 0], views.crop[:, 2], side)
@@ -39,13 +48,6 @@ def render(images: Tensor, views: ViewBatch) -> Tensor:
         inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
     )
     return torch.lerp(pixels, pixels[views.partner], share.to(pixels.dtype))
-
-
-def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Pixels in 0..1, (B, C, R, R), to zero mean and unit variance per channel."""
-    shape = (1, -1, 1, 1)
-    mean_, std_ = pixels.new_tensor(mean).view(shape), pixels.new_tensor(std).view(shape)
-    return (pixels - mean_) / std_
 
 
 def _positions(centres: Tensor, start: Tensor, length: Tensor, side: int) -> Tensor:

@@ -6,6 +6,7 @@ finds the stage done. A killed build leaves its partial folder; the next one is 
 so that a long stage can go on from its own checkpoints.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -56,6 +57,25 @@ def publish_folder(partial: Path, final: Path) -> None:
     partial.rename(final)
 
 
+def hold(path: Path) -> None:
+    """Take the room on disk that a sparse file only promises.
+
+    Writing to a memory map that the disk has no room for would kill the process without a word.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, path.stat().st_size))
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether an error, however a library wrapped it, says that there is no room left."""
+    no_room = {errno.ENOSPC, errno.EDQUOT}
+    return getattr(error, "errno", None) in no_room or "No space left" in str(error)
+
+
 class Stages:
     """The finished and half-finished stages under one folder."""
 
@@ -83,8 +103,8 @@ class Stages:
             partial.mkdir(exist_ok=True)
             try:
                 build(partial)
-            except OSError:
-                # A full disk must not be left full by us; a kill keeps the checkpoints.
+            except Exception:
+                # Errors leave nothing behind; only a kill or Ctrl-C keeps the checkpoints.
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
             publish_folder(partial, final)

@@ -10,16 +10,15 @@ promised never to change, and are turned into floats and permutations here. Gold
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Mix = Literal["none", "cutmix", "mixup"]
+from .recipe import Augmentation
 
 # What a stream of random words is for; part of its counter, so streams never overlap.
-ORDER, CROP, FLIP, MIX, POOL = range(5)
+ORDER, CROP, FLIP, MIX, POOL, SAMPLE = range(6)
 
 
 def random_words(seed: int, epoch: int, batch: int, purpose: int, count: int) -> np.ndarray:
@@ -28,7 +27,9 @@ def random_words(seed: int, epoch: int, batch: int, purpose: int, count: int) ->
     The Philox counter is a 256-bit number that the stream itself counts up from its lowest
     word; that word therefore starts at 0 and the address fills the other three.
     """
-    stream = np.random.Philox(key=[seed, 0], counter=[0, epoch, batch, purpose])
+    # As uint64 from the start: a list with a word of 2^63 or more becomes float64, and rounds.
+    key = np.array([seed, 0], np.uint64)
+    stream = np.random.Philox(key=key, counter=[0, epoch, batch, purpose])
     return stream.random_raw(count)
 
 
@@ -42,7 +43,7 @@ def permutation(words: np.ndarray) -> np.ndarray:
     return np.argsort(words, kind="stable")
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:
     """The order in which an epoch shows its images, (images,) int64."""
     return permutation(random_words(seed, epoch, 0, ORDER, images))
@@ -55,36 +56,6 @@ def beta(words: np.ndarray, alpha: float) -> float:
         if 0 < a + b <= 1:
             return float(a / (a + b))
     return 0.5
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How views are drawn.
-
-    Attributes:
-        crop_scale: range of the crop's share of the image's area; (1, 1) keeps the whole image.
-        crop_ratio: range of the crop's width over height, drawn on a log scale.
-        flip: probability of a horizontal flip; ignored where mirroring changes the class.
-        mix: `cutmix` pastes a box of another view of the batch, `mixup` blends it in.
-        mix_alpha: the mix weight is drawn from Beta(alpha, alpha), once a batch.
-    """
-
-    crop_scale: tuple[float, float] = (0.08, 1.0)
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    flip: float = 0.5
-    mix: Mix = "cutmix"
-    mix_alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        low, high = self.crop_scale
-        if not 0 < low <= high <= 1:
-            raise ValueError(f"crop_scale must satisfy 0 < low <= high <= 1, got {low}, {high}")
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip must be a probability, got {self.flip}")
-        if self.mix not in ("none", "cutmix", "mixup"):
-            raise ValueError(f"mix must be none, cutmix or mixup, got {self.mix!r}")
-        if self.mix_alpha <= 0:
-            raise ValueError(f"mix_alpha must be positive, got {self.mix_alpha}")
 
 
 @dataclass(frozen=True)
@@ -192,6 +163,12 @@ class ViewPlan:
             batch=batch,
         )
 
+    def rows(self, epoch: int, batch: int) -> slice:
+        """Where this batch's views stand among all views of the plan, in order."""
+        sizes = self.sizes()
+        start = epoch * self.images + sum(sizes[:batch])
+        return slice(start, start + sizes[batch])
+
     def _crops(self, epoch: int, batch: int, count: int) -> np.ndarray:
         """RandomResizedCrop's rule: ten tries, then the whole image; (count, 4) float32."""
         tries, side = 10, self.resolution
@@ -202,7 +179,7 @@ class ViewPlan:
         log_low, log_high = np.log(self.augmentation.crop_ratio)
         ratio = np.exp(log_low + (log_high - log_low) * draws[:, tries : 2 * tries])
         width, height = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
-        fits = (0 < width) & (width <= side) & (0 < height) & (height <= side)
+        fits = (width > 0) & (width <= side) & (height > 0) & (height <= side)
         first = np.argmax(fits, axis=1)[:, None]
         found = fits.any(axis=1)
         width = np.where(found, np.take_along_axis(width, first, 1)[:, 0], side)

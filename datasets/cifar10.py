@@ -4,9 +4,13 @@ Teachers trained on exact pixels lose some ten points on JPEG re-encoded copies 
 take lossless sources only.
 """
 
+import tempfile
+from pathlib import Path
+
 import torch
 from torchvision.datasets import CIFAR10
 
+from benchmark.errors import UserError
 from benchmark.images import Dataset, ResidentImages, pixel_statistics
 
 from .parquet import read_folder
@@ -15,22 +19,86 @@ from .place import Place
 
 def load(place: Place) -> Dataset:
     """From Parquet files in `cifar10/`, or torchvision's folder `cifar-10-batches-py/`."""
-    folder = place.find("cifar10", "cifar10", "cifar-10-batches-py")
-    if folder is not None and folder.name == "cifar10":
-        return read_folder(folder, place.stages, "cifar10", mirror=True)
-    return from_torchvision("cifar10", CIFAR10, place, mirror=True)
+    return parquet_or_torchvision("cifar10", CIFAR10, "cifar-10-batches-py", place, mirror=True)
+
+
+def parquet_or_torchvision(
+    name: str,
+    source: type,
+    layout: str,
+    place: Place,
+    mirror: bool,
+    names: tuple[str, ...] | None = None,
+) -> Dataset:
+    """The set called `name`: Parquet files in the folder of that name, or torchvision's layout.
+
+    Args:
+        source: torchvision's class, whose tables have `data`, `targets` and `classes`.
+        layout: the folder under the data root that `source` reads.
+        names: class names to use instead of the source's own.
+
+    Raises:
+        UserError: the set is not there or not whole, or could not be downloaded.
+    """
+    folder = place.find(name, name, layout)
+    assert place.root is not None  # or `find` had raised
+    if folder is None:
+        download(name, source, layout, place.root)
+    elif any((place.root / name).glob("train-*.parquet")):
+        dataset = read_folder(place.root / name, place.stages, name, mirror)
+        for images in (dataset.train, dataset.test):
+            images.class_names = names or images.class_names
+        return dataset
+    return from_torchvision(name, source, layout, place.root, mirror, names)
 
 
 def from_torchvision(
-    name: str, source: type, place: Place, mirror: bool, names: tuple[str, ...] | None = None
+    name: str,
+    source: type,
+    layout: str,
+    root: Path,
+    mirror: bool,
+    names: tuple[str, ...] | None = None,
 ) -> Dataset:
-    """Images of a torchvision set with `data`, `targets` and `classes`, read from the data root."""
-    splits = []
-    for train in (True, False):
-        table = source(place.root, train=train, download=place.download)
-        pixels = torch.as_tensor(table.data)
+    """The images of `<root>/<layout>`, read by torchvision (which checks CIFAR's MD5 sums).
+
+    Raises:
+        UserError: the folder is absent, damaged or not whole.
+    """
+
+    def split(train: bool) -> ResidentImages:
+        try:
+            table = source(root, train=train, download=False)
+            pixels = torch.as_tensor(table.data)
+            labels = torch.as_tensor(table.targets)
+        except Exception as error:  # by the damage: RuntimeError, OSError, EOFError, ValueError
+            raise UserError(
+                f"Dataset {name!r} is absent or damaged in {str(root / layout)!r} "
+                f"({type(error).__name__}: {error}). Put Parquet files in "
+                f"{str(root / name)!r}, or remove {str(root / layout)!r} and fetch it again."
+            ) from error
         pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
-        labels = torch.as_tensor(table.targets)
-        splits.append(ResidentImages(pixels.contiguous(), labels, names or table.classes))
-    mean, std = pixel_statistics(splits[0].pixels).tolist()
-    return Dataset(name, *splits, tuple(mean), tuple(std), mirror)
+        return ResidentImages(pixels.contiguous(), labels, names or table.classes)
+
+    images = split(train=True)
+    mean, std = pixel_statistics(images.pixels).tolist()
+    return Dataset(name, images, split(train=False), tuple(mean), tuple(std), mirror)
+
+
+def download(name: str, source: type, layout: str, root: Path) -> None:
+    """Have torchvision fetch `<root>/<layout>`: all of it, or nothing is left behind.
+
+    Raises:
+        UserError: the download failed, or the data root cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as partial:
+            source(partial, train=True, download=True)
+            if not (root / layout).exists():  # or another run was faster
+                (Path(partial) / layout).rename(root / layout)
+    except Exception as error:
+        raise UserError(
+            f"Dataset {name!r} could not be downloaded ({type(error).__name__}: {error}). "
+            f"Offline: put torchvision's folder {layout!r}, or a folder {name!r} of Parquet "
+            f"files, in the data root {str(root)!r}."
+        ) from error

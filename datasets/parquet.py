@@ -60,9 +60,12 @@ def describe(files: list[Path], folder: Path) -> tuple[int, int, tuple[str, ...]
     for file in files:
         sources = _column(file, "image").field("bytes")
         for i in range(0, len(sources), max(1, len(sources) // 64)):
-            with Image.open(BytesIO(sources[i].as_py())) as picture:
-                sides[min(picture.size)] += 1
-                colour |= picture.mode not in ("1", "L", "I", "I;16", "LA")
+            try:
+                with Image.open(BytesIO(sources[i].as_py() or b"")) as picture:
+                    sides[min(picture.size)] += 1
+                    colour |= picture.mode not in ("1", "L", "I", "I;16", "LA")
+            except OSError as error:
+                raise UserError(f"Row {i} of {str(file)!r} holds no picture: {error}.") from error
     names = _class_names(pq.read_schema(files[0]))
     if names is None:
         highest = max(int(np.max(_column(file, "label").to_numpy())) for file in files)

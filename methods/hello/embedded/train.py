@@ -20,12 +20,13 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
+from torchvision.transforms.v2.functional import normalize
 
 from benchmark.datasets import cifar10, digits, tiny_imagenet
 from benchmark.datasets.place import Place
 from benchmark.images import IMAGENET_MEAN, IMAGENET_STD, Dataset
 from benchmark.progress import say, track
-from benchmark.render import normalise, render
+from benchmark.render import render
 from benchmark.stages import Stages
 from benchmark.views import Augmentation, ViewPlan
 
@@ -89,7 +90,7 @@ def train(data: Dataset, epochs: int, checkpoint: Path) -> torch.nn.Module:
             texts = captions(data.class_names, draw)
             distinct = sorted(set(texts))
             position = torch.tensor([distinct.index(t) for t in texts], device=device)
-            images = normalise(render(pixels, views), IMAGENET_MEAN, IMAGENET_STD)
+            images = normalize(render(pixels, views), [*IMAGENET_MEAN], [*IMAGENET_STD])
             with torch.autocast(device.type, torch.bfloat16):
                 image = clip.encode_image(images.contiguous(memory_format=torch.channels_last))
                 text = clip.encode_text(tokenise(distinct).to(device))
@@ -124,19 +125,21 @@ def zero_shot(data: Dataset) -> float:
         images = data.test.take(indices).float() / 255
         images = images.expand(-1, 3, -1, -1)
         images = F.interpolate(images, prior.resolution, mode="bilinear", antialias=True)
-        features: Tensor = prior.clip.encode_image(normalise(images, prior.mean, prior.std))  # type: ignore
+        features: Tensor = prior.clip.encode_image(normalize(images, [*prior.mean], [*prior.std]))  # type: ignore
         right += int(((features @ text.T).argmax(1) == data.test.labels[indices]).sum())
     return right / len(data.test)
 
 
-CARD = """# The embedded prior
+CARD = """\
+# The embedded prior
 
 A small CLIP, so that HeLlO runs without a download. Made by this project, with
 `python -m benchmark.methods.hello.embedded.train --data-root DATA --epochs {epochs}`.
 
 | | |
 |---|---|
-| architecture | open_clip `CLIP`, `model.json`: modified ResNet (blocks 1, 1, 1, 1; width 24; 64x64 pixels) and a text transformer (2 layers, width 128, 2,048 tokens) |
+| image tower | open_clip's modified ResNet, blocks 1, 1, 1, 1, width 24, 64x64 pixels |
+| text tower | open_clip's transformer, 2 layers, width 128, 2,048 tokens (`model.json`) |
 | parameters | {parameters:,} |
 | file | `weights.safetensors`, half precision, {size:,} bytes |
 | data | Tiny-ImageNet-200's 100,000 training images; captions made from its class names |

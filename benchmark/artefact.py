@@ -1,0 +1,220 @@
+"""Artefacts on disk: exactly what has to be shipped, and nothing that runs code.
+
+A folder holds `labels.json` (what it is, for which images, SHA-256 and bytes of each shard)
+and safetensors shards of at most 256 MiB, written in streaming and read by memory map.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from .errors import ArtefactError
+from .ledger import KINDS, Kind, Ledger
+from .stages import file_digest
+
+FORMAT = 1
+MANIFEST = "labels.json"
+SHARD_BYTES = 256 * 2**20
+CHUNK_BYTES = 8 * 2**20
+DTYPES = {
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One tensor of an artefact.
+
+    Attributes:
+        name: unique in the artefact.
+        kind: the ledger's column that its bytes belong to.
+        tensor: of any shape; may be memory-mapped, it is written a chunk at a time.
+    """
+
+    name: str
+    kind: Kind
+    tensor: Tensor
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A verified folder: its manifest, and its tensors by name."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def ledger(self) -> Ledger:
+        """The folder's bytes as they lie on disk."""
+        return measure(self.folder, self.manifest)
+
+
+def write(folder: Path, manifest: dict[str, Any], blobs: Iterable[Blob]) -> None:
+    """Write an artefact into the existing, empty `folder`; the manifest comes last."""
+    described: dict[str, Any] = {}
+    shards: list[dict[str, Any]] = []
+    for number, parts in enumerate(_shards(blobs, described)):
+        file = folder / f"labels-{number:05}.safetensors"
+        shards.append({"file": file.name, **_write_shard(file, parts)})
+    document = {"format": FORMAT, **manifest, "blobs": described, "shards": shards}
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(folder: Path) -> Artefact:
+    """Open an artefact and check every byte of it.
+
+    Raises:
+        ArtefactError: no artefact, another format version, or a shard that is missing,
+            truncated or altered.
+    """
+    manifest = read_manifest(folder)
+    parts: dict[str, list[Tensor]] = {name: [] for name in manifest["blobs"]}
+    for shard in manifest["shards"]:
+        file = folder / shard["file"]
+        if not file.is_file():
+            raise ArtefactError(f"{str(folder)!r} lacks its shard {shard['file']}.")
+        size = file.stat().st_size
+        if size != shard["bytes"]:
+            raise ArtefactError(
+                f"Shard {str(file)!r} has {size} bytes where its manifest says "
+                f"{shard['bytes']}: it is truncated or was changed. Copy it again."
+            )
+        if (found := file_digest(file)) != shard["sha256"]:
+            raise ArtefactError(
+                f"Shard {str(file)!r} is damaged: its SHA-256 is {found[:16]}…, the manifest "
+                f"says {shard['sha256'][:16]}…. Copy it again."
+            )
+        try:
+            with safe_open(file, framework="pt") as handle:
+                for key in handle.keys():  # noqa: SIM118 (safe_open is no mapping)
+                    parts[key.partition("#")[0]].append(handle.get_tensor(key))
+        except (SafetensorError, KeyError) as error:
+            raise ArtefactError(f"Shard {str(file)!r} cannot be read: {error}.") from error
+    tensors = {
+        name: (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).view(
+            manifest["blobs"][name]["shape"]
+        )
+        for name, pieces in parts.items()
+    }
+    return Artefact(folder, manifest, tensors)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest alone, format version checked.
+
+    Raises:
+        ArtefactError: there is none, it is no JSON, or of another format version.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        version, _, _ = manifest["format"], manifest["blobs"], manifest["shards"]
+    except FileNotFoundError as error:
+        raise ArtefactError(f"{str(folder)!r} is no artefact: it has no {MANIFEST}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(f"{str(folder / MANIFEST)!r} is damaged: {error}.") from error
+    if version != FORMAT:
+        raise ArtefactError(
+            f"{str(folder)!r} has format version {version}; this labelbench reads {FORMAT}."
+        )
+    return manifest
+
+
+def measure(folder: Path, manifest: dict[str, Any]) -> Ledger:
+    """The ledger of a folder: blob bytes by kind, everything else as container."""
+    kinds = dict.fromkeys(KINDS, 0)
+    parameters = 0
+    for blob in manifest["blobs"].values():
+        kinds[blob["kind"]] += blob["bytes"]
+        if blob["kind"] == "weights":
+            parameters += torch.Size(blob["shape"]).numel()
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    requires = manifest.get("requires", {})
+    return Ledger(
+        **kinds,
+        container=sum(sizes) - sum(kinds.values()),
+        parameters=parameters,
+        blocks=sum(-(-size // 4096) * 4096 for size in sizes),
+        prior=requires.get("prior", {}).get("bytes", 0),
+        teacher=requires.get("teacher", {}).get("bytes", 0),
+    )
+
+
+def _shards(blobs: Iterable[Blob], described: dict[str, Any]) -> Iterator[list[tuple[str, Tensor]]]:
+    """Group blobs into shards, cutting those that do not fit; notes each in `described`."""
+    shard: list[tuple[str, Tensor]] = []
+    room = SHARD_BYTES
+    for blob in blobs:
+        tensor = blob.tensor.detach().contiguous()
+        size = tensor.numel() * tensor.element_size()
+        if blob.name in described or "#" in blob.name:
+            raise ValueError(f"blob name {blob.name!r} is taken or holds '#'")
+        described[blob.name] = {"kind": blob.kind, "shape": list(tensor.shape), "bytes": size}
+        if size > room and shard:
+            yield shard
+            shard, room = [], SHARD_BYTES
+        flat = tensor.view(-1)
+        if size <= SHARD_BYTES:
+            shard.append((blob.name, flat))
+            room -= size
+            continue
+        for number, part in enumerate(flat.split(SHARD_BYTES // tensor.element_size())):
+            yield [(f"{blob.name}#{number}", part)]
+    if shard:
+        yield shard
+
+
+def _write_shard(file: Path, parts: list[tuple[str, Tensor]]) -> dict[str, Any]:
+    """Write one safetensors file; returns its bytes and SHA-256.
+
+    The format is written here because the library's writer needs all tensors in memory: eight
+    bytes of header length, a JSON header of dtype, shape and offsets, then the data.
+    """
+    # Widest types first, so that every tensor starts where its type may be read in place.
+    parts = sorted(parts, key=lambda part: -part[1].element_size())
+    header, offset = {}, 0
+    for name, tensor in parts:
+        size = tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + size],
+        }
+        offset += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    sha = hashlib.sha256()
+    with file.open("wb") as handle:
+
+        def put(data: Any) -> None:
+            handle.write(data)
+            sha.update(data)
+
+        put(len(text).to_bytes(8, "little"))
+        put(text)
+        for _, tensor in parts:
+            for chunk in tensor.split(max(1, CHUNK_BYTES // tensor.element_size())):
+                put(chunk.cpu().view(torch.uint8).numpy())
+        handle.flush()
+        os.fsync(handle.fileno())
+        return {"bytes": handle.tell(), "sha256": sha.hexdigest()}

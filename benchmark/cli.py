@@ -1,0 +1,232 @@
+"""The command line. Nothing here imports torch until a command needs it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Compare ways of compressing the soft labels of distilled datasets.",
+)
+
+Plugins = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="A Python file with a method; repeatable.")
+]
+
+
+@app.command()
+def run(
+    methods: Annotated[
+        str | None, typer.Option(help="Comma-separated; options in brackets: lpqld[k=4].")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="A dataset, or parquet:PATH.")] = None,
+    images: Annotated[str | None, typer.Option(help="Image sources, or path:PATH.")] = None,
+    ipc: Annotated[str | None, typer.Option(help="Images per class, comma-separated.")] = None,
+    students: Annotated[str | None, typer.Option(help="Networks, comma-separated.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="How students are trained.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="NETWORK to train, NETWORK:FILE to load, or timm:NAME.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Students a cell.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Byte budgets: bytes, or 40x of the full labels.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME.OPTION=VALUE; repeatable.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML grid, or the name of a shipped one (see list).")
+    ] = None,
+    controls: Annotated[
+        bool, typer.Option(help="Also run hard, soft, teacher, and random real images.")
+    ] = True,
+    plugin: Plugins = None,
+    data_root: Annotated[
+        Path | None, typer.Option(envvar="LABELBENCH_DATA", help="Where real datasets lie.")
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Let torchvision fetch into the data root.")
+    ] = False,
+    work: Annotated[Path, typer.Option(help="Folder of stages, records and tables.")] = Path(
+        "runs"
+    ),
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes CUDA where it is.")
+    ] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 on CUDA, fp32 on the CPU.")
+    ] = "auto",
+    shard: Annotated[
+        str | None, typer.Option(help="I/N: only every N-th cell from the I-th (from 0).")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Measure finished cells anew.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is cached and missing, and stop.")
+    ] = False,
+) -> None:
+    """Train students on each method's labels, record what they reach, print the tables.
+
+    Without --config and --dataset, runs the quick start: real 8x8 digits, in about a minute or
+    two on a laptop.
+    """
+    from . import grid as grids
+    from . import registry
+
+    for path in plugin or ():
+        registry.add_plugin(path)
+    values: dict[str, Any] = {}
+    if config is not None:
+        values = grids.read_config(config)
+    elif dataset is None:
+        values = grids.read_config(Path("quick"))
+    given = {
+        "dataset": dataset,
+        "images": _split(images),
+        "ipc": _split(ipc),
+        "students": _split(students),
+        "recipe": recipe,
+        "teacher": teacher,
+        "seeds": seeds,
+        "budgets": _split(budget),
+        "methods": grids.split_methods(methods) if methods is not None else None,
+    }
+    values |= {name: value for name, value in given.items() if value is not None}
+    if not controls:
+        values["controls"] = False
+    values["set"] = {**values.get("set", {}), **dict(_assignment(text) for text in set_ or ())}
+    grid = grids.make_grid(values)
+    cells = list(grids.cells(grid))
+    for cell in cells:
+        if cell.variant.method not in registry.methods():
+            raise registry.unknown("method", cell.variant.method, registry.methods())
+    chosen = _shard(cells, shard)
+
+    from . import running
+    from .device import choose
+    from .pipeline import Pipeline, Runtime
+
+    runtime = Runtime(work, choose(device, precision), data_root, download)
+    running.run(Pipeline(grid, runtime), chosen, force=force, dry_run=dry_run)
+
+
+@app.command(name="list")
+def list_() -> None:
+    """Show methods, datasets, image sources, networks, recipes and shipped grids."""
+    from . import networks, registry
+    from .grid import CONFIGS
+    from .recipe import RECIPES
+
+    def section(title: str, rows: dict[str, str]) -> None:
+        typer.echo(f"\n{title}")
+        width = max(map(len, rows), default=0)
+        for name, text in rows.items():
+            typer.echo(f"  {name:<{width}}  {text}")
+
+    def of_files(found: dict[str, Any]) -> dict[str, str]:
+        return {name: registry.summary(where) for name, where in found.items()}
+
+    section("methods (--methods)", of_files(registry.methods()))
+    section("datasets (--dataset)", of_files(registry.datasets()))
+    section("image sources (--images)", of_files(registry.image_sources()))
+    section("students and teachers (--students, --teacher)", networks.names())
+    section(
+        "recipes (--recipe)",
+        {
+            name: f"{r.epochs} epochs, batch {r.batch_size}, {r.optimiser} {r.rate:g}, "
+            f"{r.augmentation.mix}, {r.objective.loss} at T={r.objective.temperature:g}"
+            for name, r in RECIPES.items()
+        },
+    )
+    grids = {path.stem: path for path in sorted(CONFIGS.glob("*.toml"))}
+    first = {n: p.read_text(encoding="utf-8").partition("\n")[0] for n, p in grids.items()}
+    section("grids (--config)", {n: line.lstrip("# ") for n, line in first.items()})
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A method.")],
+    plugin: Plugins = None,
+) -> None:
+    """Hold a method against the contract, on a tiny real task on the CPU, in seconds."""
+    from . import registry
+
+    for path in plugin or ():
+        registry.add_plugin(path)
+    if name not in registry.methods():
+        raise registry.unknown("method", name, registry.methods())
+    from .conformance import check_method
+
+    failures = 0
+    for title, problem in check_method(name):
+        typer.echo(f"{'ok    ' if problem is None else 'FAILED'} {title}")
+        if problem is not None:
+            failures += 1
+            typer.echo(f"       {problem}")
+    if failures:
+        typer.echo(f"{name}: {failures} checks failed.")
+        raise typer.Exit(1)
+    typer.echo(f"{name} keeps the contract.")
+
+
+@app.command()
+def leaderboard(
+    records: Annotated[
+        list[Path] | None, typer.Argument(help="Record files and folders [default: results].")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write Markdown and CSV here.")] = None,
+) -> None:
+    """Print the leaderboards of records."""
+    from . import leaderboard as boards
+    from .errors import UserError
+    from .records import read
+
+    paths = records or [Path("results")]
+    found = read(paths)
+    if not found:
+        raise UserError(f"There are no records in {', '.join(map(str, paths))}.")
+    made = boards.tables(found)
+    for table in made:
+        typer.echo(table.text())
+    if out is not None:
+        for path in boards.publish(made, out):
+            typer.echo(f"wrote {path}")
+
+
+@app.command()
+def ship(
+    record: Annotated[Path, typer.Argument(help="A record of this work folder.")],
+    to: Annotated[Path, typer.Argument(help="A new folder for `labels/` and `images/`.")],
+    work: Annotated[Path, typer.Option(help="Folder of stages.")] = Path("runs"),
+) -> None:
+    """Copy a record's artefact and images into a folder that can be given away."""
+    from .shipping import ship as copy
+
+    copy(record, to, work)
+    typer.echo(f"wrote {to / 'labels'} and {to / 'images'}")
+
+
+def _split(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    from .errors import UserError
+
+    name, equals, value = text.partition("=")
+    if not equals or "." not in name:
+        raise UserError(f"--set takes NAME.OPTION=VALUE, got {text!r}.")
+    return name.strip(), value.strip()
+
+
+def _shard(cells: list[Any], shard: str | None) -> list[Any]:
+    from .errors import UserError
+
+    if shard is None:
+        return cells
+    number, _, count = shard.partition("/")
+    if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
+        raise UserError(f"--shard takes I/N with 0 <= I < N, got {shard!r}.")
+    return cells[int(number) :: int(count)]

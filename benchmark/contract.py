@@ -1,0 +1,293 @@
+"""The contract: what a label source is given, and what it must answer.
+
+A method is one subclass of `LabelSource` in a file of its own. It fills four members: `fit`
+(compress), `blobs` (what is shipped), `restore` (from what was shipped), `targets` (what a
+student is trained towards). Three families differ only in what else they override:
+
+- per image (hard, smoothed, learned labels): look targets up by image, blend them by the mix;
+- per view (stored soft labels, LPQLD): also `views`, to replay the views that have labels;
+- online (teacher, HeLlO): run a network on the rendered pixels.
+
+The harness always saves what `fit` returned and trains students on what `load` gives back, so
+nothing that was not shipped can reach a student.
+"""
+
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import artefact
+from .artefact import Artefact, Blob
+from .device import Compute
+from .errors import ArtefactError, UserError
+from .images import Images, ResidentImages
+from .ledger import Ledger
+from .options import build
+from .recipe import Objective
+from .stages import digest
+from .teachers import Teacher
+from .views import ViewBatch, ViewPlan
+
+
+@dataclass(frozen=True)
+class TaskShape:
+    """The sizes that decide how many bytes labels take, known before anything is made.
+
+    Attributes:
+        labels: views of a full label set, epochs x images.
+    """
+
+    classes: int
+    images: int
+    batches: int
+    epochs: int
+
+    @property
+    def labels(self) -> int:
+        return self.epochs * self.images
+
+    @property
+    def soft_bytes(self) -> int:
+        """Bytes of all labels stored as fp16 logits: the 1x of every ratio."""
+        return self.labels * self.classes * 2
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """All that a method is given.
+
+    Attributes:
+        images: the distilled images, resident on the device.
+        plan: the views that students will be shown.
+        objective: the recipe's loss.
+        compute: the device where targets must be, and its precision.
+        seed: of everything random in the method. While fitting, the artefact's; while a
+            student trains, the student's.
+        mean, std: of the images' pixels in 0..1, per channel.
+        teacher: the classifier whose soft labels are compressed; only while fitting.
+        train: the real training set; only while fitting.
+        scratch: a folder for temporary files and checkpoints; only while fitting.
+    """
+
+    images: ResidentImages
+    plan: ViewPlan
+    objective: Objective
+    compute: Compute
+    seed: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    teacher: Teacher | None = None
+    train: Images | None = None
+    scratch: Path | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.compute.device
+
+    @property
+    def classes(self) -> int:
+        return len(self.images.class_names)
+
+    @property
+    def shape(self) -> TaskShape:
+        return TaskShape(self.classes, len(self.images), self.plan.batches, self.plan.epochs)
+
+    def fitting(self) -> tuple[Teacher, Images, Path]:
+        """Teacher, real training set and scratch folder, which are there while fitting."""
+        if self.teacher is None or self.train is None or self.scratch is None:
+            raise RuntimeError("teacher, training set and scratch are only there during fit()")
+        return self.teacher, self.train, self.scratch
+
+    def mixed(self, per_image: Tensor, views: ViewBatch) -> Tensor:
+        """Rows of `per_image` (N, C) looked up by view and blended by the mix, (B, C)."""
+        own = per_image[views.index]
+        weight = views.mix_weight[:, None]
+        return weight * own + (1 - weight) * own[views.partner]
+
+    def hard_labels(self, views: ViewBatch) -> Tensor:
+        """One-hot labels of the views' images, blended by the mix, (B, C)."""
+        one_hot = F.one_hot(self.images.labels.to(self.device), self.classes).float()
+        return self.mixed(one_hot, views)
+
+
+class LabelSource(ABC):
+    """Where a student's targets come from; one method of the benchmark.
+
+    Class attributes:
+        paper: what to cite.
+        space: whether `targets` are probabilities or logits; decides what the recipe's loss
+            does with them.
+    """
+
+    paper: ClassVar[str] = ""
+    space: ClassVar[Literal["probabilities", "logits"]] = "probabilities"
+
+    @dataclass(frozen=True)
+    class Options:
+        """The method's options and their defaults; subclasses replace this class."""
+
+    def __init__(self, task: LabelTask, options: Any) -> None:
+        self.task = task
+        self.options = options
+        self.folder: Path | None = None
+        # Memory that `loss` keeps from step to step; saved in a student's checkpoint.
+        self.training_state: dict[str, Tensor] = {}
+
+    @classmethod
+    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+        """Options made concrete: those left open decided, and the byte budget, if any, met.
+
+        Called before anything is made, so that records name the settings that were chosen.
+
+        Raises:
+            UserError: an option does not fit the task, no setting can meet the budget, or none
+                changes the size.
+        """
+        if budget is not None:
+            raise UserError(
+                f"{cls.__module__.split('.')[-1]} has no setting that changes its size: leave "
+                "it out of a run with --budget."
+            )
+        return options
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, task: LabelTask, options: Any) -> Self:
+        """Compress the teacher's knowledge for these images; may train."""
+
+    @abstractmethod
+    def blobs(self) -> Iterable[Blob]:
+        """The tensors that must be shipped, each under the ledger's column it belongs to."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
+        """The source again, from its shipped tensors (on the CPU) and manifest alone."""
+
+    def manifest(self) -> Mapping[str, Any]:
+        """What `restore` must know beyond options and tensors; JSON values."""
+        return {}
+
+    def requires(self) -> Mapping[str, Any]:
+        """What must be present at training time without being shipped.
+
+        `{"prior": {"name", "bytes", "sha256"}}` for a public model, likewise `teacher`.
+        """
+        return {}
+
+    def views(self, epoch: int) -> Iterator[ViewBatch]:
+        """The views of one epoch, on the CPU. Default: the plan's, fresh every epoch."""
+        return self.task.plan.epoch(epoch)
+
+    @abstractmethod
+    def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
+        """What the student is trained towards, float32 (B, C) on the task's device.
+
+        Args:
+            views: as `views` gave them, moved to the device.
+            images: their pixels, float32 (B, channels, R, R) in 0..1.
+            epoch: of the student, from 0.
+        """
+
+    def loss(self, logits: Tensor, targets: Tensor, views: ViewBatch, epoch: int) -> Tensor:
+        """The scalar to minimise. Default: the recipe's objective.
+
+        Args:
+            logits: the student's, (B, C).
+            targets: as `targets` gave them.
+        """
+        objective = self.task.objective
+        if objective.loss == "mse" and self.space == "logits":
+            loss = F.mse_loss(logits, targets)
+        elif self.space == "logits":
+            loss = divergence(targets, logits, objective.temperature)
+        else:
+            loss = F.kl_div(F.log_softmax(logits, 1), targets, reduction="batchmean")
+        if objective.ce_weight:
+            hard = F.cross_entropy(logits, self.task.hard_labels(views))
+            loss = loss + objective.ce_weight * hard
+        return loss
+
+    def probabilities(self, targets: Tensor) -> Tensor:
+        """Targets as probabilities, (B, C), for training loops that are not ours."""
+        if self.space == "logits":
+            return F.softmax(targets / self.task.objective.temperature, 1)
+        return targets
+
+    def save(self, folder: Path) -> None:
+        """Write the artefact into the existing, empty `folder`."""
+        task = self.task
+        manifest = {
+            "method": self.__class__.__module__.split(".")[-1],
+            "options": asdict(self.options),
+            "images": task.images.digest,
+            "classes": classes_digest(task.images.class_names),
+            "plan": asdict(task.plan),
+            "objective": asdict(task.objective),
+            "mean": task.mean,
+            "std": task.std,
+            "requires": dict(self.requires()),
+            **self.manifest(),
+        }
+        artefact.write(folder, manifest, self.blobs())
+        self.folder = folder
+
+    @classmethod
+    def load(cls, folder: Path, task: LabelTask) -> Self:
+        """Read an artefact back, for the same images, classes and plan.
+
+        Raises:
+            ArtefactError: it is damaged, or was made for something else.
+        """
+        shipped = artefact.read(folder)
+        manifest = shipped.manifest
+        if manifest["classes"] != classes_digest(task.images.class_names):
+            raise ArtefactError(
+                f"The labels in {str(folder)!r} were made for other classes than "
+                f"{', '.join(task.images.class_names[:3])}, ... ({task.classes} in all)."
+            )
+        if manifest["images"] != task.images.digest:
+            raise ArtefactError(
+                f"The labels in {str(folder)!r} were made for the images of SHA-256 "
+                f"{manifest['images'][:16]}…, not for these ({task.images.digest[:16]}…)."
+            )
+        if build(ViewPlan, manifest["plan"], "plan") != task.plan:
+            raise ArtefactError(
+                f"The labels in {str(folder)!r} were made for another view plan: "
+                f"{manifest['plan']}, not {asdict(task.plan)}."
+            )
+        source = cls.restore(task, build(cls.Options, manifest["options"], "options"), shipped)
+        source.folder = folder
+        return source
+
+    def storage(self) -> Ledger:
+        """The ledger of the artefact, measured on disk (in a temporary folder if unsaved)."""
+        if self.folder is not None:
+            return artefact.measure(self.folder, artefact.read_manifest(self.folder))
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder))
+            ledger = self.storage()
+        self.folder = None
+        return ledger
+
+
+def divergence(target: Tensor, logits: Tensor, temperature: float) -> Tensor:
+    """KL from the target logits' softmax to the student's, both at `temperature`; batch mean."""
+    return F.kl_div(
+        F.log_softmax(logits / temperature, 1),
+        F.log_softmax(target / temperature, 1),
+        reduction="batchmean",
+        log_target=True,
+    )
+
+
+def classes_digest(class_names: Iterable[str]) -> str:
+    """SHA-256 of the class names in order."""
+    return digest(list(class_names))

@@ -1,0 +1,45 @@
+"""The ConvNet of dataset distillation: the student most distilled sets are made for and judged by.
+
+Gidaris and Komodakis, "Dynamic Few-Shot Visual Learning without Forgetting" (CVPR 2018), with the
+instance normalisation of Zhao et al., "Dataset Condensation with Gradient Matching" (ICLR 2021).
+"""
+
+from torch import Tensor, nn
+
+from .errors import UserError
+
+
+class ConvNet(nn.Module):
+    """Blocks of convolution, instance norm, ReLU and average pooling, then one linear layer.
+
+    Each block halves the image, dropping an odd row and column; torch's default initial weights.
+
+    Args:
+        depth: number of blocks.
+        width: channels of every block.
+    """
+
+    def __init__(
+        self, depth: int, width: int, classes: int, channels: int, resolution: int
+    ) -> None:
+        super().__init__()
+        side = resolution >> depth
+        if side == 0:
+            raise UserError(
+                f"convnet-d{depth} halves its images {depth} times: they must be at least "
+                f"{2**depth} pixels a side, not {resolution}."
+            )
+        blocks = []
+        for block in range(depth):
+            blocks += [
+                nn.Conv2d(width if block else channels, width, 3, padding=1),
+                nn.GroupNorm(width, width),  # one channel a group: instance norm
+                nn.ReLU(),
+                nn.AvgPool2d(2),
+            ]
+        self.features = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(width * side * side, classes)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (B, classes) of normalised pixels (B, channels, resolution, resolution)."""
+        return self.classifier(self.features(pixels).flatten(1))

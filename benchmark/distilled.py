@@ -1,0 +1,44 @@
+"""Distilled images on disk: `images.safetensors`, uint8 pixels and labels with class names."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .errors import ArtefactError
+from .images import ResidentImages
+
+FILE = "images.safetensors"
+
+
+def write(folder: Path, images: ResidentImages) -> None:
+    """Write distilled images into the existing `folder`."""
+    save_file(
+        {"pixels": images.pixels.cpu().contiguous(), "labels": images.labels.cpu().contiguous()},
+        folder / FILE,
+        {"class_names": json.dumps(images.class_names), "digest": images.digest},
+    )
+
+
+def read(folder: Path, device: torch.device) -> ResidentImages:
+    """Distilled images, resident on `device`.
+
+    Raises:
+        ArtefactError: there are none, the file is damaged, or its pixels were changed.
+    """
+    try:
+        with safe_open(folder / FILE, framework="pt") as file:
+            metadata = file.metadata() or {}
+            pixels, labels = file.get_tensor("pixels"), file.get_tensor("labels")
+        names, digest = json.loads(metadata["class_names"]), metadata["digest"]
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ArtefactError(
+            f"{str(folder / FILE)!r} holds no distilled images that can be read: {error}."
+        ) from error
+    images = ResidentImages(pixels, labels, names)
+    if images.digest != digest:
+        raise ArtefactError(f"The images in {str(folder / FILE)!r} were changed: copy them again.")
+    images.pixels = pixels.to(device)
+    return images

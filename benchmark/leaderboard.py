@@ -1,0 +1,212 @@
+"""Leaderboards: three tables, pure functions of records; terminal, Markdown and CSV."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from .records import CellNames, Record
+from .stages import digest, write_atomic
+from .statistics import mean_interval
+
+NOTES = {
+    "accuracy": (
+        "Top-1 test accuracy in % after the last epoch, with half of the 95 % t interval over "
+        "n student seeds (images and artefact are made once). Sorted by mean; nearby rows may "
+        "not differ."
+    ),
+    "storage": (
+        "Bytes to be shipped beyond the images, measured on disk, split by purpose; `ratio` is "
+        "the full fp16 labels' bytes over the total. Not shipped and not in the total: prior "
+        "and teacher that must be present, and the images. As papers count: `logits` (values "
+        "and indices only), `parameters` (numbers, not bytes), `blocks` (4-KiB blocks)."
+    ),
+    "throughput": (
+        "Medians over all repeats and seeds. Labels a second: targets alone. Images a second: "
+        "the whole step. Ratio: whole step over bare step (forward, backward, optimiser on "
+        "resident data), timed in turns in one run; 1 would be free labels."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One leaderboard of one comparison: `kind` is accuracy, storage or throughput."""
+
+    kind: str
+    title: str
+    frame: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """For file names."""
+        words = "".join(c if c.isalnum() else "-" for c in self.title.lower())
+        return "-".join(filter(None, words.split("-"))) + "-" + self.kind
+
+    def text(self) -> str:
+        """For the terminal."""
+        return f"{self.kind.upper()} | {self.title}\n{self._body('simple')}\n"
+
+    def markdown(self) -> str:
+        """For documents."""
+        return f"### {self.kind.capitalize()}: {self.title}\n\n{self._body('github')}\n"
+
+    def _body(self, style: str) -> str:
+        numbers = ("right",) * (len(self.frame.columns) - 2)
+        return self.frame.to_markdown(
+            index=False, tablefmt=style, colalign=("left", "left", *numbers), disable_numparse=True
+        )
+
+
+def tables(records: Iterable[Record], missing: Sequence[CellNames] = ()) -> list[Table]:
+    """The leaderboards of all comparisons among `records`.
+
+    Records are compared only if dataset, IPC, student, teacher and recipe are the same;
+    throughput also only on the same hardware.
+
+    Args:
+        missing: cells that were asked for and have no record; they show as missing.
+    """
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(_title(record), []).append(record)
+    made = []
+    for title, members in sorted(groups.items()):
+        absent = [cell for cell in missing if _same_comparison(cell, members[0]["cell"])]
+        made.append(Table("accuracy", title, _accuracy(members, absent)))
+        made.append(Table("storage", title, _storage(members)))
+        by_hardware: dict[str, list[Record]] = {}
+        for record in members:
+            timing = record["throughput"]
+            cpu = f"{record['environment']['cpu']}, " if "CPU" in timing["hardware"] else ""
+            by_hardware.setdefault(f"{cpu}{timing['hardware']}, {timing['precision']}", []).append(
+                record
+            )
+        for hardware, timed in sorted(by_hardware.items()):
+            made.append(Table("throughput", f"{title}, on {hardware}", _throughput(timed)))
+    return made
+
+
+def publish(made: Sequence[Table], folder: Path) -> list[Path]:
+    """Write `leaderboards.md`, and one CSV a table, into `folder`."""
+    sections = []
+    for table in made:
+        sections.append(f"{table.markdown()}\n{NOTES[table.kind]}\n")
+    text = "# Leaderboards\n\nMade by `python -m benchmark leaderboard` from records.\n\n"
+    paths = [folder / "leaderboards.md"]
+    write_atomic(paths[0], (text + "\n".join(sections)).encode())
+    for table in made:
+        paths.append(folder / f"{table.name}.csv")
+        write_atomic(paths[-1], table.frame.to_csv(index=False).encode())
+    return paths
+
+
+def _title(record: Record) -> str:
+    cell = record["cell"]
+    title = (
+        f"{cell['dataset']}, IPC {cell['ipc']}, {cell['student']}, recipe {cell['recipe']}, "
+        f"teacher {cell['teacher']} ({record['inputs']['teacher_accuracy']:.2%})"
+    )
+    if not record["on_protocol"]:
+        title += f", OFF-PROTOCOL {digest(record['recipe'])[:6]}"
+    return title
+
+
+def _same_comparison(cell: CellNames, other: CellNames) -> bool:
+    shared = ("dataset", "ipc", "student", "recipe", "teacher")
+    return all(cell[name] == other[name] for name in shared)
+
+
+def _rows(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    rows: dict[tuple[str, str], list[Record]] = {}
+    for record in sorted(records, key=lambda r: json.dumps(r["cell"], sort_keys=True)):
+        rows.setdefault((record["cell"]["images"], record["cell"]["method"]), []).append(record)
+    return rows
+
+
+def _prior(record: Record) -> str:
+    """Which public model must be there, and its bytes."""
+    name = record["prior"]
+    return f"{name} ({record['storage']['prior']:,} B)" if name else "-"
+
+
+def _accuracy(records: Sequence[Record], missing: Sequence[CellNames]) -> pd.DataFrame:
+    rows = []
+    for (images, method), members in _rows(records).items():
+        mean, half = mean_interval([r["result"]["accuracy"] for r in members])
+        rows.append(
+            {
+                "images": images,
+                "method": method,
+                "accuracy %": f"{100 * mean:.2f}",
+                "±": "n too small" if half is None else f"{100 * half:.2f}",
+                "n": str(len(members)),
+                "bytes": f"{members[0]['storage']['total']:,}",
+                "prior": _prior(members[0]),
+                "order": -mean,
+            }
+        )
+    for cell in missing:
+        row = next(
+            (r for r in rows if (r["images"], r["method"]) == (cell["images"], cell["method"])),
+            None,
+        )
+        if row is None:
+            blank = {"accuracy %": "missing", "±": "", "bytes": "", "prior": "", "order": 1.0}
+            row = {"images": cell["images"], "method": cell["method"], "n": "0", **blank}
+            rows.append(row)
+        asked = int(row["n"].split("/")[-1]) if "/" in row["n"] else int(row["n"])
+        row["n"] = f"{row['n'].split('/')[0]}/{asked + 1}"
+    frame = pd.DataFrame(rows).sort_values(["order", "images", "method"], kind="stable")
+    return frame.drop(columns="order")
+
+
+def _storage(records: Sequence[Record]) -> pd.DataFrame:
+    rows = []
+    for (images, method), members in _rows(records).items():
+        stored = members[0]["storage"]
+        row: dict[str, Any] = {"images": images, "method": method}
+        for name in ("values", "indices", "views", "weights", "container", "total"):
+            row[name] = f"{stored[name]:,}"
+        row["ratio"] = f"{stored['soft'] / stored['total']:.1f}x"
+        row["prior"] = _prior(members[0])
+        row["teacher"] = f"{stored['teacher']:,}"
+        row["images (B)"] = f"{stored['images']:,}"
+        row["logits"] = f"{stored['values'] + stored['indices']:,}"
+        row["parameters"] = f"{stored['parameters']:,}"
+        row["blocks"] = f"{stored['blocks']:,}"
+        rows.append({**row, "order": stored["total"]})
+    return pd.DataFrame(rows).sort_values("order", kind="stable").drop(columns="order")
+
+
+def _throughput(records: Sequence[Record]) -> pd.DataFrame:
+    rows = []
+    for (images, method), members in _rows(records).items():
+        timings = [r["throughput"] for r in members]
+        batch = timings[0]["batch"]
+        step = median(s for t in timings for s in t["seconds_step"])
+        labels = median(s for t in timings for s in t["seconds_targets"])
+        ratios = [
+            s / b
+            for t in timings
+            for s, b in zip(t["seconds_step"], t["seconds_bare_step"], strict=True)
+        ]
+        rows.append(
+            {
+                "images": images,
+                "method": method,
+                "labels/s": f"{batch / labels:,.0f}",
+                "images/s": f"{batch / step:,.0f}",
+                "ratio to bare step": f"{median(ratios):.2f}",
+                "lowest..highest": f"{min(ratios):.2f}..{max(ratios):.2f}",
+                "repeats": str(len(ratios)),
+                "fit (s)": f"{members[0]['result']['seconds_fit']:.1f}",
+                "prior": _prior(members[0]),
+                "order": median(ratios),
+            }
+        )
+    return pd.DataFrame(rows).sort_values("order", kind="stable").drop(columns="order")

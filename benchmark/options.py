@@ -1,0 +1,98 @@
+"""Options: text and TOML values turned into checked dataclasses."""
+
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from .errors import UserError, unknown
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """An instance of the dataclass `cls` from field values, which may be text.
+
+    Raises:
+        UserError: an unknown field, or a value that its type or the class refuses.
+    """
+    hints = get_type_hints(cls)
+    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    checked = {}
+    for name, value in values.items():
+        if name not in names:
+            raise unknown(f"option of {where}", name, names)
+        checked[name] = convert(value, hints[name], f"{where}.{name}")
+    try:
+        return cls(**checked)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {error}.") from error
+
+
+def change(instance: T, values: Mapping[str, Any], where: str) -> T:
+    """A copy of a dataclass instance with some fields changed.
+
+    A dotted name reaches into a nested dataclass: `objective.temperature`.
+    """
+    hints = get_type_hints(type(instance))
+    for path, value in values.items():
+        name, _, rest = path.partition(".")
+        if name not in hints:
+            raise unknown(f"option of {where}", name, hints)
+        old = getattr(instance, name)
+        if is_dataclass(old):
+            new = change(old, {rest: value}, f"{where}.{name}")
+        else:
+            new = convert(value, hints[name], f"{where}.{name}")
+        try:
+            instance = replace(instance, **{name: new})  # type: ignore[type-var]
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{where}: {error}.") from error
+    return instance
+
+
+def convert(value: Any, hint: Any, where: str) -> Any:
+    """`value` as the type `hint` says; text is parsed.
+
+    Raises:
+        UserError: it cannot be; says which values can.
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        for choice in arguments:
+            if str(value) == str(choice):
+                return choice
+        raise unknown(f"value of {where}", str(value), [str(a) for a in arguments])
+    if origin in (Union, types.UnionType):
+        if value is None or (value == "none" and type(None) in arguments):
+            return None
+        inner = next(a for a in arguments if a is not type(None))
+        return convert(value, inner, where)
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else list(value)
+        if arguments[-1] is Ellipsis:
+            arguments = (arguments[0],) * len(items)
+        if len(items) != len(arguments):
+            raise UserError(f"{where} takes {len(arguments)} values, got {value!r}.")
+        return tuple(convert(i, a, where) for i, a in zip(items, arguments, strict=True))
+    if is_dataclass(hint):
+        return value if isinstance(value, hint) else build(hint, value, where)  # type: ignore
+    return _simple(value, hint, where)
+
+
+def _simple(value: Any, hint: type, where: str) -> Any:
+    if hint is bool:
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in ("true", "false"):
+            return str(value).lower() == "true"
+        raise UserError(f"{where} must be true or false, got {value!r}.")
+    if hint is int and isinstance(value, float):
+        raise UserError(f"{where} must be a whole number, got {value!r}.")
+    if hint in (int, float) and isinstance(value, bool):
+        raise UserError(f"{where} must be a number, got {value!r}.")
+    try:
+        return hint(value)
+    except (TypeError, ValueError) as error:
+        kind = {int: "a whole number", float: "a number"}.get(hint, hint.__name__)
+        raise UserError(f"{where} must be {kind}, got {value!r}.") from error

@@ -1,0 +1,53 @@
+"""Unsigned integers of any width, packed without gaps; random access on the device.
+
+Value i takes bits i * width to (i + 1) * width - 1 of the byte string, lowest bit first.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MAX_WIDTH = 25  # a value may start at any bit of its first byte, and four bytes are read
+
+
+def width_for(values: int) -> int:
+    """Bits that tell `values` values apart: 200 take 8, 1,000 take 10."""
+    return max(1, (values - 1).bit_length())
+
+
+def packed_bytes(count: int, width: int) -> int:
+    """Bytes that `count` values of `width` bits take."""
+    return -(-count * width // 8)
+
+
+def pack(values: Tensor, width: int) -> Tensor:
+    """Integers in [0, 2^width), of any shape, as uint8 (packed_bytes,).
+
+    Raises:
+        ValueError: the width is not in 1..25, or a value does not fit it.
+    """
+    if not 1 <= width <= MAX_WIDTH:
+        raise ValueError(f"width must be in 1..{MAX_WIDTH}, got {width}")
+    flat = values.flatten().long()
+    if flat.numel() and not 0 <= int(flat.min()) <= int(flat.max()) < 2**width:
+        raise ValueError(
+            f"values from {int(flat.min())} to {int(flat.max())} do not fit {width} bits"
+        )
+    place = torch.arange(width, device=flat.device)
+    weight = 2 ** torch.arange(8, device=flat.device)
+    parts = []
+    for block in flat.split(1 << 20):  # a multiple of 8 values, so blocks end on whole bytes
+        bits = ((block[:, None] >> place) & 1).flatten()
+        bits = F.pad(bits, (0, -len(bits) % 8)).view(-1, 8)
+        parts.append((bits * weight).sum(1).to(torch.uint8))
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8)
+
+
+def unpack(packed: Tensor, width: int, start: int, count: int) -> Tensor:
+    """Values `start` to `start + count - 1`, int64 (count,), on the device of `packed`."""
+    first_bit = torch.arange(start, start + count, device=packed.device) * width
+    byte = (first_bit >> 3)[:, None] + torch.arange(4, device=packed.device)
+    # Bytes past the end hold no bit of the last value: any byte may stand for them.
+    quads = packed[byte.clamp_(max=max(0, len(packed) - 1))].long()
+    word = (quads << torch.arange(0, 32, 8, device=packed.device)).sum(1)
+    return (word >> (first_bit & 7)) & (2**width - 1)

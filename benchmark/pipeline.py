@@ -1,0 +1,420 @@
+"""From a grid to records: each stage keyed by the content of its inputs, made once and kept.
+
+dataset -> teacher -> distilled images -> artefact -> student -> record
+"""
+
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from . import artefact, code_version, distilled, networks, records, registry, student, teachers
+from .classifier import correct
+from .contract import LabelSource, LabelTask, TaskShape
+from .device import Compute
+from .environment import environment
+from .errors import UserError
+from .grid import Cell, Grid, Variant, budget_bytes
+from .images import Dataset, ResidentImages
+from .options import build, change
+from .recipe import RECIPES
+from .records import CellNames, Record, Result
+from .stages import Stages, digest, file_digest
+from .teachers import Teacher, TeacherOptions
+from .throughput import measure
+from .views import ViewPlan
+
+ARTEFACT_SEED = 0
+TRAINING_CODE = ("training", "classifier", "views", "render", "recipe")
+NETWORK_CODE = ("networks", "convnet", "cifar_resnet")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and on what a run works; nothing here changes what is measured.
+
+    Attributes:
+        work: folder of stages, checkpoints and records.
+        data_root: of local copies of datasets.
+    """
+
+    work: Path
+    compute: Compute
+    data_root: Path | None
+    download: bool = False
+
+
+class Pipeline:
+    """The stages of one grid."""
+
+    def __init__(self, grid: Grid, runtime: Runtime) -> None:
+        self.grid, self.runtime = grid, runtime
+        self.stages = Stages(runtime.work / "stages")
+        self.records = runtime.work / "records"
+        changed = grid.of("recipe")
+        self.recipe = change(RECIPES[grid.recipe], changed, "recipe")
+        self.on_protocol = self.recipe == RECIPES[grid.recipe]
+        self._resident: dict[str, Any] = {}
+
+    def check(self, cells: list[Cell]) -> None:
+        """Refuse whatever names or options are wrong before anything is made.
+
+        Raises:
+            UserError: says what is wrong and what would be valid.
+        """
+        grid = self.grid
+        known = ["recipe", "teacher", *registry.image_sources(), *registry.methods()]
+        for key in grid.set:
+            if "." not in key:
+                raise UserError(f"--set takes NAME.OPTION=VALUE, got {key!r}.")
+            if key.partition(".")[0] not in known:
+                raise registry.unknown("name to set options of", key.partition(".")[0], known)
+        for name in grid.students:
+            networks.check(name)
+        build(TeacherOptions, grid.of("teacher"), "teacher")
+        for source in {cell.images for cell in cells}:
+            self._image_options(source)
+        classes = len(self.dataset.class_names)
+        for name, count in zip(
+            self.dataset.class_names,
+            self.dataset.train.labels.bincount(minlength=classes).tolist(),
+            strict=True,
+        ):
+            for cell in cells:
+                if not cell.images.startswith("path") and cell.ipc > count:
+                    raise UserError(
+                        f"IPC {cell.ipc} is above the {count} training images that class "
+                        f"{name!r} of {grid.dataset} holds."
+                    )
+        for cell in cells:
+            self.labels_key(cell)
+
+    # The way of the data: for each stage its key, then the stage itself.
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The real dataset."""
+        from .datasets.place import Place  # type: ignore[import-not-found]
+
+        name, _, path = self.grid.dataset.partition(":")
+        module = registry.dataset(name)
+        place = Place(self.runtime.data_root, self.stages, self.runtime.download)
+        return module.load(place, path) if path else module.load(place)
+
+    @cached_property
+    def teacher_key(self) -> dict[str, Any]:
+        """What decides the teacher's weights."""
+        network, file = self._teacher_source
+        key = {"network": network, "train": self.dataset.train.digest}
+        if file is not None:
+            return {**key, "file": file_digest(file)}
+        options = build(TeacherOptions, self.grid.of("teacher"), "teacher")
+        code = code_version.of_modules("teachers", *TRAINING_CODE, *NETWORK_CODE)
+        return {**key, "options": asdict(options), "code": code}
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher, on the device."""
+        network, file = self._teacher_source
+        images, compute = self.dataset.train, self.runtime.compute
+        classes = len(self.dataset.class_names)
+        if file is None and network.startswith("timm:"):
+            return teachers.pretrained(network.removeprefix("timm:"), classes, compute.device)
+        if file is None:
+            options = build(TeacherOptions, self.grid.of("teacher"), "teacher")
+            folder = self.stages.make(
+                "teacher",
+                self.teacher_key,
+                lambda f: teachers.trained(network, self.dataset, options, compute, f),
+            )
+            file = folder / teachers.WEIGHTS
+        size = (classes, images.channels, images.resolution)
+        return teachers.load(network, file, *size, compute.device)
+
+    @cached_property
+    def teacher_accuracy(self) -> float:
+        """Of the teacher on the test set, measured here; decides nothing."""
+
+        def build_stage(folder: Path) -> None:
+            right = correct(self.teacher, self.dataset.test, self.runtime.compute)
+            value = {"accuracy": right.double().mean().item()}
+            (folder / "accuracy.json").write_text(json.dumps(value))
+
+        key = {"teacher": self.teacher_key, "test": self.dataset.test.digest}
+        folder = self.stages.make("teacher-accuracy", key, build_stage)
+        return json.loads((folder / "accuracy.json").read_text())["accuracy"]
+
+    def images_key(self, source: str, ipc: int) -> dict[str, Any]:
+        """What decides the distilled images."""
+        name, options = self._image_options(source)
+        module = registry.image_source(name)
+        key: dict[str, Any] = {
+            "source": name,
+            "options": asdict(options),
+            "ipc": ipc,
+            "seed": ARTEFACT_SEED,
+            "train": self.dataset.train.digest,
+            "code": code_version.of_files(
+                [*registry.image_sources().values(), *code_version.paths("views", "render")]
+            ),
+        }
+        if module.NEEDS_TEACHER:
+            key["teacher"] = self.teacher_key
+        if path := getattr(options, "path", None):
+            key["content"] = content_digest(Path(path))
+        return key
+
+    def images_folder(self, source: str, ipc: int) -> Path:
+        """The distilled images' stage."""
+        name, options = self._image_options(source)
+        module = registry.image_source(name)
+
+        def build_stage(folder: Path) -> None:
+            teacher = self.teacher if module.NEEDS_TEACHER else None
+            device = self.runtime.compute.device
+            made = module.make(self.dataset, ipc, options, ARTEFACT_SEED, teacher, device)
+            distilled.write(folder, made)
+
+        return self.stages.make("images", self.images_key(source, ipc), build_stage)
+
+    def images(self, source: str, ipc: int) -> ResidentImages:
+        """The distilled images, on the device."""
+        folder = self.images_folder(source, ipc)
+        if self._resident.get("folder") != folder:
+            device = self.runtime.compute.device
+            self._resident = {"folder": folder, "images": distilled.read(folder, device)}
+        return self._resident["images"]
+
+    def plan(self, ipc: int) -> ViewPlan:
+        """The views that students of this grid are shown."""
+        recipe, dataset = self.recipe, self.dataset
+        augmentation = recipe.augmentation
+        if not dataset.mirror:
+            augmentation = replace(augmentation, flip=0.0)
+        return ViewPlan(
+            ARTEFACT_SEED,
+            ipc * len(dataset.class_names),
+            dataset.train.resolution,
+            recipe.batch_size,
+            recipe.epochs,
+            augmentation,
+        )
+
+    def options(self, variant: Variant, ipc: int) -> Any:
+        """A variant's options, checked and made concrete."""
+        method = registry.method(variant.method)
+        options = build(method.Options, dict(variant.options), variant.method)
+        plan = self.plan(ipc)
+        classes = len(self.dataset.class_names)
+        shape = TaskShape(classes, plan.images, plan.batches, plan.epochs)
+        budget = budget_bytes(variant.budget, shape.soft_bytes) if variant.budget else None
+        return method.settle(options, shape, budget)
+
+    def labels_key(self, cell: Cell) -> dict[str, Any]:
+        """What decides an artefact."""
+        name = cell.variant.method
+        core = ("contract", "artefact", "packing", "relabel", *TRAINING_CODE)
+        return {
+            "images": self.images_key(cell.images, cell.ipc),
+            "method": name,
+            "options": asdict(self.options(cell.variant, cell.ipc)),
+            "plan": asdict(self.plan(cell.ipc)),
+            "objective": asdict(self.recipe.objective),
+            "teacher": self.teacher_key,
+            "seed": ARTEFACT_SEED,
+            "code": [
+                code_version.of_modules(*core),
+                code_version.of_files(registry.sources_of(name)),
+            ],
+        }
+
+    def labels_folder(self, cell: Cell) -> Path:
+        """The stage of an artefact: `artefact/` is what ships, `fit.json` tells of the fit."""
+        method = registry.method(cell.variant.method)
+
+        def build_stage(folder: Path) -> None:
+            scratch, target = folder / "scratch", folder / "artefact"
+            scratch.mkdir(exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            target.mkdir()
+            task = replace(
+                self._task(cell, ARTEFACT_SEED),
+                teacher=self.teacher,
+                train=self.dataset.train,
+                scratch=scratch,
+            )
+            started = time.perf_counter()
+            source = method.fit(task, self.options(cell.variant, cell.ipc))
+            seconds = time.perf_counter() - started
+            source.save(target)
+            shutil.rmtree(scratch)
+            (folder / "fit.json").write_text(json.dumps({"seconds": seconds}))
+            self._check_budget(cell, source)
+
+        return self.stages.make("labels", self.labels_key(cell), build_stage)
+
+    def record_key(self, cell: Cell) -> str:
+        """What decides a record: SHA-256, shortened."""
+        key = {
+            "labels": self.labels_key(cell),
+            "student": cell.student,
+            "seed": cell.seed,
+            "recipe": asdict(self.recipe),
+            "test": self.dataset.test.digest,
+            "schema": records.SCHEMA,
+            "code": code_version.of_modules("student", "throughput", *TRAINING_CODE, *NETWORK_CODE),
+        }
+        return digest(key)[:24]
+
+    def record_path(self, cell: Cell) -> Path:
+        """Where the cell's record is, or will be."""
+        return records.path_of(self.records, self.record_key(cell))
+
+    def names(self, cell: Cell) -> CellNames:
+        """The cell as records and tables name it."""
+        return CellNames(
+            dataset=self.grid.dataset,
+            images=cell.images,
+            ipc=cell.ipc,
+            method=cell.variant.label,
+            student=cell.student,
+            recipe=self.recipe.name + ("" if self.on_protocol else " (changed)"),
+            teacher=self.grid.teacher,
+            seed=cell.seed,
+        )
+
+    def run(self, cell: Cell, wait: bool) -> bool:
+        """Measure one cell and write its record, unless it is there.
+
+        Args:
+            wait: whether to wait for another run that is at work on this cell.
+
+        Returns:
+            False if another run is at work on it and `wait` is not set.
+        """
+        key = self.record_key(cell)
+        lock = FileLock(self.runtime.work / "locks" / f"{key}.lock")
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            return False
+        try:
+            if not self.record_path(cell).exists():
+                records.write(self.records, self._measure(cell, key))
+        finally:
+            lock.release()
+        return True
+
+    def _measure(self, cell: Cell, key: str) -> Record:
+        folder = self.labels_folder(cell)
+        method = registry.method(cell.variant.method)
+        source = method.load(folder / "artefact", self._task(cell, cell.seed))
+        checkpoint = self.runtime.work / "checkpoints" / f"{key}.pt"
+        classifier = student.build(cell.student, source, cell.seed)
+        started = time.perf_counter()
+        curve = student.train(classifier, source, self.recipe, checkpoint, cell.label)
+        seconds = time.perf_counter() - started
+        right = correct(classifier, self.dataset.test, self.runtime.compute)
+        result = Result(
+            accuracy=right.double().mean().item(),
+            test_images=len(right),
+            correct=records.pack_bits(right.numpy()),
+            train_loss=curve,
+            seconds_train=seconds,
+            seconds_fit=json.loads((folder / "fit.json").read_text())["seconds"],
+        )
+        throughput = measure(classifier, source, student.schedule(self.recipe, source))
+        checkpoint.unlink(missing_ok=True)
+        images = self.images_folder(cell.images, cell.ipc)
+        requires = artefact.read_manifest(folder / "artefact")["requires"]
+        return Record(
+            schema=records.SCHEMA,
+            key=key,
+            cell=self.names(cell),
+            on_protocol=self.on_protocol,
+            recipe=asdict(self.recipe),
+            options=asdict(source.options),
+            inputs={
+                "train": self.dataset.train.digest,
+                "test": self.dataset.test.digest,
+                "images": source.task.images.digest,
+                "images_stage": self.images_folder(cell.images, cell.ipc).name,
+                "teacher": digest(self.teacher_key),
+                "teacher_accuracy": self.teacher_accuracy,
+                "labels": folder.name,
+                "set": {k: str(v) for k, v in self.grid.set.items()},
+            },
+            storage={
+                **source.storage().as_dict(),
+                "images": (images / distilled.FILE).stat().st_size,
+                "soft": source.task.shape.soft_bytes,
+            },
+            prior=requires.get("prior", {}).get("name"),
+            result=result,
+            throughput=throughput,
+            environment=environment(),
+        )
+
+    def _task(self, cell: Cell, seed: int) -> LabelTask:
+        return LabelTask(
+            images=self.images(cell.images, cell.ipc),
+            plan=self.plan(cell.ipc),
+            objective=self.recipe.objective,
+            compute=self.runtime.compute,
+            seed=seed,
+            mean=self.dataset.mean,
+            std=self.dataset.std,
+        )
+
+    def _check_budget(self, cell: Cell, source: LabelSource) -> None:
+        if cell.variant.budget is None:
+            return
+        total, shape = source.storage().total, source.task.shape
+        budget = budget_bytes(cell.variant.budget, shape.soft_bytes)
+        if total > budget:
+            raise UserError(
+                f"{cell.variant.label} takes {total:,} bytes, above its budget of {budget:,}: "
+                "the method's `settle` promised less than its artefact takes."
+            )
+
+    def _image_options(self, source: str) -> tuple[str, Any]:
+        name, _, path = source.partition(":")
+        module = registry.image_source(name)
+        values = self.grid.of(name) | ({"path": path} if path else {})
+        return name, build(module.Options, values, name)
+
+    @property
+    def _teacher_source(self) -> tuple[str, Path | None]:
+        """Network name and file of `--teacher`; no file for one trained here or by timm."""
+        text = self.grid.teacher
+        prefix = "timm:" if text.startswith("timm:") else ""
+        name, _, path = text.removeprefix(prefix).partition(":")
+        networks.check(prefix + name)
+        if not path:
+            return prefix + name, None
+        root = self.runtime.data_root
+        file = Path(path)
+        if not file.is_absolute() and root is not None and (root / file).is_file():
+            file = root / file
+        if not file.is_file():
+            raise UserError(
+                f"There is no teacher file {path!r}{f' in {str(root)!r}' if root else ''}. "
+                f"Put it there, or let `--teacher {prefix + name}` train one."
+            )
+        return prefix + name, file
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files in a folder with their names."""
+    if path.is_file():
+        return file_digest(path)
+    if not path.exists():
+        raise UserError(f"There is nothing at {str(path)!r}.")
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return digest([(str(p.relative_to(path)), file_digest(p)) for p in files])

@@ -1,0 +1,115 @@
+"""Records: what one cell measured, with the world it was measured in. One JSON file each.
+
+Leaderboards are pure functions of records; records of several machines merge by copying files.
+"""
+
+import base64
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from .errors import UserError
+from .progress import say
+from .stages import write_atomic
+
+SCHEMA = 1
+
+
+class CellNames(TypedDict):
+    """Which point of the grid."""
+
+    dataset: str
+    images: str
+    ipc: int
+    method: str
+    student: str
+    recipe: str
+    teacher: str
+    seed: int
+
+
+class Result(TypedDict):
+    """What the student reached after its last epoch, on the whole test set."""
+
+    accuracy: float
+    test_images: int
+    correct: str  # one bit a test image, in test set order, packed, base64
+    train_loss: list[float]  # mean of each epoch
+    seconds_train: float
+    seconds_fit: float
+
+
+class Throughput(TypedDict):
+    """Seconds of every repeat; the bare step and the method's take turns."""
+
+    batch: int
+    seconds_bare_step: list[float]
+    seconds_step: list[float]
+    seconds_targets: list[float]
+    hardware: str
+    precision: str
+
+
+class Record(TypedDict):
+    """One cell's whole story."""
+
+    schema: int
+    key: str
+    cell: CellNames
+    on_protocol: bool
+    recipe: dict[str, Any]  # whole, as used
+    options: dict[str, Any]  # the method's, all of them
+    inputs: dict[str, Any]  # digests and names of what went in
+    storage: dict[str, int]  # the ledger; bytes of images and of full labels
+    prior: str | None
+    result: Result
+    throughput: Throughput
+    environment: dict[str, Any]
+
+
+def write(folder: Path, record: Record) -> Path:
+    """Write a record under its key, whole or not at all."""
+    path = path_of(folder, record["key"])
+    write_atomic(path, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+    return path
+
+
+def path_of(folder: Path, key: str) -> Path:
+    """Where the record of a key lies."""
+    return folder / f"{key}.json"
+
+
+def read(paths: Iterable[Path]) -> list[Record]:
+    """All records in these files and folders; those of another schema are named and left out.
+
+    Raises:
+        UserError: a path does not exist, or a file is no record.
+    """
+    records = {}
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"There are no records at {str(path)!r}.")
+        for file in [path] if path.is_file() else sorted(path.rglob("*.json")):
+            try:
+                record = json.loads(file.read_text(encoding="utf-8"))
+                schema, key, _ = record["schema"], record["key"], record["cell"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{str(file)!r} is no record: {error!r}.") from error
+            if schema != SCHEMA:
+                say(f"left out {file}: schema {schema}, this labelbench reads {SCHEMA}")
+                continue
+            records[key] = record
+    return list(records.values())
+
+
+def pack_bits(correct: np.ndarray) -> str:
+    """Booleans as base64 text, eight to a byte, first one in the highest bit."""
+    return base64.b64encode(np.packbits(correct).tobytes()).decode()
+
+
+def unpack_bits(text: str, count: int) -> np.ndarray:
+    """The booleans again."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count).astype(bool)

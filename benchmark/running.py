@@ -1,0 +1,104 @@
+"""Running a grid: what is cached, what is missing, what it will take; then cell after cell."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+
+from . import leaderboard, networks, records
+from .errors import UserError
+from .grid import Cell
+from .pipeline import Pipeline
+from .progress import say
+from .training import Schedule
+
+
+def run(pipeline: Pipeline, cells: list[Cell], force: bool, dry_run: bool) -> None:
+    """Measure all missing cells, then print and write the tables of all.
+
+    A cell that another run is at work on is left for later; one that fails is reported, and
+    the others go on.
+
+    Args:
+        force: measure finished cells anew; their artefacts are kept.
+
+    Raises:
+        UserError: a name or option is wrong (before anything is made), or cells failed.
+    """
+    pipeline.check(cells)
+    missing = [c for c in cells if force or not pipeline.record_path(c).exists()]
+    say(
+        f"{len(cells)} cells: {len(cells) - len(missing)} cached, {len(missing)} to run"
+        f"{estimate(pipeline, missing)}"
+    )
+    if dry_run:
+        for cell in cells:
+            print(f"{'missing' if cell in missing else 'cached '}  {cell.label}")
+        return
+    if force:
+        for cell in missing:
+            pipeline.record_path(cell).unlink(missing_ok=True)
+    failed = _measure(pipeline, missing)
+    paths = [path for c in cells if (path := pipeline.record_path(c)).exists()]
+    absent = [pipeline.names(c) for c in cells if not pipeline.record_path(c).exists()]
+    made = leaderboard.tables(records.read(paths), absent)
+    for table in made:
+        print(table.text())
+    written = leaderboard.publish(made, pipeline.runtime.work / "tables")
+    say(f"records: {pipeline.records}, tables: {written[0]}")
+    if failed:
+        raise UserError("; ".join(f"{cell.label}: {error}" for cell, error in failed))
+
+
+def _measure(pipeline: Pipeline, missing: list[Cell]) -> list[tuple[Cell, UserError]]:
+    failed: list[tuple[Cell, UserError]] = []
+    waiting = list(missing)
+    done, wait = 0, False
+    while waiting:
+        busy = []
+        for cell in waiting:
+            started = time.monotonic()
+            try:
+                if not pipeline.run(cell, wait):
+                    busy.append(cell)
+                    continue
+            except UserError as error:
+                failed.append((cell, error))
+                say(f"failed: {cell.label}: {error}")
+            done += 1
+            say(f"[{done}/{len(missing)}] {cell.label}: {time.monotonic() - started:.1f} s")
+        waiting, wait = busy, True
+    return failed
+
+
+def estimate(pipeline: Pipeline, missing: Iterable[Cell]) -> str:
+    """What the missing cells take at least: the bare steps of their students, timed here."""
+    seconds = 0.0
+    dataset, compute = pipeline.dataset, pipeline.runtime.compute
+    images = dataset.train
+    for (student, ipc), count in Counter((c.student, c.ipc) for c in missing).items():
+        plan = pipeline.plan(ipc)
+        network = networks.create(
+            student, len(dataset.class_names), images.channels, images.resolution
+        ).to(compute.device)
+        optimiser, _ = Schedule(1, 1).build(network)
+        batch = plan.sizes()[0]
+        pixels = torch.rand(batch, images.channels, images.resolution, images.resolution)
+        pixels = pixels.to(compute.device)
+        for repeat in range(4):
+            if repeat == 1:  # the first one warms up
+                compute.wait()
+                started = time.perf_counter()
+            with compute.autocast():
+                logits = network(pixels)
+            loss = F.cross_entropy(logits.float(), logits.argmax(1))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        compute.wait()
+        seconds += (time.perf_counter() - started) / 3 * plan.steps * count
+    if not seconds:
+        return ""
+    return f"; students' bare steps take about {seconds / 60:.1f} min, labels and tests on top"

@@ -1,0 +1,188 @@
+"""Teachers: the classifiers whose soft labels are compressed.
+
+Named by `--teacher`: `NETWORK` is trained here and kept; `NETWORK:FILE` is loaded from a
+safetensors file (relative to the data root, if it is there); `timm:NAME` is a pretrained timm
+model, downloaded by timm.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from . import networks
+from .classifier import Classifier, Floats, correct
+from .device import Compute
+from .errors import UserError
+from .images import IMAGENET_MEAN, IMAGENET_STD, Dataset, Images
+from .render import render_gathered
+from .training import Schedule, optimise
+from .views import Augmentation, ViewPlan
+
+WEIGHTS = "teacher.safetensors"
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """How a teacher is trained here; its mirrored views follow the dataset.
+
+    Attributes:
+        crop_low: smallest share of an image's area that a training crop covers.
+        rate: peak learning rate of SGD with momentum 0.9.
+    """
+
+    epochs: int = 40
+    batch_size: int = 128
+    rate: float = 0.1
+    weight_decay: float = 5e-4
+    crop_low: float = 0.4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or self.seed < 0:
+            raise ValueError("epochs and batch_size must be at least 1, seed not negative")
+        if not self.rate > 0 or not 0 < self.crop_low <= 1:
+            raise ValueError("rate must be positive, crop_low above 0 and at most 1")
+
+
+class Teacher(Classifier):
+    """A classifier that knows which network it is, so that it can be shipped and rebuilt.
+
+    Attributes:
+        network_name: as `networks.create` takes it.
+    """
+
+    def __init__(self, network_name: str, network: nn.Module, mean: Floats, std: Floats) -> None:
+        super().__init__(network, mean, std)
+        self.network_name = network_name
+
+
+def trained(
+    network_name: str, dataset: Dataset, options: TeacherOptions, compute: Compute, folder: Path
+) -> None:
+    """Train a teacher on the real training set and keep its weights in `folder`."""
+    torch.manual_seed(options.seed)
+    images = dataset.train
+    network = networks.create(
+        network_name, len(dataset.class_names), images.channels, images.resolution
+    ).to(compute.device)
+    teacher = Teacher(network_name, network, dataset.mean, dataset.std)
+    augmentation = Augmentation(
+        (options.crop_low, 1.0), flip=0.5 if dataset.mirror else 0.0, mix="none"
+    )
+    plan = ViewPlan(
+        options.seed,
+        len(images),
+        images.resolution,
+        options.batch_size,
+        options.epochs,
+        augmentation,
+    )
+
+    def losses(epoch: int) -> Iterator[Tensor]:
+        for pixels, labels in real_views(images, plan, epoch, compute.device):
+            with compute.autocast():
+                logits = teacher(pixels)
+            yield F.cross_entropy(logits.float(), labels)
+
+    schedule = Schedule(
+        options.epochs, plan.batches, "sgd", options.rate, options.weight_decay, warmup=0.1
+    )
+    checkpoint = folder / "checkpoint.pt"
+    curve = optimise(teacher, losses, schedule, f"train teacher {network_name}", checkpoint)
+    checkpoint.unlink(missing_ok=True)
+    described = {"network": network_name, "mean": dataset.mean, "std": dataset.std}
+    save_file(
+        {name: value.cpu().contiguous() for name, value in network.state_dict().items()},
+        folder / WEIGHTS,
+        {name: json.dumps(value) for name, value in described.items()},
+    )
+    right = correct(teacher, dataset.test, compute)
+    (folder / "teacher.json").write_text(
+        json.dumps({"accuracy": right.float().mean().item(), "train_loss": curve})
+    )
+
+
+def real_views(
+    images: Images, plan: ViewPlan, epoch: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of augmented real images: pixels (B, C, R, R) in 0..1, and labels (B,)."""
+    for views in plan.epoch(epoch):
+        block = images.take(views.index).to(device, non_blocking=True)
+        labels = images.labels[views.index].to(device, non_blocking=True)
+        yield render_gathered(block, views.to(device)), labels
+
+
+def load(
+    network_name: str,
+    file: Path,
+    classes: int,
+    channels: int,
+    resolution: int,
+    device: torch.device,
+) -> Teacher:
+    """A teacher from a safetensors file.
+
+    Files made here name their own normalisation; others are taken to expect ImageNet's mean
+    and standard deviation, as published CIFAR networks do.
+
+    Raises:
+        UserError: the file is not there, is damaged, or holds another network's weights.
+    """
+    network = networks.create(network_name, classes, channels, resolution)
+    try:
+        weights = load_file(file)
+        with safe_open(file, framework="pt") as handle:
+            metadata = handle.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"Cannot read the teacher file {str(file)!r}: {error}.") from error
+    expected = network.state_dict()
+    counters = {name for name in expected if name.endswith("num_batches_tracked")}
+    wrong = sorted((expected.keys() - counters) ^ (weights.keys() - counters))
+    wrong += sorted(
+        name
+        for name in expected.keys() & weights.keys()
+        if expected[name].shape != weights[name].shape
+    )
+    if wrong:
+        raise UserError(
+            f"{str(file)!r} does not hold the weights of {network_name!r} for {classes} classes: "
+            f"{len(wrong)} names or shapes differ, first {wrong[0]!r}."
+        )
+    network.load_state_dict(weights, strict=False)
+    mean = tuple(json.loads(metadata["mean"])) if "mean" in metadata else IMAGENET_MEAN
+    std = tuple(json.loads(metadata["std"])) if "std" in metadata else IMAGENET_STD
+    teacher = Teacher(network_name, network, mean[:channels], std[:channels])
+    return teacher.to(device).eval().requires_grad_(False)
+
+
+def pretrained(name: str, classes: int, device: torch.device) -> Teacher:
+    """A pretrained timm model, downloaded by timm.
+
+    Raises:
+        UserError: timm has no such weights, cannot fetch them, or they know other classes.
+    """
+    import timm
+
+    try:
+        network = timm.create_model(name, pretrained=True)
+    except Exception as error:
+        raise UserError(
+            f"The teacher 'timm:{name}' could not be had ({type(error).__name__}: {error}). "
+            f"Offline: save its weights as safetensors and name them timm:{name}:FILE."
+        ) from error
+    config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    if config["num_classes"] != classes:
+        raise UserError(
+            f"The teacher 'timm:{name}' knows {config['num_classes']} classes, "
+            f"the dataset has {classes}."
+        )
+    teacher = Teacher(f"timm:{name}", network, tuple(config["mean"]), tuple(config["std"]))
+    return teacher.to(device).eval().requires_grad_(False)

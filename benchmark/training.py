@@ -1,0 +1,127 @@
+"""The one training loop: whatever is trained gives a stream of losses, and this optimises it.
+
+Students, teachers and HeLlO's projector all pass through here, so schedule, weight decay,
+checkpoints and resume are the same for all. Nothing waits for the device inside an epoch.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .errors import UserError
+from .progress import track
+
+CHECKPOINT_EVERY_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How weights are moved: optimiser, peak rate, and the rate's course over all steps.
+
+    The rate rises linearly over the first `warmup` share of steps, then falls along a half
+    cosine to zero.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    rate: float = 1e-3
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    warmup: float = 0.0
+
+    def build(self, module: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
+        """The optimiser over `module`'s trainable weights, and its rate's schedule."""
+        trainable = [p for p in module.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trainable if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        if self.optimiser == "sgd":
+            optimiser = torch.optim.SGD(groups, lr=self.rate, momentum=self.momentum)
+        else:
+            optimiser = torch.optim.AdamW(groups, lr=self.rate)
+        steps = self.epochs * self.steps_per_epoch
+        rising = round(self.warmup * steps)
+
+        def share(step: int) -> float:
+            if step < rising:
+                return (step + 1) / rising
+            done = (step - rising) / max(1, steps - rising)
+            return 0.5 * (1 + math.cos(math.pi * done))
+
+        return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share)
+
+
+def optimise(
+    module: nn.Module,
+    losses: Callable[[int], Iterator[Tensor]],
+    schedule: Schedule,
+    label: str,
+    checkpoint: Path | None = None,
+    memory: dict[str, Tensor] | None = None,
+) -> list[float]:
+    """Train `module` in place.
+
+    Args:
+        losses: gives the losses of one epoch, one a step; each is stepped upon before the
+            next is asked for.
+        label: shown with the progress.
+        checkpoint: a file to go on from, and to write at times; the caller removes it.
+        memory: tensors that `losses` keeps from step to step, saved and restored too.
+
+    Returns:
+        The mean loss of each epoch.
+
+    Raises:
+        UserError: the loss is no longer finite.
+    """
+    optimiser, rates = schedule.build(module)
+    curve: list[float] = []
+    device = next(module.parameters()).device
+    if checkpoint is not None and checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        module.load_state_dict(state["module"])
+        optimiser.load_state_dict(state["optimiser"])
+        rates.load_state_dict(state["rates"])
+        torch.set_rng_state(state["rng"].cpu())
+        curve = state["curve"]
+        if memory is not None:
+            memory.update(state["memory"])
+    saved = time.monotonic()
+    for epoch in track(range(len(curve), schedule.epochs), label):
+        module.train()
+        total = torch.zeros((), device=device)
+        for loss in losses(epoch):
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            rates.step()
+            total += loss.detach()
+        curve.append(total.item() / schedule.steps_per_epoch)
+        if not torch.isfinite(total):
+            raise UserError(
+                f"{label}: the loss is {curve[-1]} in epoch {epoch + 1}. A lower rate than "
+                f"{schedule.rate} may help."
+            )
+        if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS:
+            state = {
+                "module": module.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "rates": rates.state_dict(),
+                "rng": torch.get_rng_state(),
+                "curve": curve,
+                "memory": memory or {},
+            }
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            partial = checkpoint.with_suffix(".partial")
+            torch.save(state, partial)
+            partial.replace(checkpoint)
+            saved = time.monotonic()
+    return curve

@@ -1,0 +1,16 @@
+"""CIFAR-100: 50,000 training and 10,000 test images of 32x32, 100 fine classes.
+
+As for CIFAR-10, take lossless sources only.
+"""
+
+from torchvision.datasets import CIFAR100
+
+from benchmark.images import Dataset
+
+from .cifar10 import parquet_or_torchvision
+from .place import Place
+
+
+def load(place: Place) -> Dataset:
+    """From Parquet files in `cifar100/`, or torchvision's folder `cifar-100-python/`."""
+    return parquet_or_torchvision("cifar100", CIFAR100, "cifar-100-python", place, mirror=True)

@@ -1,0 +1,64 @@
+"""Real images drawn at random: the control that distilled images must beat."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.errors import UserError
+from benchmark.images import Dataset, ResidentImages
+from benchmark.progress import track
+from benchmark.views import SAMPLE, permutation, random_words
+
+NEEDS_TEACHER = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """There is nothing to choose."""
+
+
+def make(
+    dataset: Dataset,
+    ipc: int,
+    options: Options,
+    seed: int,
+    teacher: nn.Module | None,
+    device: torch.device,
+) -> ResidentImages:
+    """The first `ipc` training images of each class in its random order.
+
+    The order does not depend on `ipc`: the images of IPC 1 are among those of IPC 10.
+
+    Raises:
+        UserError: `ipc` is below 1, or a class holds fewer images.
+    """
+    drawn = []
+    for label in range(len(dataset.class_names)):
+        order = random_order(dataset, label, seed)
+        check_enough(ipc, len(order), dataset.class_names[label], "the training set")
+        drawn.append(order[:ipc])
+    indices = torch.cat(drawn)
+    side = dataset.train.resolution
+    pixels = torch.empty(len(indices), dataset.train.channels, side, side, dtype=torch.uint8)
+    for rows in track(torch.arange(len(indices)).split(256), "random images"):
+        pixels[rows] = dataset.train.take(indices[rows]).cpu()
+    return ResidentImages(pixels, dataset.train.labels[indices], dataset.class_names)
+
+
+def random_order(dataset: Dataset, label: int, seed: int) -> Tensor:
+    """All training images of one class in random order, int64 (n,), on the CPU."""
+    members = torch.nonzero(dataset.train.labels == label).squeeze(1)
+    words = random_words(seed, label, 0, SAMPLE, len(members))
+    return members[torch.from_numpy(permutation(words))]
+
+
+def check_enough(ipc: int, available: int, class_name: str, where: str, parts: int = 1) -> None:
+    """Raise a UserError unless a class's `available` images give `ipc`, of `parts` each."""
+    if ipc < 1:
+        raise UserError(f"IPC must be at least 1, got {ipc}.")
+    if available < ipc * parts:
+        raise UserError(
+            f"IPC {ipc} needs {ipc * parts} images of class {class_name!r}, but {where} has "
+            f"{available}: choose an IPC of at most {available // parts}."
+        )

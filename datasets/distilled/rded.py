@@ -1,0 +1,149 @@
+"""RDED: the crops of real images that the teacher knows best, tiled into mosaics.
+
+Sun et al., "On the Diversity and Realism of Distilled Dataset" (CVPR 2024): of each of some
+random real images of a class, keep the random crop with the lowest cross-entropy, then the
+best of these. Deviations from the authors' release: images are kept exactly, not as JPEG; the
+padding around a small crop is the dataset's mean colour, theirs ImageNet's (a zero after
+normalisation, in both); a crop for a mosaic is rendered at full size and then averaged down.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.errors import UserError
+from benchmark.images import Dataset, ResidentImages
+from benchmark.progress import track
+from benchmark.render import render
+from benchmark.views import SAMPLE, Augmentation, ViewPlan, random_words
+
+from .random import check_enough, random_order
+
+NEEDS_TEACHER = True
+TEACHER_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Options:
+    """What RDED leaves open; the defaults are the authors' for images of 32 and 64 pixels.
+
+    Attributes:
+        factor: crops a side of each mosaic; 1 makes an image of a single crop, and the authors
+            take 2 at 224 pixels.
+        candidates: random real images of each class to choose from.
+        crops: random crops tried of each candidate.
+        scale_low: the smallest crop, as a share of the image's area.
+    """
+
+    factor: int = 1
+    candidates: int = 300
+    crops: int = 5
+    scale_low: float = 0.08
+
+    def __post_init__(self) -> None:
+        for name in ("factor", "candidates", "crops"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.scale_low <= 1:
+            raise ValueError(f"scale_low must be above 0 and at most 1, got {self.scale_low}")
+
+
+def make(
+    dataset: Dataset,
+    ipc: int,
+    options: Options,
+    seed: int,
+    teacher: nn.Module,
+    device: torch.device,
+) -> ResidentImages:
+    """Mosaics of the crops with the lowest cross-entropy; the best of all in the first tile.
+
+    Where an IPC needs more crops than there are `candidates`, all images of the class are
+    candidates.
+
+    Raises:
+        UserError: `factor` does not divide the resolution, a class holds too few images, or
+            the teacher's logits are not finite.
+    """
+    side, parts = dataset.train.resolution, options.factor**2
+    if side % options.factor:
+        valid = ", ".join(str(f) for f in range(1, side + 1) if side % f == 0)
+        raise UserError(f"factor {options.factor} does not divide {side} pixels; valid: {valid}.")
+    mosaics = []
+    for label in track(range(len(dataset.class_names)), "RDED classes"):
+        order = random_order(dataset, label, seed)
+        name = dataset.class_names[label]
+        check_enough(ipc, len(order), name, "the training set", parts)
+        if options.candidates >= ipc * parts:
+            order = order[: options.candidates]
+        patches, losses = best_crops(dataset, order, label, options, seed, teacher, device)
+        if not losses.isfinite().all():
+            raise UserError(f"The teacher's logits for class {name!r} are not finite.")
+        ranked = patches[losses.argsort(stable=True)[: ipc * parts]]
+        mosaics.append(tile(ranked, options.factor).cpu())
+    labels = torch.arange(len(mosaics)).repeat_interleave(ipc)
+    return ResidentImages(torch.cat(mosaics), labels, dataset.class_names)
+
+
+@torch.no_grad()
+def best_crops(
+    dataset: Dataset,
+    candidates: Tensor,
+    label: int,
+    options: Options,
+    seed: int,
+    teacher: nn.Module,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """The crop of each candidate image that the teacher knows best, and its cross-entropy.
+
+    Args:
+        candidates: indices of training images of class `label`, (n,).
+
+    Returns:
+        Patches, uint8 (n, C, R / factor, R / factor), and losses (n,), both on `device`.
+    """
+    side, channels = dataset.train.resolution, dataset.train.channels
+    small = side // options.factor
+    images = dataset.train.take(candidates).to(device)
+    crops = Augmentation((options.scale_low, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, mix="none")
+    class_seed = int(random_words(seed, label, 1, SAMPLE, 1)[0])
+    plan = ViewPlan(class_seed, len(images), side, TEACHER_BATCH, options.crops, crops)
+    patches = torch.zeros(len(images), channels, small, small, dtype=torch.uint8, device=device)
+    losses = torch.full((len(images),), torch.inf, device=device)
+    for epoch in range(options.crops):
+        for views in plan.epoch(epoch):
+            views = views.to(device)
+            pixels = F.avg_pool2d(render(images, views), options.factor)
+            logits = teacher(pad(pixels, side, dataset.mean)).float()
+            targets = torch.full_like(views.index, label)
+            loss = F.cross_entropy(logits, targets, reduction="none")
+            better = loss < losses[views.index]
+            winners = views.index[better]
+            losses[winners] = loss[better]
+            patches[winners] = (pixels[better] * 255).round().to(torch.uint8)
+    return patches, losses
+
+
+def pad(pixels: Tensor, side: int, colour: tuple[float, ...]) -> Tensor:
+    """Pixels (B, C, r, r) in the middle of (B, C, side, side) of one colour."""
+    small = pixels.shape[-1]
+    if small == side:
+        return pixels
+    start = (side - small) // 2
+    canvas = pixels.new_tensor(colour).view(1, -1, 1, 1).repeat(len(pixels), 1, side, side)
+    canvas[:, :, start : start + small, start : start + small] = pixels
+    return canvas
+
+
+def tile(ranked: Tensor, factor: int) -> Tensor:
+    """Mosaics (n, C, factor r, factor r) of (n factor², C, r, r) patches, best first.
+
+    Tile j, counted along the rows, takes the j-th block of n patches.
+    """
+    rows = ranked.chunk(factor**2)
+    return torch.cat(
+        [torch.cat(rows[i * factor : (i + 1) * factor], dim=3) for i in range(factor)], dim=2
+    )

@@ -1,0 +1,91 @@
+"""ImageNet-1k, or any subset of it, at 224x224, decoded on demand.
+
+Labels are indices into the WordNet ids sorted alphabetically, as everywhere. The validation
+set serves as test set.
+"""
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from benchmark.errors import UserError
+from benchmark.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, EncodedImages
+from benchmark.progress import track
+
+from .place import Place
+
+RESOLUTION = 224
+SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
+
+
+def load(place: Place) -> Dataset:
+    """From class folders `imagenet/{train,val}/<wnid>/*.JPEG`; `test` may stand for `val`.
+
+    Class names come from `LOC_synset_mapping.txt` or `words.txt` in `imagenet/`; without
+    either, a class is called by its WordNet id.
+    """
+    folder = place.find("imagenet", "imagenet")
+    if folder is None:
+        raise UserError(
+            "ImageNet has no download here: its terms ask each user to fetch it. Put "
+            f"train/<wnid>/*.JPEG and val/<wnid>/*.JPEG in {str(place.root)!r}/imagenet."
+        )
+    held_out = folder / "val" if (folder / "val").is_dir() else folder / "test"
+    wnids, tested = class_folders(folder / "train"), class_folders(held_out)
+    if wnids != tested:
+        raise UserError(
+            f"{str(folder / 'train')!r} has {len(wnids)} classes and {str(held_out)!r} has "
+            f"{len(tested)}; they must be the same. In one only: "
+            f"{', '.join(sorted(set(wnids) ^ set(tested))[:5])}."
+        )
+    names = synset_names(folder)
+    class_names = tuple(names.get(wnid, wnid) for wnid in wnids)
+    train, test = (_split(path, wnids, class_names) for path in (folder / "train", held_out))
+    return Dataset("imagenet", train, test, IMAGENET_MEAN, IMAGENET_STD, mirror=True)
+
+
+def class_folders(folder: Path) -> list[str]:
+    """The names of a folder's class folders, sorted.
+
+    Raises:
+        UserError: there is no such folder, or no class folder in it.
+    """
+    found = folder.is_dir() and sorted(
+        path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."
+    )
+    if not found:
+        raise UserError(f"{str(folder)!r} holds no class folders; put one folder a class there.")
+    return found
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The pictures of one class folder, in name order."""
+    files = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+    return sorted(files, key=lambda path: path.name)
+
+
+def synset_names(folder: Path) -> dict[str, str]:
+    """WordNet id to class name ("tench, Tinca tinca"), by the first mapping in the folder."""
+    for file in (folder / "LOC_synset_mapping.txt", folder / "words.txt"):
+        if file.is_file():
+            rows = (line.split(maxsplit=1) for line in file.read_text("utf-8").splitlines())
+            return {row[0]: row[1].strip() for row in rows if len(row) == 2}
+    return {}
+
+
+def _split(folder: Path, wnids: list[str], class_names: tuple[str, ...]) -> EncodedImages:
+    """The images of one split; its digest covers their relative paths and sizes."""
+    sha = hashlib.sha256(f"{RESOLUTION}".encode())
+    paths, labels = [], []
+    for label, wnid in enumerate(track(wnids, f"list ImageNet {folder.name}")):
+        files = image_files(folder / wnid)
+        if not files:
+            raise UserError(
+                f"Class folder {str(folder / wnid)!r} holds no images ({', '.join(SUFFIXES)})."
+            )
+        for file in files:
+            sha.update(f"{wnid}/{file.name} {file.stat().st_size}\n".encode())
+        paths += files
+        labels += [label] * len(files)
+    return EncodedImages(paths, torch.tensor(labels), class_names, RESOLUTION, sha.hexdigest())

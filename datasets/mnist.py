@@ -1,0 +1,14 @@
+"""MNIST: 60,000 training and 10,000 test handwritten digits of 1 x 28 x 28, 10 classes."""
+
+from torchvision.datasets import MNIST
+
+from benchmark.images import Dataset
+
+from .cifar10 import parquet_or_torchvision
+from .digits import NAMES
+from .place import Place
+
+
+def load(place: Place) -> Dataset:
+    """From Parquet files in `mnist/`, or torchvision's folder `MNIST/`."""
+    return parquet_or_torchvision("mnist", MNIST, "MNIST", place, mirror=False, names=NAMES)

@@ -1,0 +1,28 @@
+"""Hard labels: the image's class, blended by the mix. The floor of every comparison."""
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+from torch import Tensor
+
+from benchmark.artefact import Artefact, Blob
+from benchmark.contract import LabelSource, LabelTask
+from benchmark.views import ViewBatch
+
+
+class Hard(LabelSource):
+    """One-hot labels. Nothing is shipped: distilled images come sorted into classes."""
+
+    @classmethod
+    def fit(cls, task: LabelTask, options: Any) -> Self:
+        return cls(task, options)
+
+    def blobs(self) -> Iterable[Blob]:
+        return ()
+
+    @classmethod
+    def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
+        return cls(task, options)
+
+    def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
+        return self.task.hard_labels(views)
