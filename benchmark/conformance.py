@@ -120,7 +120,8 @@ def loads(case: Case) -> None:
     assert case.source is not None
     if case.source.task.teacher is not None:
         case.source.task = _as_shipped(case.task, 0)
-    first, again = _targets(case.source), _targets(case.loaded())
+    views = _views(case.source)
+    first, again = _targets(case.source, views), _targets(case.loaded(), views)
     for batch, (a, b) in enumerate(zip(first, again, strict=True)):
         if a.shape != b.shape or not torch.allclose(a, b, atol=_tolerance(a), rtol=0):
             gap = (a - b).abs().max().item() if a.shape == b.shape else float("nan")
@@ -128,7 +129,7 @@ def loads(case: Case) -> None:
                 f"Targets of batch {batch} differ by {gap:.3g} between the saved and the loaded "
                 "source: `blobs` and `restore` do not carry all that `targets` needs."
             )
-    for a, b in zip(again, _targets(case.loaded()), strict=True):
+    for a, b in zip(again, _targets(case.loaded(), views), strict=True):
         if not torch.equal(a, b):
             raise Problem("Two loads of one artefact give different targets.")
 
@@ -136,7 +137,8 @@ def loads(case: Case) -> None:
 def answers(case: Case) -> None:
     """Targets are finite float32 (B, C) on the device, and probabilities if they say so."""
     source = case.loaded()
-    for views, targets in zip(_views(source), _targets(source), strict=True):
+    all_views = _views(source)
+    for views, targets in zip(all_views, _targets(source, all_views), strict=True):
         shape = (len(views), case.task.classes)
         if tuple(targets.shape) != shape or targets.dtype != torch.float32:
             raise Problem(
@@ -255,9 +257,9 @@ def _views(source: LabelSource) -> list[ViewBatch]:
     return list(source.views(0))
 
 
-def _targets(source: LabelSource) -> list[Tensor]:
+def _targets(source: LabelSource, all_views: list[ViewBatch]) -> list[Tensor]:
     found = []
-    for views in _views(source):
+    for views in all_views:
         views = views.to(source.task.device)
         found.append(source.targets(views, render(source.task.images.pixels, views), 0))
     return found

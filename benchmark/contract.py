@@ -16,6 +16,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -113,8 +114,11 @@ class LabelTask:
 
     def hard_labels(self, views: ViewBatch) -> Tensor:
         """One-hot labels of the views' images, blended by the mix, (B, C)."""
-        one_hot = F.one_hot(self.images.labels.to(self.device), self.classes).float()
-        return self.mixed(one_hot, views)
+        return self.mixed(self._one_hot, views)
+
+    @cached_property
+    def _one_hot(self) -> Tensor:
+        return F.one_hot(self.images.labels, self.classes).float().to(self.device)
 
 
 class LabelSource(ABC):

@@ -40,5 +40,4 @@ def read(folder: Path, device: torch.device) -> ResidentImages:
     images = ResidentImages(pixels, labels, names)
     if images.digest != digest:
         raise ArtefactError(f"The images in {str(folder / FILE)!r} were changed: copy them again.")
-    images.pixels = pixels.to(device)
-    return images
+    return images.to(device)

@@ -80,6 +80,11 @@ class ResidentImages(Images):
     def take(self, indices: Tensor) -> Tensor:
         return self.pixels[indices.to(self.pixels.device)]
 
+    def to(self, device: torch.device) -> "ResidentImages":
+        """The same images with their pixels on `device`."""
+        pixels = self.pixels.to(device)
+        return ResidentImages(pixels, self.labels, self.class_names, self.digest)
+
 
 class EncodedImages(Images):
     """Images decoded on demand, for sets that memory cannot hold (ImageNet)."""

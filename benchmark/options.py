@@ -40,6 +40,8 @@ def change(instance: T, values: Mapping[str, Any], where: str) -> T:
         if name not in hints:
             raise unknown(f"option of {where}", name, hints)
         old = getattr(instance, name)
+        if rest and not is_dataclass(old):
+            raise UserError(f"{where}.{name} has no options of its own, got {where}.{path}.")
         if is_dataclass(old):
             new = change(old, {rest: value}, f"{where}.{name}")
         else:

@@ -11,22 +11,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from . import artefact, code_version, distilled, networks, records, registry, student, teachers
+from . import code_version, distilled, networks, registry, teachers
 from .classifier import correct
 from .contract import LabelSource, LabelTask, TaskShape
 from .device import Compute
-from .environment import environment
 from .errors import UserError
 from .grid import Cell, Grid, Variant, budget_bytes
 from .images import Dataset, ResidentImages
 from .options import build, change
 from .recipe import RECIPES
-from .records import CellNames, Record, Result
 from .stages import Stages, digest, file_digest
 from .teachers import Teacher, TeacherOptions
-from .throughput import measure
 from .views import ViewPlan
 
 ARTEFACT_SEED = 0
@@ -55,11 +50,10 @@ class Pipeline:
     def __init__(self, grid: Grid, runtime: Runtime) -> None:
         self.grid, self.runtime = grid, runtime
         self.stages = Stages(runtime.work / "stages")
-        self.records = runtime.work / "records"
         changed = grid.of("recipe")
         self.recipe = change(RECIPES[grid.recipe], changed, "recipe")
         self.on_protocol = self.recipe == RECIPES[grid.recipe]
-        self._resident: dict[str, Any] = {}
+        self._resident: tuple[Path, ResidentImages] | None = None
 
     def check(self, cells: list[Cell]) -> None:
         """Refuse whatever names or options are wrong before anything is made.
@@ -79,6 +73,10 @@ class Pipeline:
         build(TeacherOptions, grid.of("teacher"), "teacher")
         for source in {cell.images for cell in cells}:
             self._image_options(source)
+        for variant in {cell.variant for cell in cells}:
+            build(registry.method(variant.method).Options, dict(variant.options), variant.method)
+        self._teacher_source  # noqa: B018 (raises where the teacher's name or file is wrong)
+        # From here on class counts are needed, and with them the dataset.
         classes = len(self.dataset.class_names)
         for name, count in zip(
             self.dataset.class_names,
@@ -104,7 +102,11 @@ class Pipeline:
         name, _, path = self.grid.dataset.partition(":")
         module = registry.dataset(name)
         place = Place(self.runtime.data_root, self.stages, self.runtime.download)
-        return module.load(place, path) if path else module.load(place)
+        loaded: Dataset = module.load(place, path) if path else module.load(place)
+        device = self.runtime.compute.device
+        if device.type == "cuda" and isinstance(loaded.train, ResidentImages):
+            loaded = replace(loaded, train=loaded.train.to(device))
+        return loaded
 
     @cached_property
     def teacher_key(self) -> dict[str, Any]:
@@ -185,10 +187,9 @@ class Pipeline:
     def images(self, source: str, ipc: int) -> ResidentImages:
         """The distilled images, on the device."""
         folder = self.images_folder(source, ipc)
-        if self._resident.get("folder") != folder:
-            device = self.runtime.compute.device
-            self._resident = {"folder": folder, "images": distilled.read(folder, device)}
-        return self._resident["images"]
+        if self._resident is None or self._resident[0] != folder:
+            self._resident = folder, distilled.read(folder, self.runtime.compute.device)
+        return self._resident[1]
 
     def plan(self, ipc: int) -> ViewPlan:
         """The views that students of this grid are shown."""
@@ -243,7 +244,7 @@ class Pipeline:
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir()
             task = replace(
-                self._task(cell, ARTEFACT_SEED),
+                self.task(cell, ARTEFACT_SEED),
                 teacher=self.teacher,
                 train=self.dataset.train,
                 scratch=scratch,
@@ -258,110 +259,8 @@ class Pipeline:
 
         return self.stages.make("labels", self.labels_key(cell), build_stage)
 
-    def record_key(self, cell: Cell) -> str:
-        """What decides a record: SHA-256, shortened."""
-        key = {
-            "labels": self.labels_key(cell),
-            "student": cell.student,
-            "seed": cell.seed,
-            "recipe": asdict(self.recipe),
-            "test": self.dataset.test.digest,
-            "schema": records.SCHEMA,
-            "code": code_version.of_modules("student", "throughput", *TRAINING_CODE, *NETWORK_CODE),
-        }
-        return digest(key)[:24]
-
-    def record_path(self, cell: Cell) -> Path:
-        """Where the cell's record is, or will be."""
-        return records.path_of(self.records, self.record_key(cell))
-
-    def names(self, cell: Cell) -> CellNames:
-        """The cell as records and tables name it."""
-        return CellNames(
-            dataset=self.grid.dataset,
-            images=cell.images,
-            ipc=cell.ipc,
-            method=cell.variant.label,
-            student=cell.student,
-            recipe=self.recipe.name + ("" if self.on_protocol else " (changed)"),
-            teacher=self.grid.teacher,
-            seed=cell.seed,
-        )
-
-    def run(self, cell: Cell, wait: bool) -> bool:
-        """Measure one cell and write its record, unless it is there.
-
-        Args:
-            wait: whether to wait for another run that is at work on this cell.
-
-        Returns:
-            False if another run is at work on it and `wait` is not set.
-        """
-        key = self.record_key(cell)
-        lock = FileLock(self.runtime.work / "locks" / f"{key}.lock")
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            return False
-        try:
-            if not self.record_path(cell).exists():
-                records.write(self.records, self._measure(cell, key))
-        finally:
-            lock.release()
-        return True
-
-    def _measure(self, cell: Cell, key: str) -> Record:
-        folder = self.labels_folder(cell)
-        method = registry.method(cell.variant.method)
-        source = method.load(folder / "artefact", self._task(cell, cell.seed))
-        checkpoint = self.runtime.work / "checkpoints" / f"{key}.pt"
-        classifier = student.build(cell.student, source, cell.seed)
-        started = time.perf_counter()
-        curve = student.train(classifier, source, self.recipe, checkpoint, cell.label)
-        seconds = time.perf_counter() - started
-        right = correct(classifier, self.dataset.test, self.runtime.compute)
-        result = Result(
-            accuracy=right.double().mean().item(),
-            test_images=len(right),
-            correct=records.pack_bits(right.numpy()),
-            train_loss=curve,
-            seconds_train=seconds,
-            seconds_fit=json.loads((folder / "fit.json").read_text())["seconds"],
-        )
-        throughput = measure(classifier, source, student.schedule(self.recipe, source))
-        checkpoint.unlink(missing_ok=True)
-        images = self.images_folder(cell.images, cell.ipc)
-        requires = artefact.read_manifest(folder / "artefact")["requires"]
-        return Record(
-            schema=records.SCHEMA,
-            key=key,
-            cell=self.names(cell),
-            on_protocol=self.on_protocol,
-            recipe=asdict(self.recipe),
-            options=asdict(source.options),
-            inputs={
-                "train": self.dataset.train.digest,
-                "test": self.dataset.test.digest,
-                "images": source.task.images.digest,
-                "images_stage": self.images_folder(cell.images, cell.ipc).name,
-                "teacher": digest(self.teacher_key),
-                "teacher_accuracy": self.teacher_accuracy,
-                "labels": folder.name,
-                "set": {k: str(v) for k, v in self.grid.set.items()},
-            },
-            storage={
-                **source.storage().as_dict(),
-                "images": (images / distilled.FILE).stat().st_size,
-                "soft": source.task.shape.soft_bytes,
-            },
-            prior=requires.get("prior", {}).get("name"),
-            result=result,
-            throughput=throughput,
-            environment=environment(),
-        )
-
-    def _task(self, cell: Cell, seed: int) -> LabelTask:
+    def task(self, cell: Cell, seed: int) -> LabelTask:
+        """What a source of this cell is loaded with, for a student of this seed."""
         return LabelTask(
             images=self.images(cell.images, cell.ipc),
             plan=self.plan(cell.ipc),

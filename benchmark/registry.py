@@ -138,7 +138,7 @@ def _modules(package: str) -> dict[str, Path]:
 
 
 def _import_file(name: str, path: Path) -> ModuleType:
-    module_name = f"labelbench_plugin_{name}"
+    module_name = f"labelbench_plugins.{name}"  # its last part is what artefacts record
     if module_name in sys.modules:
         return sys.modules[module_name]
     spec = importlib.util.spec_from_file_location(module_name, path)

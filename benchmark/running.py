@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 
-from . import leaderboard, networks, records
+from . import leaderboard, measuring, networks, records
 from .errors import UserError
 from .grid import Cell
 from .pipeline import Pipeline
@@ -28,7 +28,7 @@ def run(pipeline: Pipeline, cells: list[Cell], force: bool, dry_run: bool) -> No
         UserError: a name or option is wrong (before anything is made), or cells failed.
     """
     pipeline.check(cells)
-    missing = [c for c in cells if force or not pipeline.record_path(c).exists()]
+    missing = [c for c in cells if force or not measuring.record_path(pipeline, c).exists()]
     say(
         f"{len(cells)} cells: {len(cells) - len(missing)} cached, {len(missing)} to run"
         f"{estimate(pipeline, missing)}"
@@ -39,15 +39,19 @@ def run(pipeline: Pipeline, cells: list[Cell], force: bool, dry_run: bool) -> No
         return
     if force:
         for cell in missing:
-            pipeline.record_path(cell).unlink(missing_ok=True)
+            measuring.record_path(pipeline, cell).unlink(missing_ok=True)
     failed = _measure(pipeline, missing)
-    paths = [path for c in cells if (path := pipeline.record_path(c)).exists()]
-    absent = [pipeline.names(c) for c in cells if not pipeline.record_path(c).exists()]
+    paths = [path for c in cells if (path := measuring.record_path(pipeline, c)).exists()]
+    absent = [
+        measuring.names(pipeline, c)
+        for c in cells
+        if not measuring.record_path(pipeline, c).exists()
+    ]
     made = leaderboard.tables(records.read(paths), absent)
     for table in made:
         print(table.text())
     written = leaderboard.publish(made, pipeline.runtime.work / "tables")
-    say(f"records: {pipeline.records}, tables: {written[0]}")
+    say(f"records: {pipeline.runtime.work / measuring.RECORDS}, tables: {written[0]}")
     if failed:
         raise UserError("; ".join(f"{cell.label}: {error}" for cell, error in failed))
 
@@ -61,7 +65,7 @@ def _measure(pipeline: Pipeline, missing: list[Cell]) -> list[tuple[Cell, UserEr
         for cell in waiting:
             started = time.monotonic()
             try:
-                if not pipeline.run(cell, wait):
+                if not measuring.run(pipeline, cell, wait):
                     busy.append(cell)
                     continue
             except UserError as error:

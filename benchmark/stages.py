@@ -73,7 +73,10 @@ def hold(path: Path) -> None:
 def disk_is_full(error: BaseException) -> bool:
     """Whether an error, however a library wrapped it, says that there is no room left."""
     no_room = {errno.ENOSPC, errno.EDQUOT}
-    return getattr(error, "errno", None) in no_room or "No space left" in str(error)
+    if getattr(error, "errno", None) in no_room or "No space left" in str(error):
+        return True
+    inner = error.__cause__ or error.__context__
+    return inner is not None and disk_is_full(inner)
 
 
 class Stages:

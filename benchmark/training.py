@@ -121,7 +121,13 @@ def optimise(
             }
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             partial = checkpoint.with_suffix(".partial")
-            torch.save(state, partial)
+            try:
+                # Into an open file: given a path, torch hides that the disk is full.
+                with partial.open("wb") as file:
+                    torch.save(state, file)
+            except Exception:
+                partial.unlink(missing_ok=True)
+                raise
             partial.replace(checkpoint)
             saved = time.monotonic()
     return curve

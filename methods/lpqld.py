@@ -165,10 +165,10 @@ class LPQLD(LabelSource):
 
     def loss(self, logits: Tensor, targets: Tensor, views: ViewBatch, epoch: int) -> Tensor:
         """KL to the student's softmax at the calibrated temperature, or at the labels' own."""
-        if not self.options.calibrate:
-            at = torch.tensor(self.temperature(epoch), device=logits.device)
-        else:
+        if self.options.calibrate:
             at = self._calibrated(logits, targets, epoch)
+        else:
+            at = self.temperature(epoch)
         return F.kl_div(F.log_softmax(logits / at, 1), targets, reduction="batchmean")
 
     def _calibrated(self, logits: Tensor, targets: Tensor, epoch: int) -> Tensor:

@@ -77,13 +77,18 @@ def load_prior(name: str, device: torch.device) -> Prior:
     known = open_clip.list_pretrained_tags_by_model(model_name)
     if weights not in known and not Path(weights).is_file():
         raise unknown(f"weights of {model_name}", weights, known)
+    # `RN50:openai` names weights that were trained with QuickGELU, and a model without it.
+    quick = bool(open_clip.get_pretrained_cfg(model_name, weights).get("quick_gelu"))
     try:
-        clip, _, _ = open_clip.create_model_and_transforms(model_name, pretrained=weights)
+        clip, _, _ = open_clip.create_model_and_transforms(
+            model_name, pretrained=weights, force_quick_gelu=quick
+        )
     except Exception as error:
+        with_file = model_name.removesuffix("-quickgelu") + ("-quickgelu" if quick else "")
         raise UserError(
             f"The prior {name!r} is not on this machine and could not be downloaded "
             f"({type(error).__name__}: {error}). Offline: fetch its weights elsewhere, and name "
-            f"the file: {model_name}:PATH."
+            f"the file: {with_file}:PATH."
         ) from error
     side = clip.visual.image_size
     return Prior(

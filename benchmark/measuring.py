@@ -1,0 +1,127 @@
+"""One cell: a student trained on an artefact's labels, tested, timed, and written as a record."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from . import artefact, code_version, distilled, records, registry, student
+from .classifier import correct
+from .environment import environment
+from .grid import Cell
+from .pipeline import NETWORK_CODE, TRAINING_CODE, Pipeline
+from .records import CellNames, Record, Result
+from .stages import digest
+from .throughput import measure
+
+RECORDS = "records"
+
+
+def record_key(pipeline: Pipeline, cell: Cell) -> str:
+    """What decides a record: SHA-256, shortened."""
+    key = {
+        "labels": pipeline.labels_key(cell),
+        "student": cell.student,
+        "seed": cell.seed,
+        "recipe": asdict(pipeline.recipe),
+        "test": pipeline.dataset.test.digest,
+        "schema": records.SCHEMA,
+        "code": code_version.of_modules("student", "throughput", *TRAINING_CODE, *NETWORK_CODE),
+    }
+    return digest(key)[:24]
+
+
+def record_path(pipeline: Pipeline, cell: Cell) -> Path:
+    """Where the cell's record is, or will be."""
+    return records.path_of(pipeline.runtime.work / RECORDS, record_key(pipeline, cell))
+
+
+def names(pipeline: Pipeline, cell: Cell) -> CellNames:
+    """The cell as records and tables name it."""
+    return CellNames(
+        dataset=pipeline.grid.dataset,
+        images=cell.images,
+        ipc=cell.ipc,
+        method=cell.variant.label,
+        student=cell.student,
+        recipe=pipeline.recipe.name + ("" if pipeline.on_protocol else " (changed)"),
+        teacher=pipeline.grid.teacher,
+        seed=cell.seed,
+    )
+
+
+def run(pipeline: Pipeline, cell: Cell, wait: bool) -> bool:
+    """Measure one cell and write its record, unless it is there.
+
+    Args:
+        wait: whether to wait for another run that is at work on this cell.
+
+    Returns:
+        False if another run is at work on it and `wait` is not set.
+    """
+    key = record_key(pipeline, cell)
+    lock = FileLock(pipeline.runtime.work / "locks" / f"{key}.lock")
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        return False
+    try:
+        if not record_path(pipeline, cell).exists():
+            records.write(pipeline.runtime.work / RECORDS, _measure(pipeline, cell, key))
+    finally:
+        lock.release()
+    return True
+
+
+def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
+    folder = pipeline.labels_folder(cell)
+    method = registry.method(cell.variant.method)
+    source = method.load(folder / "artefact", pipeline.task(cell, cell.seed))
+    checkpoint = pipeline.runtime.work / "checkpoints" / f"{key}.pt"
+    classifier = student.build(cell.student, source, cell.seed)
+    started = time.perf_counter()
+    curve = student.train(classifier, source, pipeline.recipe, checkpoint, cell.label)
+    seconds = time.perf_counter() - started
+    right = correct(classifier, pipeline.dataset.test, pipeline.runtime.compute)
+    result = Result(
+        accuracy=right.double().mean().item(),
+        test_images=len(right),
+        correct=records.pack_bits(right.numpy()),
+        train_loss=curve,
+        seconds_train=seconds,
+        seconds_fit=json.loads((folder / "fit.json").read_text())["seconds"],
+    )
+    throughput = measure(classifier, source, student.schedule(pipeline.recipe, source))
+    checkpoint.unlink(missing_ok=True)
+    images = pipeline.images_folder(cell.images, cell.ipc)
+    requires = artefact.read_manifest(folder / "artefact")["requires"]
+    return Record(
+        schema=records.SCHEMA,
+        key=key,
+        cell=names(pipeline, cell),
+        on_protocol=pipeline.on_protocol,
+        recipe=asdict(pipeline.recipe),
+        options=asdict(source.options),
+        inputs={
+            "train": pipeline.dataset.train.digest,
+            "test": pipeline.dataset.test.digest,
+            "images": source.task.images.digest,
+            "images_stage": pipeline.images_folder(cell.images, cell.ipc).name,
+            "teacher": digest(pipeline.teacher_key),
+            "teacher_accuracy": pipeline.teacher_accuracy,
+            "labels": folder.name,
+            "set": {k: str(v) for k, v in pipeline.grid.set.items()},
+        },
+        storage={
+            **source.storage().as_dict(),
+            "images": (images / distilled.FILE).stat().st_size,
+            "soft": source.task.shape.soft_bytes,
+        },
+        prior=requires.get("prior", {}).get("name"),
+        result=result,
+        throughput=throughput,
+        environment=environment(),
+    )
