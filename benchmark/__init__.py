@@ -23,7 +23,10 @@ _HOMES = {
     "open_labels": "shipped",
     "render": "render",
 }
-__all__ = sorted(_HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,9 @@ class Classifier(nn.Module):
         mean, std: per channel, of pixels in 0..1.
     """
 
+    _mean: Tensor
+    _std: Tensor
+
     def __init__(self, network: nn.Module, mean: Floats, std: Floats) -> None:
         super().__init__()
         self.network = network

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from .errors import UserError
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -28,7 +30,7 @@ def run(
     students: Annotated[str | None, typer.Option(help="Networks, comma-separated.")] = None,
     recipe: Annotated[str | None, typer.Option(help="How students are trained.")] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="NETWORK to train, NETWORK:FILE to load, or timm:NAME.")
+        str | None, typer.Option(help="NETWORK to train, NETWORK:FILE, or timm:NAME:pretrained.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Students a cell.")] = None,
     budget: Annotated[
@@ -50,9 +52,9 @@ def run(
     download: Annotated[
         bool, typer.Option("--download", help="Let torchvision fetch into the data root.")
     ] = False,
-    work: Annotated[Path, typer.Option(help="Folder of stages, records and tables.")] = Path(
-        "runs"
-    ),
+    work: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder of stages, records and tables.")
+    ] = Path("runs"),
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes CUDA where it is.")
     ] = "auto",
@@ -62,6 +64,9 @@ def run(
     shard: Annotated[
         str | None, typer.Option(help="I/N: only every N-th cell from the I-th (from 0).")
     ] = None,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="ray needs labelbench[ray].")
+    ] = "local",
     force: Annotated[bool, typer.Option("--force", help="Measure finished cells anew.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is cached and missing, and stop.")
@@ -109,7 +114,15 @@ def run(
     from .pipeline import Pipeline, Runtime
 
     runtime = Runtime(work, choose(device, precision), data_root, download)
-    running.run(Pipeline(grid, runtime), chosen, force=force, dry_run=dry_run)
+    execute = None
+    if executor == "ray":
+        try:
+            from .on_ray import execute
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"--executor ray needs ray ({error}): pip install 'labelbench[ray]'."
+            ) from error
+    running.run(Pipeline(grid, runtime), chosen, force, dry_run, execute)
 
 
 @app.command(name="list")
@@ -180,7 +193,6 @@ def leaderboard(
 ) -> None:
     """Print the leaderboards of records."""
     from . import leaderboard as boards
-    from .errors import UserError
     from .records import read
 
     paths = records or [Path("results")]
@@ -213,8 +225,6 @@ def _split(text: str | None) -> list[str] | None:
 
 
 def _assignment(text: str) -> tuple[str, str]:
-    from .errors import UserError
-
     name, equals, value = text.partition("=")
     if not equals or "." not in name:
         raise UserError(f"--set takes NAME.OPTION=VALUE, got {text!r}.")
@@ -222,8 +232,6 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def _shard(cells: list[Any], shard: str | None) -> list[Any]:
-    from .errors import UserError
-
     if shard is None:
         return cells
     number, _, count = shard.partition("/")

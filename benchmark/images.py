@@ -135,8 +135,8 @@ def images_digest(pixels: Tensor, labels: Tensor) -> str:
     """SHA-256 over shape, pixels and labels."""
     sha = hashlib.sha256(repr(tuple(pixels.shape)).encode())
     for start in range(0, len(pixels), 4096):
-        sha.update(pixels[start : start + 4096].cpu().contiguous().numpy())
-    sha.update(labels.cpu().contiguous().numpy())
+        sha.update(pixels[start : start + 4096].cpu().contiguous().numpy().data)
+    sha.update(labels.cpu().contiguous().numpy().data)
     return sha.hexdigest()
 
 
@@ -147,7 +147,7 @@ def decode(source: Path | bytes, channels: int, resolution: int) -> np.ndarray:
             picture = picture.convert("L" if channels == 1 else "RGB")
             if picture.size != (resolution, resolution):
                 scale = resolution / min(picture.size)
-                size = tuple(max(resolution, round(side * scale)) for side in picture.size)
+                size = [max(resolution, round(side * scale)) for side in picture.size]
                 left, top = ((side - resolution) // 2 for side in size)
                 picture = picture.resize(size, Image.Resampling.BICUBIC)
                 picture = picture.crop((left, top, left + resolution, top + resolution))
@@ -190,7 +190,7 @@ def decoded_images(folder: Path, labels: Tensor, class_names: Sequence[str]) -> 
     """The images of a `decode_all` stage; pixels stay in a private (copy-on-write) memory map."""
     pixels = torch.from_numpy(np.load(folder / "pixels.npy", mmap_mode="c"))
     sha = hashlib.sha256(folder.name.encode())
-    sha.update(labels.numpy())
+    sha.update(labels.numpy().data)
     return ResidentImages(pixels, labels, class_names, sha.hexdigest())
 
 

@@ -53,7 +53,7 @@ class Table:
 
     def markdown(self) -> str:
         """For documents."""
-        return f"### {self.kind.capitalize()}: {self.title}\n\n{self._body('github')}\n"
+        return f"### {self.kind.capitalize()}: {self.title}\n\n{self._body('pipe')}\n"
 
     def _body(self, style: str) -> str:
         numbers = ("right",) * (len(self.frame.columns) - 2)

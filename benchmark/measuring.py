@@ -38,6 +38,12 @@ def record_path(pipeline: Pipeline, cell: Cell) -> Path:
     return records.path_of(pipeline.runtime.work / RECORDS, record_key(pipeline, cell))
 
 
+def forget(pipeline: Pipeline, cell: Cell) -> None:
+    """Remove a cell's record and checkpoint, so that it is measured anew."""
+    record_path(pipeline, cell).unlink(missing_ok=True)
+    _checkpoint(pipeline, record_key(pipeline, cell)).unlink(missing_ok=True)
+
+
 def names(pipeline: Pipeline, cell: Cell) -> CellNames:
     """The cell as records and tables name it."""
     return CellNames(
@@ -80,7 +86,7 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
     folder = pipeline.labels_folder(cell)
     method = registry.method(cell.variant.method)
     source = method.load(folder / "artefact", pipeline.task(cell, cell.seed))
-    checkpoint = pipeline.runtime.work / "checkpoints" / f"{key}.pt"
+    checkpoint = _checkpoint(pipeline, key)
     classifier = student.build(cell.student, source, cell.seed)
     started = time.perf_counter()
     curve = student.train(classifier, source, pipeline.recipe, checkpoint, cell.label)
@@ -125,3 +131,7 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
         throughput=throughput,
         environment=environment(),
     )
+
+
+def _checkpoint(pipeline: Pipeline, key: str) -> Path:
+    return pipeline.runtime.work / "checkpoints" / f"{key}.pt"

@@ -25,6 +25,7 @@ from .teachers import Teacher, TeacherOptions
 from .views import ViewPlan
 
 ARTEFACT_SEED = 0
+PRETRAINED = Path("pretrained")
 TRAINING_CODE = ("training", "classifier", "views", "render", "recipe")
 NETWORK_CODE = ("networks", "convnet", "cifar_resnet")
 
@@ -71,13 +72,20 @@ class Pipeline:
         for name in grid.students:
             networks.check(name)
         build(TeacherOptions, grid.of("teacher"), "teacher")
-        for source in {cell.images for cell in cells}:
+        named = {key.partition(".")[0] for key in grid.set} - {"teacher"}
+        for name in named & registry.methods().keys():
+            build(registry.method(name).Options, grid.of(name), name)
+        for source in {cell.images for cell in cells} | named & registry.image_sources().keys():
             self._image_options(source)
         for variant in {cell.variant for cell in cells}:
             build(registry.method(variant.method).Options, dict(variant.options), variant.method)
-        self._teacher_source  # noqa: B018 (raises where the teacher's name or file is wrong)
+        network, file = self._teacher_source
         # From here on class counts are needed, and with them the dataset.
-        classes = len(self.dataset.class_names)
+        images, classes = self.dataset.train, len(self.dataset.class_names)
+        if file is None:
+            networks.create(network, classes, images.channels, images.resolution)
+        elif file != PRETRAINED:
+            self.teacher  # noqa: B018 (raises where the file holds another network)
         for name, count in zip(
             self.dataset.class_names,
             self.dataset.train.labels.bincount(minlength=classes).tolist(),
@@ -114,7 +122,7 @@ class Pipeline:
         network, file = self._teacher_source
         key = {"network": network, "train": self.dataset.train.digest}
         if file is not None:
-            return {**key, "file": file_digest(file)}
+            return {**key, "file": str(file) if file == PRETRAINED else file_digest(file)}
         options = build(TeacherOptions, self.grid.of("teacher"), "teacher")
         code = code_version.of_modules("teachers", *TRAINING_CODE, *NETWORK_CODE)
         return {**key, "options": asdict(options), "code": code}
@@ -125,8 +133,8 @@ class Pipeline:
         network, file = self._teacher_source
         images, compute = self.dataset.train, self.runtime.compute
         classes = len(self.dataset.class_names)
-        if file is None and network.startswith("timm:"):
-            return teachers.pretrained(network.removeprefix("timm:"), classes, compute.device)
+        if file == PRETRAINED:
+            return teachers.pretrained(network, classes, compute.device)
         if file is None:
             options = build(TeacherOptions, self.grid.of("teacher"), "teacher")
             folder = self.stages.make(
@@ -290,7 +298,7 @@ class Pipeline:
 
     @property
     def _teacher_source(self) -> tuple[str, Path | None]:
-        """Network name and file of `--teacher`; no file for one trained here or by timm."""
+        """Network name and file of `--teacher`; no file for one trained here."""
         text = self.grid.teacher
         prefix = "timm:" if text.startswith("timm:") else ""
         name, _, path = text.removeprefix(prefix).partition(":")
@@ -299,6 +307,8 @@ class Pipeline:
             return prefix + name, None
         root = self.runtime.data_root
         file = Path(path)
+        if file == PRETRAINED:
+            return prefix + name, file
         if not file.is_absolute() and root is not None and (root / file).is_file():
             file = root / file
         if not file.is_file():

@@ -58,6 +58,11 @@ def add_plugin(path: Path) -> str:
     return path.stem
 
 
+def plugin_files() -> list[Path]:
+    """The files added with `add_plugin`."""
+    return list(_plugins.values())
+
+
 def method(name: str) -> "type[LabelSource]":
     """The label source called `name`.
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +14,21 @@ from .pipeline import Pipeline
 from .progress import say
 from .training import Schedule
 
+Failures = list[tuple[Cell, UserError]]
 
-def run(pipeline: Pipeline, cells: list[Cell], force: bool, dry_run: bool) -> None:
+
+def run(
+    pipeline: Pipeline,
+    cells: list[Cell],
+    force: bool,
+    dry_run: bool,
+    execute: Callable[[Pipeline, list[Cell]], Failures] | None = None,
+) -> None:
     """Measure all missing cells, then print and write the tables of all.
-
-    A cell that another run is at work on is left for later; one that fails is reported, and
-    the others go on.
 
     Args:
         force: measure finished cells anew; their artefacts are kept.
+        execute: measures cells elsewhere than in this process, as `measure` does here.
 
     Raises:
         UserError: a name or option is wrong (before anything is made), or cells failed.
@@ -39,8 +45,8 @@ def run(pipeline: Pipeline, cells: list[Cell], force: bool, dry_run: bool) -> No
         return
     if force:
         for cell in missing:
-            measuring.record_path(pipeline, cell).unlink(missing_ok=True)
-    failed = _measure(pipeline, missing)
+            measuring.forget(pipeline, cell)
+    failed = execute(pipeline, missing) if execute else measure(pipeline, missing)
     paths = [path for c in cells if (path := measuring.record_path(pipeline, c)).exists()]
     absent = [
         measuring.names(pipeline, c)
@@ -56,8 +62,12 @@ def run(pipeline: Pipeline, cells: list[Cell], force: bool, dry_run: bool) -> No
         raise UserError("; ".join(f"{cell.label}: {error}" for cell, error in failed))
 
 
-def _measure(pipeline: Pipeline, missing: list[Cell]) -> list[tuple[Cell, UserError]]:
-    failed: list[tuple[Cell, UserError]] = []
+def measure(pipeline: Pipeline, missing: list[Cell]) -> Failures:
+    """Measure cell after cell; returns those that failed, the others go on.
+
+    A cell that another run is at work on is left for later.
+    """
+    failed: Failures = []
     waiting = list(missing)
     done, wait = 0, False
     while waiting:

@@ -1,8 +1,8 @@
 """Teachers: the classifiers whose soft labels are compressed.
 
 Named by `--teacher`: `NETWORK` is trained here and kept; `NETWORK:FILE` is loaded from a
-safetensors file (relative to the data root, if it is there); `timm:NAME` is a pretrained timm
-model, downloaded by timm.
+safetensors file (relative to the data root, if it is there); `timm:NAME:pretrained` has the
+weights that timm downloads.
 """
 
 import json
@@ -163,26 +163,30 @@ def load(
     return teacher.to(device).eval().requires_grad_(False)
 
 
-def pretrained(name: str, classes: int, device: torch.device) -> Teacher:
-    """A pretrained timm model, downloaded by timm.
+def pretrained(network_name: str, classes: int, device: torch.device) -> Teacher:
+    """A pretrained timm model, called `timm:NAME`, downloaded by timm.
 
     Raises:
-        UserError: timm has no such weights, cannot fetch them, or they know other classes.
+        UserError: it is no timm model, timm has no such weights, cannot fetch them, or they
+            know other classes.
     """
     import timm
 
+    prefix, _, name = network_name.rpartition("timm:")
+    if prefix or not name or name == network_name:
+        raise UserError(f"Only timm:NAME has pretrained weights to fetch, not {network_name!r}.")
     try:
         network = timm.create_model(name, pretrained=True)
     except Exception as error:
         raise UserError(
-            f"The teacher 'timm:{name}' could not be had ({type(error).__name__}: {error}). "
-            f"Offline: save its weights as safetensors and name them timm:{name}:FILE."
+            f"The weights of {network_name!r} could not be had ({type(error).__name__}: {error}). "
+            f"Offline: save them as safetensors elsewhere, and name {network_name}:FILE."
         ) from error
     config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
     if config["num_classes"] != classes:
         raise UserError(
-            f"The teacher 'timm:{name}' knows {config['num_classes']} classes, "
+            f"The teacher {network_name!r} knows {config['num_classes']} classes, "
             f"the dataset has {classes}."
         )
-    teacher = Teacher(f"timm:{name}", network, tuple(config["mean"]), tuple(config["std"]))
+    teacher = Teacher(network_name, network, tuple(config["mean"]), tuple(config["std"]))
     return teacher.to(device).eval().requires_grad_(False)

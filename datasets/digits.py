@@ -16,9 +16,9 @@ NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 def load(place: Place) -> Dataset:
     """1,433 training and 364 test images of 1 x 8 x 8."""
-    digits = load_digits()
-    pixels = torch.from_numpy(digits.images * 255 / 16).round().to(torch.uint8)[:, None]
-    labels = torch.from_numpy(digits.target).long()
+    grey, target = load_digits(return_X_y=True)
+    pixels = torch.tensor(grey * 255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
+    labels = torch.tensor(target, dtype=torch.int64)
     test = torch.zeros(len(labels), dtype=torch.bool)
     for c in range(10):
         test[torch.nonzero(labels == c).squeeze(1)[::5]] = True

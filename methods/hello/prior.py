@@ -35,7 +35,8 @@ class Prior:
         resolution: pixels a side that the image tower takes.
         mean, std: of pixels in 0..1, for normalising its input.
         digest: SHA-256 of all its weights.
-        bytes: of its weights as kept on disk; what a user must have, beyond the artefact.
+        bytes: of its weights in half precision, as the embedded file and OpenAI's hold them;
+            what a user must have, beyond the artefact.
     """
 
     name: str
@@ -90,7 +91,7 @@ def load_prior(name: str, device: torch.device) -> Prior:
             f"({type(error).__name__}: {error}). Offline: fetch its weights elsewhere, and name "
             f"the file: {with_file}:PATH."
         ) from error
-    side = clip.visual.image_size
+    side: int | tuple[int, int] = clip.visual.image_size  # type: ignore[assignment]
     return Prior(
         name,
         clip.float().eval().requires_grad_(False).to(device),
@@ -135,5 +136,5 @@ def weights_digest(model: nn.Module) -> str:
     sha = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         sha.update(f"{name}{tuple(value.shape)}".encode())
-        sha.update(value.detach().float().cpu().contiguous().numpy())
+        sha.update(value.detach().float().cpu().contiguous().numpy().data)
     return sha.hexdigest()

@@ -26,13 +26,20 @@ class Projector(nn.Module):
         alpha: LoRA's scaling: changes are multiplied by alpha / rank.
     """
 
+    text: Tensor
+    _mean: Tensor
+    _std: Tensor
+
     def __init__(self, prior: Prior, text: Tensor, rank: int, map_rank: int, alpha: float) -> None:
         super().__init__()
         self.resolution = prior.resolution
         device = text.device
         tower: nn.Module = prior.clip.visual  # type: ignore[assignment]
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=adapted_layers(tower))  # type: ignore[arg-type]
-        self.tower = inject_adapter_in_model(config, tower).to(device)
+        self.tower = inject_adapter_in_model(config, tower).to(
+            device,
+            memory_format=torch.channels_last,  # half as fast again
+        )
         self.register_buffer("_mean", torch.tensor(prior.mean, device=device).view(1, -1, 1, 1))
         self.register_buffer("_std", torch.tensor(prior.std, device=device).view(1, -1, 1, 1))
         self.register_buffer("text", text)
@@ -44,6 +51,7 @@ class Projector(nn.Module):
             self.map_in = None
             self.map_out = nn.Parameter(torch.zeros(classes, width, device=device))
         self.scale = nn.Parameter(torch.tensor(20.0, device=device))
+        self._trained = sorted(n for n, p in self.named_parameters() if p.requires_grad)
         super().train(False)
 
     def train(self, mode: bool = True) -> "Projector":
@@ -59,13 +67,14 @@ class Projector(nn.Module):
             pixels = F.interpolate(
                 pixels, self.resolution, mode="bilinear", align_corners=False, antialias=shrinks
             )
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
         features = F.normalize(self.tower((pixels - self._mean) / self._std), dim=-1)
         change = self.map_out if self.map_in is None else self.map_out @ self.map_in
         return self.scale * (features @ (self.text + change).T)
 
     def trained(self) -> list[nn.Parameter]:
-        """The trainable weights, in the fixed order in which they are shipped."""
-        return [p for _, p in sorted(self.named_parameters()) if p.requires_grad]
+        """The trainable weights, frozen by now or not, in the order in which they are shipped."""
+        return [self.get_parameter(name) for name in self._trained]
 
     def flat(self) -> Tensor:
         """All trainable weights in one row, float32 (numbers,)."""

@@ -1,0 +1,29 @@
+import torch
+from tiny import reloaded  # type: ignore[import-not-found]
+
+from benchmark.methods.soft import Soft
+from benchmark.render import render
+
+
+def test_targets_are_the_teachers_logits_on_the_replayed_views(task, tmp_path):
+    source = reloaded(Soft.fit(task, Soft.Options()), tmp_path / "saved")
+    for epoch in range(task.plan.epochs):
+        for views in source.views(epoch):
+            pixels = render(task.images.pixels, views)
+            logits = task.teacher(pixels)
+            targets = source.targets(views, pixels, epoch)
+            assert targets.dtype == torch.float32
+            assert targets.equal(logits.half().float())
+            assert logits.std() > 0.1  # or equality would say little
+
+
+def test_bytes_are_those_of_every_label_of_every_view(task):
+    ledger = Soft.fit(task, Soft.Options()).storage()
+    assert ledger.values == task.shape.soft_bytes == 4 * 20 * 10 * 2
+    assert ledger.indices == ledger.views == ledger.weights == 0
+
+
+def test_all_views_of_an_epoch_are_new(task):
+    source = Soft.fit(task, Soft.Options())
+    crops = [torch.cat([v.crop for v in source.views(epoch)]) for epoch in (0, 1)]
+    assert not crops[0].equal(crops[1])

@@ -1,0 +1,163 @@
+import json
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from benchmark import artefact
+from benchmark.artefact import Blob
+from benchmark.errors import ArtefactError
+
+TENSORS = {
+    "f32": torch.randn(3, 5),
+    "f16": torch.randn(7).half(),
+    "bf16": torch.randn(2, 1, 2).bfloat16(),
+    "i64": torch.tensor([-(2**62), 2**62]),
+    "i32": torch.tensor([[-(2**30)], [2**30]], dtype=torch.int32),
+    "i16": torch.tensor([-300, 300], dtype=torch.int16),
+    "i8": torch.tensor([-128, 127], dtype=torch.int8),
+    "u8": torch.arange(256, dtype=torch.uint8),
+    "bool": torch.tensor([True, False, True]),
+    "number": torch.tensor(2.5),
+    "empty": torch.empty(0, 4),
+    "strided": torch.arange(12.0).view(3, 4).T,
+}
+
+
+def write(folder, tensors=TENSORS, **manifest):
+    folder.mkdir(exist_ok=True)
+    kinds = ("values", "indices", "views", "weights")
+    blobs = [Blob(n, kinds[i % 4], t) for i, (n, t) in enumerate(tensors.items())]
+    artefact.write(folder, manifest, blobs)
+    return folder
+
+
+def shards(folder):
+    return sorted(folder.glob("*.safetensors"))
+
+
+def size_on_disk(folder):
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("shard_bytes", [artefact.SHARD_BYTES, 64, 16])
+def test_round_trip(tmp_path, monkeypatch, shard_bytes):
+    monkeypatch.setattr(artefact, "SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(artefact, "CHUNK_BYTES", 24)
+    found = artefact.read(write(tmp_path, method="m"))
+    assert found.manifest["method"] == "m"
+    assert found.tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert found.tensors[name].dtype == tensor.dtype
+        assert found.tensors[name].shape == tensor.shape
+        assert found.tensors[name].equal(tensor)
+
+
+def test_small_shards_are_many_and_none_is_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(artefact, "SHARD_BYTES", 64)
+    write(tmp_path, {"a": torch.zeros(10), "b": torch.zeros(40), "c": torch.zeros(3)})
+    data = [sum(t.nbytes for t in load_file(shard).values()) for shard in shards(tmp_path)]
+    assert data == [40, 64, 64, 32, 12]
+
+
+def test_another_library_opens_our_shard(tmp_path):
+    (shard,) = shards(write(tmp_path))
+    loaded = load_file(shard)
+    assert loaded["u8"].equal(TENSORS["u8"])
+    assert loaded["f32"].view(3, 5).equal(TENSORS["f32"])
+
+
+def test_the_ledger_is_what_lies_on_disk(tmp_path):
+    ledger = artefact.read(
+        write(tmp_path, {"v": torch.zeros(5), "i": torch.zeros(3).half()})
+    ).ledger
+    assert (ledger.values, ledger.indices, ledger.views, ledger.weights) == (20, 6, 0, 0)
+    assert ledger.total == size_on_disk(tmp_path)
+    assert ledger.blocks == 2 * 4096
+    (tmp_path / "stray").write_bytes(bytes(5000))
+    assert artefact.read(tmp_path).ledger.total == ledger.total + 5000
+
+
+def test_what_must_be_present_stands_beside_the_total(tmp_path):
+    requires = {"prior": {"bytes": 70}, "teacher": {"bytes": 9}}
+    blobs = [Blob("w", "weights", torch.zeros(2, 3).half())]
+    artefact.write(tmp_path, {"requires": requires}, blobs)
+    ledger = artefact.read(tmp_path).ledger
+    assert (ledger.prior, ledger.teacher, ledger.parameters, ledger.weights) == (70, 9, 6, 12)
+    assert ledger.total == size_on_disk(tmp_path)
+
+
+def test_no_blobs_at_all(tmp_path):
+    found = artefact.read(write(tmp_path, {}))
+    assert found.tensors == {}
+    assert found.ledger.total == found.ledger.container == size_on_disk(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("a#1", "b")])
+def test_names_that_would_be_mistaken(tmp_path, names):
+    with pytest.raises(ValueError, match="taken or holds '#'"):
+        artefact.write(tmp_path, {}, [Blob(name, "values", torch.zeros(1)) for name in names])
+
+
+def test_a_truncated_shard(tmp_path):
+    (shard,) = shards(write(tmp_path))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(ArtefactError, match=r"labels-00000.* bytes where its manifest says"):
+        artefact.read(tmp_path)
+
+
+def test_any_flipped_bit(tmp_path):
+    (shard,) = shards(write(tmp_path, {"a": torch.zeros(8)}))
+    whole = shard.read_bytes()
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        shard.write_bytes(changed)
+        with pytest.raises(ArtefactError, match=r"labels-00000.* is damaged: its SHA-256"):
+            artefact.read(tmp_path)
+
+
+def test_a_missing_shard(tmp_path):
+    shards(write(tmp_path))[0].unlink()
+    with pytest.raises(ArtefactError, match=r"lacks its shard labels-00000"):
+        artefact.read(tmp_path)
+
+
+def test_another_format_version(tmp_path):
+    manifest = write(tmp_path) / artefact.MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99}))
+    with pytest.raises(ArtefactError, match="format version 99; this labelbench reads 1"):
+        artefact.read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 1}', "\x00\xff"])
+def test_a_damaged_manifest(tmp_path, text):
+    (write(tmp_path) / artefact.MANIFEST).write_text(text)
+    with pytest.raises(ArtefactError, match=r"labels\.json.* is damaged"):
+        artefact.read(tmp_path)
+
+
+def test_no_artefact(tmp_path):
+    with pytest.raises(ArtefactError, match="is no artefact"):
+        artefact.read(tmp_path / "nowhere")
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was read",))
+
+
+def test_a_pickle_is_never_read(tmp_path):
+    write(tmp_path)
+    for name in ("labels.pkl", "labels.pt", "labels-00001.safetensors"):
+        (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
+    assert artefact.read(tmp_path).tensors.keys() == TENSORS.keys()
+    # Not even where the manifest vouches for it.
+    (tmp_path / "labels-00000.safetensors").write_bytes(pickle.dumps(Bomb()))
+    manifest = json.loads((tmp_path / artefact.MANIFEST).read_text())
+    file = tmp_path / "labels-00000.safetensors"
+    manifest["shards"][0] |= {"bytes": file.stat().st_size, "sha256": artefact.file_digest(file)}
+    (tmp_path / artefact.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        artefact.read(tmp_path)

@@ -1,0 +1,28 @@
+"""What the guides tell people to do works as written."""
+
+import re
+from pathlib import Path
+
+from benchmark import registry
+from benchmark.conformance import check_method
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_method_guides_example_keeps_the_contract(tmp_path):
+    guide = (ROOT / "methods" / "README.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[0]
+    file = tmp_path / "guide_example.py"
+    file.write_text(code)
+    registry.add_plugin(file)
+    problems = {title: problem for title, problem in check_method("guide_example")}
+    assert len(problems) > 5
+    assert set(problems.values()) == {None}
+
+
+def test_readme_names_every_method_and_shipped_command():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in ("hard", "smoothed", "soft", "teacher", "lpqld", "hello"):
+        assert f"| `{name}` |" in text
+    for command in ("run", "list", "ship"):
+        assert f"python -m benchmark {command}" in text

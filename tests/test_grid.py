@@ -1,0 +1,175 @@
+import pytest
+
+from benchmark import networks, registry
+from benchmark.errors import UserError
+from benchmark.grid import (
+    CONFIGS,
+    CONTROLS,
+    Cell,
+    Grid,
+    Variant,
+    budget_bytes,
+    cells,
+    make_grid,
+    parse_variant,
+    read_config,
+    split_methods,
+    variants,
+)
+
+
+def test_options_in_brackets():
+    assert parse_variant("lpqld[k=4, keep=0.05]", {}) == Variant(
+        "lpqld", (("k", "4"), ("keep", "0.05"))
+    )
+    assert parse_variant(" hard ", {}) == parse_variant("hard[]", {}) == Variant("hard")
+    assert parse_variant("m[clip=RN50:openai]", {}).options == (("clip", "RN50:openai"),)
+
+
+def test_options_in_brackets_win_over_common_ones():
+    found = parse_variant("lpqld[k=4]", {"k": 2, "keep": 0.5})
+    assert found.options == (("k", "4"), ("keep", "0.5"))
+    assert found.label == "lpqld[k=4,keep=0.5]"
+    assert Variant("lpqld", (), "40x").label == "lpqld[budget=40x]"
+
+
+@pytest.mark.parametrize("text", ["", "a b", "lpqld[k=4", "lpqld]k=4[", "a[b=1]c"])
+def test_what_is_no_method(text):
+    with pytest.raises(UserError, match="is no method: write NAME"):
+        parse_variant(text, {})
+
+
+def test_what_is_no_option():
+    with pytest.raises(UserError, match=r"'lpqld\[k\]': 'k' is no option"):
+        parse_variant("lpqld[k]", {})
+
+
+def test_methods_split_at_commas_outside_brackets():
+    assert split_methods("hello, lpqld[k=2,keep=0.1],hard,") == [
+        "hello",
+        "lpqld[k=2,keep=0.1]",
+        "hard",
+    ]
+    assert split_methods("") == []
+
+
+def labels(grid):
+    return [(c.images, c.ipc, c.variant.label, c.student, c.seed) for c in cells(grid)]
+
+
+def test_cells_without_controls():
+    grid = Grid("d", ("random",), (1, 2), ("a", "b"), ("s", "t"), seeds=2, controls=False)
+    assert labels(grid) == [
+        ("random", ipc, method, student, seed)
+        for ipc in (1, 2)
+        for method in "ab"
+        for student in "st"
+        for seed in (0, 1)
+    ]
+
+
+def test_controls_join_methods_and_random_images_join_images():
+    grid = Grid("d", methods=("a",), seeds=1)
+    assert [row[:3:2] for row in labels(grid)] == [
+        *(("rded", method) for method in ("a", *CONTROLS)),
+        ("random", "hard"),
+        ("random", "soft"),
+    ]
+
+
+def test_controls_asked_for_come_once():
+    grid = Grid("d", ("random",), methods=("soft", "hard[]"), seeds=1)
+    methods = [row[2] for row in labels(grid)]
+    assert sorted(methods) == sorted(CONTROLS)
+
+
+def test_budgets_make_variants_of_all_but_controls():
+    grid = Grid("d", methods=("a[k=1]", "hard"), budgets=("40x", "9000"))
+    assert [v.label for v in variants(grid)] == ["a[k=1,budget=40x]", "a[k=1,budget=9000]", "hard"]
+
+
+def test_options_set_for_the_teacher_are_about_its_training():
+    grid = Grid("d", methods=("a", "teacher"), set={"teacher.epochs": 3, "a.k": 2, "ab.k": 4})
+    assert [v.label for v in variants(grid)] == ["a[k=2]", "teacher"]
+    assert grid.of("teacher") == {"epochs": 3}
+
+
+def test_the_label_of_a_cell_names_all_of_it():
+    cell = Cell("rded", 10, Variant("hello"), "resnet18", 2)
+    assert cell.label == "hello on rded IPC 10, resnet18, seed 2"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("40x", 250), ("2.5x", 4000), ("1x", 10_000), ("9_000", 9000), (" 7 ", 7)]
+)
+def test_budgets(text, size):
+    assert budget_bytes(text, 10_000) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "0x", "-4", "40X", "1e3", "40x2", "many", "nan"])
+def test_budgets_that_are_none(text):
+    with pytest.raises(UserError, match="neither a number of bytes nor a ratio like 40x"):
+        budget_bytes(text, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "names no dataset"),
+        ({"dataset": "d", "ipc": [0]}, "IPC must be at least 1, got 0"),
+        ({"dataset": "d", "ipc": ["-3"]}, "IPC must be at least 1, got -3"),
+        ({"dataset": "d", "ipc": ["ten"]}, "grid.ipc must be a whole number, got 'ten'"),
+        ({"dataset": "d", "ipc": []}, "names no ipc"),
+        ({"dataset": "d", "methods": []}, "names no methods"),
+        ({"dataset": "d", "seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"dataset": "d", "recipe": "quik"}, r"Unknown recipe 'quik'. Did you mean 'quick'\?"),
+        ({"dataset": "d", "controls": 3}, "grid.controls must be true or false, got 3"),
+    ],
+)
+def test_grids_that_are_refused(values, message):
+    with pytest.raises(UserError, match=message):
+        make_grid(values)
+
+
+def test_a_config(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'dataset = "d"\nipc = [1, 10]\n[set]\nlpqld.k = 4\nrecipe.objective.loss = "kl"'
+    )
+    grid = make_grid(read_config(file))
+    assert grid == Grid("d", ipc=(1, 10), set={"lpqld.k": 4, "recipe.objective.loss": "kl"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("datset = 'd'", r"Unknown key of mine.toml 'datset'. Did you mean 'dataset'"),
+        ("dataset = ", "mine.toml' is no TOML file"),
+        ("\x00", "mine.toml' is no TOML file"),
+    ],
+)
+def test_configs_that_are_refused(tmp_path, text, message):
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_config(file)
+
+
+def test_an_unknown_config(tmp_path):
+    with pytest.raises(UserError, match=r"Unknown config .*'quik'. Did you mean 'quick'\?"):
+        read_config(tmp_path.__class__("quik"))
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.toml")), ids=lambda file: file.stem)
+def test_shipped_configs_name_what_there_is(file):
+    assert read_config(file) == read_config(file.__class__(file.stem))
+    grid = make_grid(read_config(file))
+    known = {"recipe", "teacher", *registry.methods(), *registry.image_sources()}
+    assert {key.partition(".")[0] for key in grid.set} <= known
+    assert {cell.variant.method for cell in cells(grid)} <= registry.methods().keys()
+    assert {
+        cell.images.partition(":")[0] for cell in cells(grid)
+    } <= registry.image_sources().keys()
+    assert grid.dataset.partition(":")[0] in registry.datasets()
+    for network in (*grid.students, grid.teacher.partition(":")[0]):
+        networks.check(network)

@@ -1,0 +1,116 @@
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from benchmark import registry
+from benchmark.contract import LabelSource
+from benchmark.errors import UserError
+
+HARD = "from benchmark.methods.hard import Hard\n"
+ONE = HARD + "class One(Hard):\n    pass\n"
+
+
+@pytest.fixture(autouse=True)
+def no_plugins(monkeypatch):
+    monkeypatch.setattr(registry, "_plugins", {})
+
+
+def plugin(folder: Path, name: str, code: str) -> str:
+    (folder / f"{name}.py").write_text(code)
+    return registry.add_plugin(folder / f"{name}.py")
+
+
+def test_what_is_found_by_its_files():
+    assert {"hard", "smoothed", "soft", "teacher", "lpqld", "hello"} <= registry.methods().keys()
+    assert {"digits", "cifar10", "parquet"} <= registry.datasets().keys()
+    assert not {"place", "distilled", "__init__"} & registry.datasets().keys()
+    assert {"random", "rded", "path"} <= registry.image_sources().keys()
+
+
+@pytest.mark.parametrize("name", ["hard", "smoothed", "soft", "teacher", "lpqld", "hello"])
+def test_our_methods(name):
+    method = registry.method(name)
+    assert issubclass(method, LabelSource)
+    assert method.__module__ == f"benchmark.methods.{name}"
+    assert all(file.is_file() for file in registry.sources_of(name))
+
+
+def test_a_package_counts_with_all_its_files():
+    names = {file.name for file in registry.sources_of("hello")}
+    assert {"__init__.py", "prior.py", "projector.py"} <= names
+
+
+def test_summaries_are_first_lines():
+    assert registry.summary(registry.methods()["hard"]).startswith("Hard labels: ")
+    assert registry.summary(registry.methods()["hello"]).startswith("HeLlO: ")
+
+
+@pytest.mark.parametrize(
+    ("find", "name", "message"),
+    [
+        (registry.method, "lpqd", r"Unknown method 'lpqd'. Did you mean 'lpqld'\?.*hello"),
+        (registry.dataset, "cifar11", r"Unknown dataset 'cifar11'. Did you mean 'cifar10'"),
+        (registry.dataset, "place", r"Unknown dataset 'place'"),
+        (registry.image_source, "rdde", r"Unknown image source 'rdde'. Did you mean 'rded'\?"),
+    ],
+)
+def test_unknown_names(find, name, message):
+    with pytest.raises(UserError, match=message):
+        find(name)
+
+
+def test_a_plugin(tmp_path):
+    name = plugin(tmp_path, "outside", '"""From elsewhere.\n\nMore."""\n' + ONE)
+    assert name == "outside"
+    method = registry.method("outside")
+    assert method.__name__ == "One"
+    assert registry.method("outside") is method
+    assert registry.sources_of("outside") == [tmp_path / "outside.py"]
+    assert registry.summary(registry.methods()["outside"]) == "From elsewhere."
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("none_at_all", HARD, r"none_at_all.py must define exactly one subclass .* defines 0\."),
+        ("two_of_them", ONE + "class Two(One): pass", r"exactly one .* defines 2: One, Two"),
+        ("unparsable", "class", "unparsable.py' cannot be imported: SyntaxError"),
+        ("unmet", "import not_installed", "ModuleNotFoundError: No module named 'not_installed'"),
+    ],
+)
+def test_plugins_that_are_refused(tmp_path, name, code, message):
+    plugin(tmp_path, name, code)
+    with pytest.raises(UserError, match=message):
+        registry.method(name)
+
+
+def test_a_plugin_mended_after_a_failed_import(tmp_path):
+    plugin(tmp_path, "mended", "class")
+    with pytest.raises(UserError, match="SyntaxError"):
+        registry.method("mended")
+    plugin(tmp_path, "mended", ONE)
+    assert registry.method("mended").__name__ == "One"
+
+
+def test_what_is_no_plugin(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    for path in (tmp_path / "notes.txt", tmp_path / "absent.py", tmp_path):
+        with pytest.raises(UserError, match=f"takes a Python file; '{path}' is none"):
+            registry.add_plugin(path)
+    with pytest.raises(UserError, match="name of a built-in method, 'hard': rename"):
+        plugin(tmp_path, "hard", ONE)
+
+
+def test_installed_methods(monkeypatch):
+    def installed(value):
+        point = EntryPoint("fancy", value, registry.ENTRY_POINTS)
+        monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+
+    installed("benchmark.methods.hard:Hard")
+    assert registry.method("fancy") is registry.method("hard")
+    assert [file.name for file in registry.sources_of("fancy")] == ["hard.py"]
+    assert "benchmark.methods.hard:Hard" in registry.summary(registry.methods()["fancy"])
+    installed("benchmark.views:ViewPlan")
+    with pytest.raises(UserError, match=r"'benchmark\.views:ViewPlan' is not a LabelSource"):
+        registry.method("fancy")

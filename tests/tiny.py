@@ -1,0 +1,127 @@
+"""Tiny inputs: a task of random pixels made in milliseconds, and runs of a second or two."""
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from benchmark import networks, throughput
+from benchmark.__main__ import main
+from benchmark.contract import LabelSource, LabelTask
+from benchmark.device import Compute
+from benchmark.images import ResidentImages
+from benchmark.recipe import Augmentation, Objective
+from benchmark.teachers import Teacher
+from benchmark.views import ViewPlan
+
+NETWORK = "convnet-d2-w8"
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+Source = TypeVar("Source", bound=LabelSource)
+
+GRID = [
+    "--dataset",
+    "digits",
+    "--students",
+    "convnet-d2-w8",
+    "--teacher",
+    "convnet-d2-w8",
+    "--images",
+    "random",
+    "--ipc",
+    "2",
+    "--recipe",
+    "quick",
+    "--set",
+    "recipe.epochs=2",
+    "--set",
+    "teacher.epochs=1",
+    "--seeds",
+    "1",
+    "--no-controls",
+    "--device",
+    "cpu",
+]
+
+
+def pictures(count: int, seed: int = 1) -> ResidentImages:
+    """Random 1 x 8 x 8 pictures, the ten classes in turn."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (count, 1, 8, 8), generator=generator).to(torch.uint8)
+    return ResidentImages(pixels, torch.arange(count) % 10, NAMES)
+
+
+def tiny_task(scratch: Path, images: int = 20, batch_size: int = 8, epochs: int = 4) -> LabelTask:
+    """A task for fitting, whose teacher has random weights but is sure of itself."""
+    torch.manual_seed(0)
+    network = networks.create(NETWORK, 10, 1, 8)
+    teacher = Teacher(NETWORK, network, (0.4,), (0.3,)).eval().requires_grad_(False)
+    network.get_submodule("classifier").weight.mul_(20)  # type: ignore[operator]
+    scratch.mkdir(exist_ok=True)
+    return LabelTask(
+        images=pictures(images),
+        plan=ViewPlan(0, images, 8, batch_size, epochs, Augmentation((0.6, 1.0))),
+        objective=Objective(),
+        compute=Compute(torch.device("cpu"), bf16=False),
+        seed=0,
+        mean=(0.4,),
+        std=(0.3,),
+        teacher=teacher,
+        train=pictures(60, seed=2),
+        scratch=scratch,
+    )
+
+
+def shipped(task: LabelTask, seed: int = 0) -> LabelTask:
+    """The task as it is when a student trains: nothing that only fitting may use."""
+    return replace(task, teacher=None, train=None, scratch=None, seed=seed)
+
+
+def reloaded(source: Source, folder: Path, seed: int = 0) -> Source:
+    """The source as a student gets it: saved, then loaded."""
+    folder.mkdir()
+    source.save(folder)
+    return type(source).load(folder, shipped(source.task, seed))
+
+
+def run_main(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of the command line, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    command = ["labelbench", *map(str, arguments)]
+    with patch.object(sys, "argv", command), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return code, out.getvalue(), err.getvalue()
+
+
+def run_tiny(work: Path, *arguments: object) -> str:
+    """Run the tiny grid in the folder `work`; returns what it printed."""
+    with quick_clock():
+        code, out, err = run_main("run", *GRID, "--work", work, *arguments)
+    assert code == 0, err
+    return out
+
+
+@contextmanager
+def quick_clock() -> Iterator[None]:
+    """Throughput measured in a thousandth of the usual time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(throughput, "LEAST_SECONDS", 5e-5)
+        yield
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of everything in a folder, by relative path."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+    }
