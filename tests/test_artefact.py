@@ -56,9 +56,10 @@ def test_round_trip(tmp_path, monkeypatch, shard_bytes):
 
 def test_small_shards_are_many_and_none_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr(artefact, "SHARD_BYTES", 64)
-    write(tmp_path, {"a": torch.zeros(10), "b": torch.zeros(40), "c": torch.zeros(3)})
+    sizes = {"a": 10, "b": 40, "c": 3, "d": 13}
+    write(tmp_path, {name: torch.zeros(size) for name, size in sizes.items()})
     data = [sum(t.nbytes for t in load_file(shard).values()) for shard in shards(tmp_path)]
-    assert data == [40, 64, 64, 32, 12]
+    assert data == [40, 64, 64, 32, 12 + 52]
 
 
 def test_another_library_opens_our_shard(tmp_path):
