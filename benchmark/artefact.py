@@ -23,6 +23,7 @@ from .stages import file_digest
 FORMAT = 1
 MANIFEST = "labels.json"
 SHARD_BYTES = 256 * 2**20
+MEND = "Copy it again, or delete its folder to have it made anew."
 CHUNK_BYTES = 8 * 2**20
 DTYPES = {
     torch.float32: "F32",
@@ -98,12 +99,12 @@ def read(folder: Path) -> Artefact:
         if size != shard["bytes"]:
             raise ArtefactError(
                 f"Shard {str(file)!r} has {size} bytes where its manifest says "
-                f"{shard['bytes']}: it is truncated or was changed. Copy it again."
+                f"{shard['bytes']}: it is truncated or was changed. {MEND}"
             )
         if (found := file_digest(file)) != shard["sha256"]:
             raise ArtefactError(
                 f"Shard {str(file)!r} is damaged: its SHA-256 is {found[:16]}…, the manifest "
-                f"says {shard['sha256'][:16]}…. Copy it again."
+                f"says {shard['sha256'][:16]}…. {MEND}"
             )
         try:
             with safe_open(file, framework="pt") as handle:

@@ -113,7 +113,7 @@ def run(
     from .device import choose
     from .pipeline import Pipeline, Runtime
 
-    runtime = Runtime(work, choose(device, precision), data_root, download)
+    runtime = Runtime(work, choose(device, precision), data_root, download, force)
     execute = None
     if executor == "ray":
         try:
@@ -122,7 +122,7 @@ def run(
             raise UserError(
                 f"--executor ray needs ray ({error}): pip install 'labelbench[ray]'."
             ) from error
-    running.run(Pipeline(grid, runtime), chosen, force, dry_run, execute)
+    running.run(Pipeline(grid, runtime), chosen, dry_run, execute)
 
 
 @app.command(name="list")

@@ -125,17 +125,23 @@ class LabelSource(ABC):
     """Where a student's targets come from; one method of the benchmark.
 
     Class attributes:
+        name: what users call it; its file's name, or its entry point's.
         paper: what to cite.
         space: whether `targets` are probabilities or logits; decides what the recipe's loss
             does with them.
     """
 
+    name: ClassVar[str]
     paper: ClassVar[str] = ""
     space: ClassVar[Literal["probabilities", "logits"]] = "probabilities"
 
     @dataclass(frozen=True)
     class Options:
         """The method's options and their defaults; subclasses replace this class."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.name = cls.__module__.split(".")[-1]
 
     def __init__(self, task: LabelTask, options: Any) -> None:
         self.task = task
@@ -156,7 +162,7 @@ class LabelSource(ABC):
         """
         if budget is not None:
             raise UserError(
-                f"{cls.__module__.split('.')[-1]} has no setting that changes its size: leave "
+                f"{cls.name} has no setting that changes its size: leave "
                 "it out of a run with --budget."
             )
         return options
@@ -229,7 +235,7 @@ class LabelSource(ABC):
         """Write the artefact into the existing, empty `folder`."""
         task = self.task
         manifest = {
-            "method": self.__class__.__module__.split(".")[-1],
+            "method": self.name,
             "options": asdict(self.options),
             "images": task.images.digest,
             "classes": classes_digest(task.images.class_names),

@@ -38,12 +38,6 @@ def record_path(pipeline: Pipeline, cell: Cell) -> Path:
     return records.path_of(pipeline.runtime.work / RECORDS, record_key(pipeline, cell))
 
 
-def forget(pipeline: Pipeline, cell: Cell) -> None:
-    """Remove a cell's record and checkpoint, so that it is measured anew."""
-    record_path(pipeline, cell).unlink(missing_ok=True)
-    _checkpoint(pipeline, record_key(pipeline, cell)).unlink(missing_ok=True)
-
-
 def names(pipeline: Pipeline, cell: Cell) -> CellNames:
     """The cell as records and tables name it."""
     return CellNames(
@@ -59,7 +53,7 @@ def names(pipeline: Pipeline, cell: Cell) -> CellNames:
 
 
 def run(pipeline: Pipeline, cell: Cell, wait: bool) -> bool:
-    """Measure one cell and write its record, unless it is there.
+    """Measure one cell and write its record, unless it is there and `force` is not set.
 
     Args:
         wait: whether to wait for another run that is at work on this cell.
@@ -75,7 +69,7 @@ def run(pipeline: Pipeline, cell: Cell, wait: bool) -> bool:
     except Timeout:
         return False
     try:
-        if not record_path(pipeline, cell).exists():
+        if pipeline.runtime.force or not record_path(pipeline, cell).exists():
             records.write(pipeline.runtime.work / RECORDS, _measure(pipeline, cell, key))
     finally:
         lock.release()
@@ -86,7 +80,7 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
     folder = pipeline.labels_folder(cell)
     method = registry.method(cell.variant.method)
     source = method.load(folder / "artefact", pipeline.task(cell, cell.seed))
-    checkpoint = _checkpoint(pipeline, key)
+    checkpoint = pipeline.runtime.work / "checkpoints" / f"{key}.pt"
     classifier = student.build(cell.student, source, cell.seed)
     started = time.perf_counter()
     curve = student.train(classifier, source, pipeline.recipe, checkpoint, cell.label)
@@ -131,7 +125,3 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
         throughput=throughput,
         environment=environment(),
     )
-
-
-def _checkpoint(pipeline: Pipeline, key: str) -> Path:
-    return pipeline.runtime.work / "checkpoints" / f"{key}.pt"

@@ -37,12 +37,14 @@ class Runtime:
     Attributes:
         work: folder of stages, checkpoints and records.
         data_root: of local copies of datasets.
+        force: measure finished cells anew, from the artefacts that are there.
     """
 
     work: Path
     compute: Compute
     data_root: Path | None
     download: bool = False
+    force: bool = False
 
 
 class Pipeline:
@@ -86,17 +88,9 @@ class Pipeline:
             networks.create(network, classes, images.channels, images.resolution)
         elif file != PRETRAINED:
             self.teacher  # noqa: B018 (raises where the file holds another network)
-        for name, count in zip(
-            self.dataset.class_names,
-            self.dataset.train.labels.bincount(minlength=classes).tolist(),
-            strict=True,
-        ):
-            for cell in cells:
-                if not cell.images.startswith("path") and cell.ipc > count:
-                    raise UserError(
-                        f"IPC {cell.ipc} is above the {count} training images that class "
-                        f"{name!r} of {grid.dataset} holds."
-                    )
+        for source, ipc in {(cell.images, cell.ipc) for cell in cells}:
+            name, options = self._image_options(source)
+            registry.image_source(name).check(self.dataset, ipc, options)
         for cell in cells:
             self.labels_key(cell)
 

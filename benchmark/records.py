@@ -85,6 +85,8 @@ def path_of(folder: Path, key: str) -> Path:
 def read(paths: Iterable[Path]) -> list[Record]:
     """All records in these files and folders; those of another schema are named and left out.
 
+    Of a folder that holds folders called `records`, at any depth, only those are read.
+
     Raises:
         UserError: a path does not exist, or a file is no record.
     """
@@ -92,7 +94,7 @@ def read(paths: Iterable[Path]) -> list[Record]:
     for path in paths:
         if not path.exists():
             raise UserError(f"There are no records at {str(path)!r}.")
-        for file in [path] if path.is_file() else sorted(path.rglob("*.json")):
+        for file in _files(path):
             try:
                 record = json.loads(file.read_text(encoding="utf-8"))
                 schema, key, _ = record["schema"], record["key"], record["cell"]
@@ -103,6 +105,13 @@ def read(paths: Iterable[Path]) -> list[Record]:
                 continue
             records[key] = record
     return list(records.values())
+
+
+def _files(path: Path) -> list[Path]:
+    """A file itself; of a folder those in folders called `records`, else its own."""
+    if path.is_file():
+        return [path]
+    return sorted(path.rglob("records/*.json")) or sorted(path.glob("*.json"))
 
 
 def pack_bits(correct: np.ndarray) -> str:

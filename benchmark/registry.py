@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -26,8 +27,7 @@ _plugins: dict[str, Path] = {}
 
 def methods() -> dict[str, Path | EntryPoint]:
     """Every known method: our files, installed entry points, loaded plugins."""
-    installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    return {**_modules("benchmark.methods"), **installed, **_plugins}
+    return {**_modules("benchmark.methods"), **_installed(), **_plugins}
 
 
 def datasets() -> dict[str, Path]:
@@ -80,6 +80,7 @@ def method(name: str) -> "type[LabelSource]":
         loaded = where.load()
         if not (inspect.isclass(loaded) and issubclass(loaded, LabelSource)):
             raise UserError(f"The entry point {where.value!r} is not a LabelSource.")
+        loaded.name = name
         return loaded
     if name in _plugins:
         module = _import_file(name, where)
@@ -97,6 +98,7 @@ def method(name: str) -> "type[LabelSource]":
             f"{where} must define exactly one subclass of benchmark.LabelSource; it defines "
             f"{len(own)}{': ' + ', '.join(c.__name__ for c in own) if own else ''}."
         )
+    own[0].name = name
     return own[0]
 
 
@@ -132,6 +134,12 @@ def sources_of(name: str) -> list[Path]:
     return sorted(where.rglob("*.py")) if where.is_dir() else [where]
 
 
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+@cache
 def _modules(package: str) -> dict[str, Path]:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -143,7 +151,7 @@ def _modules(package: str) -> dict[str, Path]:
 
 
 def _import_file(name: str, path: Path) -> ModuleType:
-    module_name = f"labelbench_plugins.{name}"  # its last part is what artefacts record
+    module_name = f"labelbench_plugins.{name}"
     if module_name in sys.modules:
         return sys.modules[module_name]
     spec = importlib.util.spec_from_file_location(module_name, path)

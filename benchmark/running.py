@@ -20,20 +20,19 @@ Failures = list[tuple[Cell, UserError]]
 def run(
     pipeline: Pipeline,
     cells: list[Cell],
-    force: bool,
     dry_run: bool,
     execute: Callable[[Pipeline, list[Cell]], Failures] | None = None,
 ) -> None:
     """Measure all missing cells, then print and write the tables of all.
 
     Args:
-        force: measure finished cells anew; their artefacts are kept.
         execute: measures cells elsewhere than in this process, as `measure` does here.
 
     Raises:
         UserError: a name or option is wrong (before anything is made), or cells failed.
     """
     pipeline.check(cells)
+    force = pipeline.runtime.force
     missing = [c for c in cells if force or not measuring.record_path(pipeline, c).exists()]
     say(
         f"{len(cells)} cells: {len(cells) - len(missing)} cached, {len(missing)} to run"
@@ -43,10 +42,7 @@ def run(
         for cell in cells:
             print(f"{'missing' if cell in missing else 'cached '}  {cell.label}")
         return
-    if force:
-        for cell in missing:
-            measuring.forget(pipeline, cell)
-    failed = execute(pipeline, missing) if execute else measure(pipeline, missing)
+    failed = (execute or measure)(pipeline, missing)
     paths = [path for c in cells if (path := measuring.record_path(pipeline, c)).exists()]
     absent = [
         measuring.names(pipeline, c)
@@ -67,6 +63,7 @@ def measure(pipeline: Pipeline, missing: list[Cell]) -> Failures:
 
     A cell that another run is at work on is left for later.
     """
+    torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
     failed: Failures = []
     waiting = list(missing)
     done, wait = 0, False

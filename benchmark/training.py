@@ -5,6 +5,7 @@ checkpoints and resume are the same for all. Nothing waits for the device inside
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UserError
-from .progress import track
+from .progress import say, track
 
 CHECKPOINT_EVERY_SECONDS = 20.0
 
@@ -83,17 +84,10 @@ def optimise(
         UserError: the loss is no longer finite.
     """
     optimiser, rates = schedule.build(module)
-    curve: list[float] = []
+    parts = {"module": module, "optimiser": optimiser, "rates": rates}
+    memory = {} if memory is None else memory
+    curve = _restore(checkpoint, parts, memory) if checkpoint is not None else []
     device = next(module.parameters()).device
-    if checkpoint is not None and checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        module.load_state_dict(state["module"])
-        optimiser.load_state_dict(state["optimiser"])
-        rates.load_state_dict(state["rates"])
-        torch.set_rng_state(state["rng"].cpu())
-        curve = state["curve"]
-        if memory is not None:
-            memory.update(state["memory"])
     saved = time.monotonic()
     for epoch in track(range(len(curve), schedule.epochs), label):
         module.train()
@@ -105,29 +99,54 @@ def optimise(
             rates.step()
             total += loss.detach()
         curve.append(total.item() / schedule.steps_per_epoch)
-        if not torch.isfinite(total):
+        if not math.isfinite(curve[-1]):
             raise UserError(
                 f"{label}: the loss is {curve[-1]} in epoch {epoch + 1}. A lower rate than "
                 f"{schedule.rate} may help."
             )
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS:
-            state = {
-                "module": module.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "rates": rates.state_dict(),
-                "rng": torch.get_rng_state(),
-                "curve": curve,
-                "memory": memory or {},
-            }
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            partial = checkpoint.with_suffix(".partial")
-            try:
-                # Into an open file: given a path, torch hides that the disk is full.
-                with partial.open("wb") as file:
-                    torch.save(state, file)
-            except Exception:
-                partial.unlink(missing_ok=True)
-                raise
-            partial.replace(checkpoint)
+            _save(checkpoint, parts, memory, curve)
             saved = time.monotonic()
     return curve
+
+
+def _save(
+    checkpoint: Path, parts: dict[str, Any], memory: dict[str, Tensor], curve: list[float]
+) -> None:
+    state = {name: part.state_dict() for name, part in parts.items()}
+    state |= {"memory": memory, "curve": curve, "rng": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda_rng"] = torch.cuda.get_rng_state()
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    partial = checkpoint.with_suffix(".partial")
+    try:
+        # Into an open file: given a path, torch hides that the disk is full.
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except Exception:
+        partial.unlink(missing_ok=True)
+        raise
+    partial.replace(checkpoint)
+
+
+def _restore(checkpoint: Path, parts: dict[str, Any], memory: dict[str, Tensor]) -> list[float]:
+    """Load a checkpoint, if there is one; returns the losses of the epochs it has done."""
+    if not checkpoint.exists():
+        return []
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:
+        say(f"{checkpoint} cannot be read ({type(error).__name__}); starting over")
+        checkpoint.unlink()
+        return []
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    device = next(parts["module"].parameters()).device
+    for name, value in state["memory"].items():
+        memory[name] = value.to(device) if value.ndim or value.is_floating_point() else value
+    torch.set_rng_state(state["rng"])
+    if "cuda_rng" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda_rng"])
+    return state["curve"]

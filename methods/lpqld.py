@@ -8,7 +8,8 @@ sets the student's own temperature once an epoch.
 
 Xiao and He, arXiv 2604.18135 (LPQLD), 2410.15919 (LPLD). Deviations from the released code:
 views are not stored, since the plan's seed gives them back; class indices take as many bits
-as the class count needs; the pool and its draws are seeded.
+as the class count needs; the pool and its draws are seeded; the reversed step schedule has the
+forward one's floor, and ends at its starting temperature.
 """
 
 import math

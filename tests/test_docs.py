@@ -15,7 +15,7 @@ def test_the_method_guides_example_keeps_the_contract(tmp_path):
     file = tmp_path / "guide_example.py"
     file.write_text(code)
     registry.add_plugin(file)
-    problems = {title: problem for title, problem in check_method("guide_example")}
+    problems = dict(check_method("guide_example"))
     assert len(problems) > 5
     assert set(problems.values()) == {None}
 

@@ -105,7 +105,7 @@ def test_what_is_no_plugin(tmp_path):
 def test_installed_methods(monkeypatch):
     def installed(value):
         point = EntryPoint("fancy", value, registry.ENTRY_POINTS)
-        monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+        monkeypatch.setattr(registry, "_installed", lambda: {"fancy": point})
 
     installed("benchmark.methods.hard:Hard")
     assert registry.method("fancy") is registry.method("hard")

@@ -4,6 +4,7 @@ A source is a module, found by its file's name, that has
 
 - `Options`: a frozen dataclass of what can be chosen, each field with a default;
 - `NEEDS_TEACHER`: whether `make` asks the teacher anything;
+- `check(dataset, ipc, options)`: raises a `UserError` for what shows before anything is made;
 - `make(dataset, ipc, options, seed, teacher, device) -> ResidentImages`: exactly `ipc` images
   of every class, class by class in label order, on the CPU, at the dataset's resolution.
 

@@ -56,6 +56,19 @@ def make(
         UserError: nothing is there, its classes are not the dataset's, a class holds fewer
             than `ipc` images, or one cannot be decoded.
     """
+    sources = check(dataset, ipc, options)
+    chosen = [source for found in sources for source in found[:ipc]]
+    as_array = partial(decode, channels=dataset.train.channels, resolution=dataset.train.resolution)
+    with ThreadPoolExecutor() as pool:
+        arrays = list(track(pool.map(as_array, chosen), "decode images", len(chosen)))
+    labels = torch.arange(len(sources)).repeat_interleave(ipc)
+    return ResidentImages(torch.from_numpy(np.stack(arrays)), labels, dataset.class_names)
+
+
+def check(
+    dataset: Dataset, ipc: int, options: Options
+) -> Sequence[Sequence[Path]] | Sequence[Sequence[bytes]]:
+    """The encoded pictures of each class, at least `ipc` each; raises a UserError as `make`."""
     path = Path(options.path)
     if path.is_dir() and options.path:
         sources = folder_sources(path, dataset)
@@ -68,12 +81,7 @@ def make(
         )
     for name, found in zip(dataset.class_names, sources, strict=True):
         check_enough(ipc, len(found), name, repr(options.path))
-    chosen = [source for found in sources for source in found[:ipc]]
-    as_array = partial(decode, channels=dataset.train.channels, resolution=dataset.train.resolution)
-    with ThreadPoolExecutor() as pool:
-        arrays = list(track(pool.map(as_array, chosen), "decode images", len(chosen)))
-    labels = torch.arange(len(sources)).repeat_interleave(ipc)
-    return ResidentImages(torch.from_numpy(np.stack(arrays)), labels, dataset.class_names)
+    return sources
 
 
 def folder_sources(folder: Path, dataset: Dataset) -> Sequence[Sequence[Path]]:

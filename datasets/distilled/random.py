@@ -46,6 +46,12 @@ def make(
     return ResidentImages(pixels, dataset.train.labels[indices], dataset.class_names)
 
 
+def check(dataset: Dataset, ipc: int, options: Options) -> None:
+    """Raise a UserError if `make` would, as far as that shows before anything is made."""
+    for label, available in enumerate(dataset.train.labels.bincount().tolist()):
+        check_enough(ipc, available, dataset.class_names[label], "the training set")
+
+
 def random_order(dataset: Dataset, label: int, seed: int) -> Tensor:
     """All training images of one class in random order, int64 (n,), on the CPU."""
     members = torch.nonzero(dataset.train.labels == label).squeeze(1)

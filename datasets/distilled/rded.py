@@ -67,24 +67,32 @@ def make(
         UserError: `factor` does not divide the resolution, a class holds too few images, or
             the teacher's logits are not finite.
     """
-    side, parts = dataset.train.resolution, options.factor**2
-    if side % options.factor:
-        valid = ", ".join(str(f) for f in range(1, side + 1) if side % f == 0)
-        raise UserError(f"factor {options.factor} does not divide {side} pixels; valid: {valid}.")
+    check(dataset, ipc, options)
+    parts = options.factor**2
     mosaics = []
     for label in track(range(len(dataset.class_names)), "RDED classes"):
         order = random_order(dataset, label, seed)
-        name = dataset.class_names[label]
-        check_enough(ipc, len(order), name, "the training set", parts)
         if options.candidates >= ipc * parts:
             order = order[: options.candidates]
         patches, losses = best_crops(dataset, order, label, options, seed, teacher, device)
         if not losses.isfinite().all():
+            name = dataset.class_names[label]
             raise UserError(f"The teacher's logits for class {name!r} are not finite.")
         ranked = patches[losses.argsort(stable=True)[: ipc * parts]]
         mosaics.append(tile(ranked, options.factor).cpu())
     labels = torch.arange(len(mosaics)).repeat_interleave(ipc)
     return ResidentImages(torch.cat(mosaics), labels, dataset.class_names)
+
+
+def check(dataset: Dataset, ipc: int, options: Options) -> None:
+    """Raise a UserError if `make` would, as far as that shows before anything is made."""
+    side = dataset.train.resolution
+    if side % options.factor:
+        valid = ", ".join(str(f) for f in range(1, side + 1) if side % f == 0)
+        raise UserError(f"factor {options.factor} does not divide {side} pixels; valid: {valid}.")
+    for label, available in enumerate(dataset.train.labels.bincount().tolist()):
+        name = dataset.class_names[label]
+        check_enough(ipc, available, name, "the training set", options.factor**2)
 
 
 @torch.no_grad()

@@ -36,10 +36,8 @@ class Projector(nn.Module):
         device = text.device
         tower: nn.Module = prior.clip.visual  # type: ignore[assignment]
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=adapted_layers(tower))  # type: ignore[arg-type]
-        self.tower = inject_adapter_in_model(config, tower).to(
-            device,
-            memory_format=torch.channels_last,  # half as fast again
-        )
+        tower = inject_adapter_in_model(config, tower).to(device)
+        self.tower = tower.to(memory_format=torch.channels_last)  # half as fast again
         self.register_buffer("_mean", torch.tensor(prior.mean, device=device).view(1, -1, 1, 1))
         self.register_buffer("_std", torch.tensor(prior.std, device=device).view(1, -1, 1, 1))
         self.register_buffer("text", text)
