@@ -20,7 +20,7 @@ _HOMES = {
     "UserError": "errors",
     "ViewBatch": "views",
     "ViewPlan": "views",
-    "open_labels": "shipped",
+    "open_labels": "shipping",
     "render": "render",
 }
 

@@ -35,17 +35,23 @@ NOTES = {
 
 @dataclass(frozen=True)
 class Table:
-    """One leaderboard of one comparison: `kind` is accuracy, storage or throughput."""
+    """One leaderboard of one comparison.
+
+    Attributes:
+        kind: accuracy, storage or throughput.
+        short: the comparison in few words, for file names.
+    """
 
     kind: str
     title: str
+    short: str
     frame: pd.DataFrame
 
     @property
     def name(self) -> str:
-        """For file names."""
-        words = "".join(c if c.isalnum() else "-" for c in self.title.lower())
-        return "-".join(filter(None, words.split("-"))) + "-" + self.kind
+        """Of its files; holds a digest, since comparisons may be alike in few words."""
+        words = "".join(c if c.isalnum() else "-" for c in self.short.lower()).split("-")
+        return "-".join([*filter(None, words), digest(self.title)[:6], self.kind])
 
     def text(self) -> str:
         """For the terminal."""
@@ -76,9 +82,11 @@ def tables(records: Iterable[Record], missing: Sequence[CellNames] = ()) -> list
         groups.setdefault(_title(record), []).append(record)
     made = []
     for title, members in sorted(groups.items()):
-        absent = [cell for cell in missing if _same_comparison(cell, members[0]["cell"])]
-        made.append(Table("accuracy", title, _accuracy(members, absent)))
-        made.append(Table("storage", title, _storage(members)))
+        cell = members[0]["cell"]
+        short = f"{cell['dataset']} ipc{cell['ipc']} {cell['student']} {cell['recipe']}"
+        absent = [c for c in missing if _same_comparison(c, cell)]
+        made.append(Table("accuracy", title, short, _accuracy(members, absent)))
+        made.append(Table("storage", title, short, _storage(members)))
         by_hardware: dict[str, list[Record]] = {}
         for record in members:
             timing = record["throughput"]
@@ -87,7 +95,7 @@ def tables(records: Iterable[Record], missing: Sequence[CellNames] = ()) -> list
                 record
             )
         for hardware, timed in sorted(by_hardware.items()):
-            made.append(Table("throughput", f"{title}, on {hardware}", _throughput(timed)))
+            made.append(Table("throughput", f"{title}, on {hardware}", short, _throughput(timed)))
     return made
 
 

@@ -317,7 +317,5 @@ def content_digest(path: Path) -> str:
     """SHA-256 of a file, or of all files in a folder with their names."""
     if path.is_file():
         return file_digest(path)
-    if not path.exists():
-        raise UserError(f"There is nothing at {str(path)!r}.")
     files = sorted(p for p in path.rglob("*") if p.is_file())
     return digest([(str(p.relative_to(path)), file_digest(p)) for p in files])

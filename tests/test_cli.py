@@ -1,6 +1,6 @@
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,11 @@ def start(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
 
 def test_help_starts_at_once():
     seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
+    for _ in range(3):  # of the processor: other work on the machine does not count
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = start("--help")
-        seconds.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
         assert done.returncode == 0
     assert {"run", "list", "check", "leaderboard", "ship"} <= set(done.stdout.split())
     assert min(seconds) < 0.5
@@ -89,7 +90,7 @@ BAD = [
     ("--students convnet-d4", "at least 16 pixels a side, not 8"),
     ("--recipe quik", "Unknown recipe 'quik'. Did you mean 'quick'? Valid: "),
     ("--images randm", "Unknown image source 'randm'. Did you mean 'random'? Valid: "),
-    ("--images path:nowhere", "There is nothing at 'nowhere'"),
+    ("--images path:nowhere", "'nowhere' names no distilled images"),
     ("--teacher resnet19", "Unknown network 'resnet19'. Did you mean"),
     ("--teacher resnet18:absent.safetensors", "There is no teacher file 'absent.safetensors'"),
     ("--teacher timm:resnt18", "Unknown timm model 'resnt18'. Did you mean 'resnet18'"),
@@ -107,7 +108,7 @@ BAD = [
     ("--ipc 0", "IPC must be at least 1, got 0"),
     ("--ipc 1,-1", "IPC must be at least 1, got -1"),
     ("--ipc ten", "grid.ipc must be a whole number, got 'ten'"),
-    ("--ipc 141", "IPC 141 is above the 139 training images that class 'eight' of digits holds"),
+    ("--ipc 141", "IPC 141 needs 141 images of class 'eight', but the training set has 139"),
     ("--seeds 0", "seeds must be at least 1, got 0"),
     ("--budget 100", "lpqld cannot meet a budget of 100 bytes: one batch of 2 logits a label"),
     ("--budget 900x", "lpqld cannot meet a budget of 0 bytes"),

@@ -119,9 +119,8 @@ def fingerprint(given, seed=0):
 
 def test_a_new_process_replays_the_same_images_and_targets(work, tmp_path):
     given = ship(work, "lpqld", tmp_path / "given")
-    code = (
-        "import sys, pathlib, test_shipped as t; print(t.fingerprint(pathlib.Path(sys.argv[1]), 7))"
-    )
+    code = "import sys, pathlib, test_shipping as t\n"
+    code += "print(t.fingerprint(pathlib.Path(sys.argv[1]), 7))"
     replayed = subprocess.run(
         [sys.executable, "-c", code, str(given)],
         cwd=Path(__file__).parent,
