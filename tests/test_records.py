@@ -30,15 +30,16 @@ def test_eight_bits_a_byte_first_one_highest():
 def test_a_record_comes_back(tmp_path):
     path = store(tmp_path / "new", "abc", result={"accuracy": 0.1 + 0.2})
     assert path == records.path_of(tmp_path / "new", "abc")
-    (found,) = records.read([tmp_path])
+    (found,) = records.read([tmp_path / "new"])
     assert found["result"] == {"accuracy": 0.1 + 0.2}
     assert path.read_text().endswith("}\n")
 
 
 def test_one_key_counts_once(tmp_path):
-    for folder in ("a", "b"):
+    for folder in ("a/records", "b/records"):
         store(tmp_path / folder, "same")
-    store(tmp_path / "b", "other")
+    store(tmp_path / "b/records", "other")
+    (tmp_path / "a/key.json").write_text("{}")  # of a stage; no record
     assert sorted(r["key"] for r in records.read([tmp_path, tmp_path / "a"])) == ["other", "same"]
 
 

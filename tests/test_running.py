@@ -266,7 +266,7 @@ seconds = time.monotonic() - started
 chance = random.Random(1)
 for _ in range(6):
     child = start("killed")
-    time.sleep(seconds * chance.uniform(0.05, 0.45))
+    time.sleep(seconds * chance.uniform(0.05, 0.2))
     os.kill(child, signal.SIGKILL)
     with open("kills", "a") as file:
         print(status(child), file=file)

@@ -58,6 +58,12 @@ class Projector(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (B, C) of pixels (B, 1 or 3, R, R) in 0..1."""
+        features = self.features(pixels)
+        change = self.map_out if self.map_in is None else self.map_out @ self.map_in
+        return self.scale * (features @ (self.text + change).T)
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """The adapted tower's unit features, (B, d), of pixels (B, 1 or 3, R, R) in 0..1."""
         if pixels.shape[1] == 1:
             pixels = pixels.expand(-1, 3, -1, -1)
         if pixels.shape[-1] != self.resolution:
@@ -66,9 +72,27 @@ class Projector(nn.Module):
                 pixels, self.resolution, mode="bilinear", align_corners=False, antialias=shrinks
             )
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        features = F.normalize(self.tower((pixels - self._mean) / self._std), dim=-1)
-        change = self.map_out if self.map_in is None else self.map_out @ self.map_in
-        return self.scale * (features @ (self.text + change).T)
+        return F.normalize(self.tower((pixels - self._mean) / self._std), dim=-1)
+
+    @torch.no_grad()
+    def probe(self, features: Tensor, wanted: Tensor) -> None:
+        """Set the map to the ridge regression of `wanted` logits (n, C) on `features` (n, d).
+
+        The penalty pulls towards the text embeddings, not towards zero. A low-rank change takes
+        the leading singular directions of the solution.
+        """
+        gram = features.T @ features
+        # Unit features share one large mean; what tells classes apart has far less variance.
+        penalty = 1e-4 * gram.trace() / len(gram) * torch.eye(len(gram), device=gram.device)
+        rest = wanted / self.scale - features @ self.text.T
+        change = torch.linalg.solve(gram + penalty, features.T @ rest).T
+        if self.map_in is None:
+            self.map_out.copy_(change)
+            return
+        u, s, v = torch.linalg.svd(change, full_matrices=False)
+        rank, root = len(self.map_in), s.sqrt()
+        self.map_out.copy_((u * root)[:, :rank])
+        self.map_in.copy_((root[:, None] * v)[:rank])
 
     def trained(self) -> list[nn.Parameter]:
         """The trainable weights, frozen by now or not, in the order in which they are shipped."""
