@@ -9,16 +9,18 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import open_clip
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmark.errors import UserError, unknown
 from benchmark.images import IMAGENET_MEAN, IMAGENET_STD
+
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
 
 EMBEDDED = Path(__file__).parent / "embedded"
 TEMPLATE = "a photo of a {}."
@@ -72,6 +74,8 @@ def load_prior(name: str, device: torch.device) -> Prior:
     """
     if name == "embedded":
         return _embedded(device)
+    import open_clip  # takes seconds, and finished runs need none of it
+
     model_name, _, weights = name.partition(":")
     if model_name not in open_clip.list_models():
         raise unknown("prior", model_name, ["embedded", *open_clip.list_models()])
@@ -104,8 +108,11 @@ def load_prior(name: str, device: torch.device) -> Prior:
     )
 
 
-def embedded_model() -> tuple[CLIP, Callable[[list[str]], Tensor]]:
+def embedded_model() -> tuple["CLIP", Callable[[list[str]], Tensor]]:
     """The embedded prior's architecture with random weights, and its tokeniser."""
+    import open_clip
+    from open_clip.model import CLIP
+
     config = json.loads((EMBEDDED / "model.json").read_text())
     tokenise = open_clip.SimpleTokenizer(
         bpe_path=str(EMBEDDED / "merges.txt.gz"),

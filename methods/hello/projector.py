@@ -4,7 +4,6 @@ import re
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
 from benchmark.errors import UserError
@@ -31,6 +30,8 @@ class Projector(nn.Module):
     _std: Tensor
 
     def __init__(self, prior: Prior, text: Tensor, rank: int, map_rank: int, alpha: float) -> None:
+        from peft import LoraConfig, inject_adapter_in_model  # as slow as open_clip
+
         super().__init__()
         self.resolution = prior.resolution
         device = text.device
