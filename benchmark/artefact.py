@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .errors import ArtefactError
 from .ledger import KINDS, Kind, Ledger
+from .spool import Stored
 from .stages import file_digest
 
 FORMAT = 1
@@ -45,12 +46,12 @@ class Blob:
     Attributes:
         name: unique in the artefact.
         kind: the ledger's column that its bytes belong to.
-        tensor: of any shape; may be memory-mapped, it is written a chunk at a time.
+        tensor: of any shape, in memory or on disk; it is written a chunk at a time.
     """
 
     name: str
     kind: Kind
-    tensor: Tensor
+    tensor: Tensor | Stored
 
 
 @dataclass(frozen=True)
@@ -161,47 +162,61 @@ def measure(folder: Path, manifest: dict[str, Any]) -> Ledger:
     )
 
 
-def _shards(blobs: Iterable[Blob], described: dict[str, Any]) -> Iterator[list[tuple[str, Tensor]]]:
+@dataclass(frozen=True)
+class _Part:
+    """Numbers `start` to `stop` of a flat tensor, under a name in a shard."""
+
+    name: str
+    flat: Tensor | Stored
+    start: int
+    stop: int
+
+    @property
+    def bytes(self) -> int:
+        return (self.stop - self.start) * self.flat.dtype.itemsize
+
+
+def _shards(blobs: Iterable[Blob], described: dict[str, Any]) -> Iterator[list[_Part]]:
     """Group blobs into shards, cutting those that do not fit; notes each in `described`."""
-    shard: list[tuple[str, Tensor]] = []
+    shard: list[_Part] = []
     room = SHARD_BYTES
     for blob in blobs:
-        tensor = blob.tensor.detach().contiguous()
-        size = tensor.numel() * tensor.element_size()
+        tensor, count = blob.tensor, blob.tensor.shape.numel()
+        flat = tensor.detach().reshape(-1) if isinstance(tensor, Tensor) else tensor.flat()
+        size = count * tensor.dtype.itemsize
         if blob.name in described or "#" in blob.name:
             raise ValueError(f"blob name {blob.name!r} is taken or holds '#'")
         described[blob.name] = {"kind": blob.kind, "shape": list(tensor.shape), "bytes": size}
         if size > room and shard:
             yield shard
             shard, room = [], SHARD_BYTES
-        flat = tensor.view(-1)
         if size <= SHARD_BYTES:
-            shard.append((blob.name, flat))
+            shard.append(_Part(blob.name, flat, 0, count))
             room -= size
             continue
-        for number, part in enumerate(flat.split(SHARD_BYTES // tensor.element_size())):
-            yield [(f"{blob.name}#{number}", part)]
+        step = SHARD_BYTES // tensor.dtype.itemsize
+        for number, start in enumerate(range(0, count, step)):
+            yield [_Part(f"{blob.name}#{number}", flat, start, min(count, start + step))]
     if shard:
         yield shard
 
 
-def _write_shard(file: Path, parts: list[tuple[str, Tensor]]) -> dict[str, Any]:
+def _write_shard(file: Path, parts: list[_Part]) -> dict[str, Any]:
     """Write one safetensors file; returns its bytes and SHA-256.
 
     The format is written here because the library's writer needs all tensors in memory: eight
     bytes of header length, a JSON header of dtype, shape and offsets, then the data.
     """
     # Widest types first, so that every tensor starts where its type may be read in place.
-    parts = sorted(parts, key=lambda part: -part[1].element_size())
+    parts = sorted(parts, key=lambda part: -part.flat.dtype.itemsize)
     header, offset = {}, 0
-    for name, tensor in parts:
-        size = tensor.numel() * tensor.element_size()
-        header[name] = {
-            "dtype": DTYPES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, offset + size],
+    for part in parts:
+        header[part.name] = {
+            "dtype": DTYPES[part.flat.dtype],
+            "shape": [part.stop - part.start],
+            "data_offsets": [offset, offset + part.bytes],
         }
-        offset += size
+        offset += part.bytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     sha = hashlib.sha256()
@@ -213,8 +228,10 @@ def _write_shard(file: Path, parts: list[tuple[str, Tensor]]) -> dict[str, Any]:
 
         put(len(text).to_bytes(8, "little"))
         put(text)
-        for _, tensor in parts:
-            for chunk in tensor.split(max(1, CHUNK_BYTES // tensor.element_size())):
+        for part in parts:
+            step = CHUNK_BYTES // part.flat.dtype.itemsize
+            for start in range(part.start, part.stop, step):
+                chunk = part.flat[start : min(part.stop, start + step)]
                 put(chunk.cpu().view(torch.uint8).numpy())
         handle.flush()
         os.fsync(handle.fileno())

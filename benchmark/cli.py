@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from . import cli_labels
 from .errors import UserError
 
 app = typer.Typer(
@@ -13,6 +14,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compare ways of compressing the soft labels of distilled datasets.",
 )
+
+app.add_typer(cli_labels.app, name="labels")
 
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file with a method; repeatable.")

@@ -42,6 +42,7 @@ class TaskShape:
     """The sizes that decide how many bytes labels take, known before anything is made.
 
     Attributes:
+        batches: of an epoch.
         labels: views of a full label set, epochs x images.
     """
 
@@ -49,6 +50,7 @@ class TaskShape:
     images: int
     batches: int
     epochs: int
+    resolution: int
 
     @property
     def labels(self) -> int:
@@ -58,6 +60,11 @@ class TaskShape:
     def soft_bytes(self) -> int:
         """Bytes of all labels stored as fp16 logits: the 1x of every ratio."""
         return self.labels * self.classes * 2
+
+
+def task_shape(classes: int, plan: ViewPlan) -> TaskShape:
+    """The sizes of a task with this plan."""
+    return TaskShape(classes, plan.images, plan.batches, plan.epochs, plan.resolution)
 
 
 @dataclass(frozen=True)
@@ -98,13 +105,19 @@ class LabelTask:
 
     @property
     def shape(self) -> TaskShape:
-        return TaskShape(self.classes, len(self.images), self.plan.batches, self.plan.epochs)
+        return task_shape(self.classes, self.plan)
 
     def fitting(self) -> tuple[Teacher, Images, Path]:
         """Teacher, real training set and scratch folder, which are there while fitting."""
-        if self.teacher is None or self.train is None or self.scratch is None:
-            raise RuntimeError("teacher, training set and scratch are only there during fit()")
-        return self.teacher, self.train, self.scratch
+        if self.teacher is None or self.train is None:
+            raise RuntimeError("teacher and training set are only there during fit()")
+        return self.teacher, self.train, self.workspace()
+
+    def workspace(self) -> Path:
+        """The scratch folder, which is there while fitting."""
+        if self.scratch is None:
+            raise RuntimeError("the scratch folder is only there during fit()")
+        return self.scratch
 
     def mixed(self, per_image: Tensor, views: ViewBatch) -> Tensor:
         """Rows of `per_image` (N, C) looked up by view and blended by the mix, (B, C)."""
@@ -196,6 +209,16 @@ class LabelSource(ABC):
         """The views of one epoch, on the CPU. Default: the plan's, fresh every epoch."""
         return self.task.plan.epoch(epoch)
 
+    def stored_labels(self) -> Iterator[tuple[ViewBatch, Tensor]]:
+        """Each stored batch's views, on the CPU, and its logits (B, C), for export.
+
+        Classes whose logits are not stored are at -inf.
+
+        Raises:
+            UserError: the method stores no labels of views; so by default.
+        """
+        raise UserError(f"{self.name} stores no labels of views, so there is nothing to export.")
+
     @abstractmethod
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
         """What the student is trained towards, float32 (B, C) on the task's device.
@@ -217,7 +240,10 @@ class LabelSource(ABC):
         if objective.loss == "mse" and self.space == "logits":
             loss = F.mse_loss(logits, targets)
         elif self.space == "logits":
-            loss = divergence(targets, logits, objective.temperature)
+            temperature = objective.temperature
+            loss = divergence(targets, logits, temperature)
+            if objective.rescale:
+                loss = loss * temperature**2
         else:
             loss = F.kl_div(F.log_softmax(logits, 1), targets, reduction="batchmean")
         if objective.ce_weight:

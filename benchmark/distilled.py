@@ -1,16 +1,52 @@
-"""Distilled images on disk: `images.safetensors`, uint8 pixels and labels with class names."""
+"""Distilled images: what their makers are given, and how they lie on disk.
+
+On disk they are `images.safetensors`: uint8 pixels, and labels with class names.
+"""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .device import Compute
 from .errors import ArtefactError
-from .images import ResidentImages
+from .images import Dataset, ResidentImages
+from .teachers import Teacher
 
 FILE = "images.safetensors"
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """All that an image source is given.
+
+    Attributes:
+        ipc: images to make of every class.
+        seed: of everything random; the same task gives the same images.
+        scratch: a folder for checkpoints and temporary files. After a kill the same source
+            is given the same folder again.
+        teacher: only for sources that say they need one.
+    """
+
+    dataset: Dataset
+    ipc: int
+    seed: int
+    compute: Compute
+    scratch: Path
+    teacher: Teacher | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.compute.device
+
+    def taught(self) -> Teacher:
+        """The teacher, which is there for sources with `NEEDS_TEACHER`."""
+        if self.teacher is None:
+            raise RuntimeError("the source must set NEEDS_TEACHER to be given a teacher")
+        return self.teacher
 
 
 def write(folder: Path, images: ResidentImages) -> None:

@@ -131,6 +131,23 @@ class Dataset:
         return self.train.class_names
 
 
+def of_classes(dataset: Dataset, labels: Sequence[int], name: str) -> Dataset:
+    """The part of a dataset that shows these classes, relabelled 0, 1, ... in their order.
+
+    Mean and standard deviation stay those of the whole.
+    """
+    new_label = torch.full((len(dataset.class_names),), -1)
+    new_label[torch.tensor(labels)] = torch.arange(len(labels))
+    names = [dataset.class_names[label] for label in labels]
+
+    def part(images: Images) -> ResidentImages:
+        shown = torch.nonzero(new_label[images.labels] >= 0).squeeze(1)
+        return ResidentImages(images.take(shown), new_label[images.labels[shown]], names)
+
+    train, test = part(dataset.train), part(dataset.test)
+    return Dataset(name, train, test, dataset.mean, dataset.std, dataset.mirror)
+
+
 def images_digest(pixels: Tensor, labels: Tensor) -> str:
     """SHA-256 over shape, pixels and labels."""
     sha = hashlib.sha256(repr(tuple(pixels.shape)).encode())

@@ -1,4 +1,4 @@
-"""Leaderboards: three tables, pure functions of records; terminal, Markdown and CSV."""
+"""Leaderboards: tables, pure functions of records; terminal, Markdown and CSV."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -25,6 +25,11 @@ NOTES = {
         "and teacher that must be present, and the images. As papers count: `logits` (values "
         "and indices only), `parameters` (numbers, not bytes), `blocks` (4-KiB blocks)."
     ),
+    "images": (
+        "What the labels are for. Similarity: mean cosine between the teacher's features of two "
+        "images of a class, over all pairs and classes; LPLD holds that lower, so more diverse, "
+        "images need fewer labels."
+    ),
     "throughput": (
         "Medians over all repeats and seeds. Labels a second: targets alone. Images a second: "
         "the whole step. Ratio: whole step over bare step (forward, backward, optimiser on "
@@ -38,7 +43,7 @@ class Table:
     """One leaderboard of one comparison.
 
     Attributes:
-        kind: accuracy, storage or throughput.
+        kind: accuracy, storage, images or throughput.
         short: the comparison in few words, for file names.
     """
 
@@ -62,9 +67,10 @@ class Table:
         return f"### {self.kind.capitalize()}: {self.title}\n\n{self._body('pipe')}\n"
 
     def _body(self, style: str) -> str:
-        numbers = ("right",) * (len(self.frame.columns) - 2)
+        names = ("images", "method")
+        aligned = ["left" if name in names else "right" for name in self.frame.columns]
         return self.frame.to_markdown(
-            index=False, tablefmt=style, colalign=("left", "left", *numbers), disable_numparse=True
+            index=False, tablefmt=style, colalign=aligned, disable_numparse=True
         )
 
 
@@ -87,6 +93,7 @@ def tables(records: Iterable[Record], missing: Sequence[CellNames] = ()) -> list
         absent = [c for c in missing if _same_comparison(c, cell)]
         made.append(Table("accuracy", title, short, _accuracy(members, absent)))
         made.append(Table("storage", title, short, _storage(members)))
+        made.append(Table("images", title, short, _images(members)))
         by_hardware: dict[str, list[Record]] = {}
         for record in members:
             timing = record["throughput"]
@@ -189,6 +196,17 @@ def _storage(records: Sequence[Record]) -> pd.DataFrame:
         row["blocks"] = f"{stored['blocks']:,}"
         rows.append({**row, "order": stored["total"]})
     return pd.DataFrame(rows).sort_values("order", kind="stable").drop(columns="order")
+
+
+def _images(records: Sequence[Record]) -> pd.DataFrame:
+    rows = {}
+    for record in records:
+        alike = record["inputs"].get("similarity")
+        rows[record["cell"]["images"]] = {
+            "similarity": "-" if alike is None else f"{alike:.3f}",
+            "images (B)": f"{record['storage']['images']:,}",
+        }
+    return pd.DataFrame([{"images": name, **row} for name, row in sorted(rows.items())])
 
 
 def _throughput(records: Sequence[Record]) -> pd.DataFrame:

@@ -109,6 +109,7 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
             "train": pipeline.dataset.train.digest,
             "test": pipeline.dataset.test.digest,
             "images": source.task.images.digest,
+            "similarity": pipeline.similarity(cell.images, cell.ipc),
             "images_stage": pipeline.images_folder(cell.images, cell.ipc).name,
             "teacher": digest(pipeline.teacher_key),
             "teacher_accuracy": pipeline.teacher_accuracy,

@@ -3,6 +3,8 @@
 Value i takes bits i * width to (i + 1) * width - 1 of the byte string, lowest bit first.
 """
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -43,11 +45,19 @@ def pack(values: Tensor, width: int) -> Tensor:
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8)
 
 
-def unpack(packed: Tensor, width: int, start: int, count: int) -> Tensor:
+class Bytes(Protocol):
+    """A byte string that is read by slices: a uint8 tensor, or one that lies on disk."""
+
+    def __getitem__(self, rows: slice, /) -> Tensor: ...
+
+
+def unpack(packed: Bytes, width: int, start: int, count: int) -> Tensor:
     """Values `start` to `start + count - 1`, int64 (count,), on the device of `packed`."""
-    first_bit = torch.arange(start, start + count, device=packed.device) * width
-    byte = (first_bit >> 3)[:, None] + torch.arange(4, device=packed.device)
+    low, high = start * width // 8, -(-(start + count) * width // 8)
+    chunk = packed[low:high]
+    first_bit = torch.arange(start, start + count, device=chunk.device) * width - 8 * low
+    byte = (first_bit >> 3)[:, None] + torch.arange(4, device=chunk.device)
     # Bytes past the end hold no bit of the last value: any byte may stand for them.
-    quads = packed[byte.clamp_(max=max(0, len(packed) - 1))].long()
-    word = (quads << torch.arange(0, 32, 8, device=packed.device)).sum(1)
+    quads = chunk[byte.clamp_(max=max(0, len(chunk) - 1))].long()
+    word = (quads << torch.arange(0, 32, 8, device=chunk.device)).sum(1)
     return (word >> (first_bit & 7)) & (2**width - 1)

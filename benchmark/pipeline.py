@@ -13,20 +13,31 @@ from typing import Any
 
 from . import code_version, distilled, networks, registry, teachers
 from .classifier import correct
-from .contract import LabelSource, LabelTask, TaskShape
+from .contract import LabelSource, LabelTask, task_shape
 from .device import Compute
+from .distilled import ImageTask
 from .errors import UserError
 from .grid import Cell, Grid, Variant, budget_bytes
 from .images import Dataset, ResidentImages
 from .options import build, change
 from .recipe import RECIPES
-from .stages import Stages, digest, file_digest
-from .teachers import Teacher, TeacherOptions
+from .similarity import within_class
+from .stages import Stages, content_digest, file_digest
+from .teachers import PRETRAINED, Teacher, TeacherOptions
 from .views import ViewPlan
 
 ARTEFACT_SEED = 0
-PRETRAINED = Path("pretrained")
 TRAINING_CODE = ("training", "classifier", "views", "render", "recipe")
+IMAGE_CODE = ("views", "render", "batch_norm", "training")
+LABEL_CODE = (
+    "packing",
+    "spool",
+    "relabel",
+    "stored_views",
+    "official/file",
+    "official/batch",
+    "official/folder",
+)
 NETWORK_CODE = ("networks", "convnet", "cifar_resnet")
 
 
@@ -80,17 +91,16 @@ class Pipeline:
         for source in {cell.images for cell in cells} | named & registry.image_sources().keys():
             self._image_options(source)
         for variant in {cell.variant for cell in cells}:
-            build(registry.method(variant.method).Options, dict(variant.options), variant.method)
+            self.asked(variant)
         network, file = self._teacher_source
         # From here on class counts are needed, and with them the dataset.
         images, classes = self.dataset.train, len(self.dataset.class_names)
-        if file is None:
-            networks.create(network, classes, images.channels, images.resolution)
-        elif file != PRETRAINED:
+        untrained = networks.create(network, classes, images.channels, images.resolution)
+        if file is not None and file != PRETRAINED:
             self.teacher  # noqa: B018 (raises where the file holds another network)
         for source, ipc in {(cell.images, cell.ipc) for cell in cells}:
             name, options = self._image_options(source)
-            registry.image_source(name).check(self.dataset, ipc, options)
+            registry.image_source(name).check(self.dataset, ipc, options, untrained)
         for cell in cells:
             self.labels_key(cell)
 
@@ -164,7 +174,7 @@ class Pipeline:
             "seed": ARTEFACT_SEED,
             "train": self.dataset.train.digest,
             "code": code_version.of_files(
-                [*registry.image_sources().values(), *code_version.paths("views", "render")]
+                [*registry.image_sources().values(), *code_version.paths(*IMAGE_CODE)]
             ),
         }
         if module.NEEDS_TEACHER:
@@ -179,10 +189,18 @@ class Pipeline:
         module = registry.image_source(name)
 
         def build_stage(folder: Path) -> None:
-            teacher = self.teacher if module.NEEDS_TEACHER else None
-            device = self.runtime.compute.device
-            made = module.make(self.dataset, ipc, options, ARTEFACT_SEED, teacher, device)
-            distilled.write(folder, made)
+            scratch = folder / "scratch"
+            scratch.mkdir(exist_ok=True)
+            task = ImageTask(
+                self.dataset,
+                ipc,
+                ARTEFACT_SEED,
+                self.runtime.compute,
+                scratch,
+                self.teacher if module.NEEDS_TEACHER else None,
+            )
+            distilled.write(folder, module.make(task, options))
+            shutil.rmtree(scratch)
 
         return self.stages.make("images", self.images_key(source, ipc), build_stage)
 
@@ -192,6 +210,22 @@ class Pipeline:
         if self._resident is None or self._resident[0] != folder:
             self._resident = folder, distilled.read(folder, self.runtime.compute.device)
         return self._resident[1]
+
+    def similarity(self, source: str, ipc: int) -> float | None:
+        """How alike the teacher finds the images of a class; decides nothing."""
+
+        def build_stage(folder: Path) -> None:
+            images = self.images(source, ipc)
+            value = {"similarity": within_class(self.teacher, images, self.runtime.compute)}
+            (folder / "similarity.json").write_text(json.dumps(value))
+
+        key = {
+            "images": self.images_key(source, ipc),
+            "teacher": self.teacher_key,
+            "code": code_version.of_modules("similarity"),
+        }
+        folder = self.stages.make("similarity", key, build_stage)
+        return json.loads((folder / "similarity.json").read_text())["similarity"]
 
     def plan(self, ipc: int) -> ViewPlan:
         """The views that students of this grid are shown."""
@@ -210,22 +244,26 @@ class Pipeline:
 
     def options(self, variant: Variant, ipc: int) -> Any:
         """A variant's options, checked and made concrete."""
-        method = registry.method(variant.method)
-        options = build(method.Options, dict(variant.options), variant.method)
-        plan = self.plan(ipc)
-        classes = len(self.dataset.class_names)
-        shape = TaskShape(classes, plan.images, plan.batches, plan.epochs)
+        shape = task_shape(len(self.dataset.class_names), self.plan(ipc))
         budget = budget_bytes(variant.budget, shape.soft_bytes) if variant.budget else None
-        return method.settle(options, shape, budget)
+        return registry.method(variant.method).settle(self.asked(variant), shape, budget)
+
+    def asked(self, variant: Variant) -> Any:
+        """A variant's options as the user gave them."""
+        method = registry.method(variant.method)
+        return build(method.Options, dict(variant.options), variant.method)
 
     def labels_key(self, cell: Cell) -> dict[str, Any]:
         """What decides an artefact."""
         name = cell.variant.method
-        core = ("contract", "artefact", "packing", "relabel", *TRAINING_CODE)
+        options = self.options(cell.variant, cell.ipc)
+        path = getattr(options, "path", None)
+        core = ("contract", "artefact", *LABEL_CODE, *TRAINING_CODE)
         return {
             "images": self.images_key(cell.images, cell.ipc),
             "method": name,
-            "options": asdict(self.options(cell.variant, cell.ipc)),
+            "options": asdict(options),
+            "content": content_digest(Path(path)) if path else None,
             "plan": asdict(self.plan(cell.ipc)),
             "objective": asdict(self.recipe.objective),
             "teacher": self.teacher_key,
@@ -292,30 +330,4 @@ class Pipeline:
 
     @property
     def _teacher_source(self) -> tuple[str, Path | None]:
-        """Network name and file of `--teacher`; no file for one trained here."""
-        text = self.grid.teacher
-        prefix = "timm:" if text.startswith("timm:") else ""
-        name, _, path = text.removeprefix(prefix).partition(":")
-        networks.check(prefix + name)
-        if not path:
-            return prefix + name, None
-        root = self.runtime.data_root
-        file = Path(path)
-        if file == PRETRAINED:
-            return prefix + name, file
-        if not file.is_absolute() and root is not None and (root / file).is_file():
-            file = root / file
-        if not file.is_file():
-            raise UserError(
-                f"There is no teacher file {path!r}{f' in {str(root)!r}' if root else ''}. "
-                f"Put it there, or let `--teacher {prefix + name}` train one."
-            )
-        return prefix + name, file
-
-
-def content_digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files in a folder with their names."""
-    if path.is_file():
-        return file_digest(path)
-    files = sorted(p for p in path.rglob("*") if p.is_file())
-    return digest([(str(p.relative_to(path)), file_digest(p)) for p in files])
+        return teachers.find(self.grid.teacher, self.runtime.data_root)

@@ -20,6 +20,7 @@ class Augmentation:
         flip: probability of a horizontal flip; 0 where mirroring changes the class.
         mix: `cutmix` pastes a box of another view of the batch, `mixup` blends it in.
         mix_alpha: the mix weight is drawn from Beta(alpha, alpha), once a batch.
+        cutout: side of a square filled with a random colour, as a share of the image's side.
     """
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
@@ -27,6 +28,7 @@ class Augmentation:
     flip: float = 0.5
     mix: Mix = "cutmix"
     mix_alpha: float = 1.0
+    cutout: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.crop_scale
@@ -37,6 +39,8 @@ class Augmentation:
             raise ValueError(f"crop_ratio must satisfy 0 < low <= high, got {low}, {high}")
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip must be a probability, got {self.flip}")
+        if not 0 <= self.cutout < 1:
+            raise ValueError(f"cutout must be a share below 1, got {self.cutout}")
         if not 0 < self.mix_alpha <= 2:  # above 2 the sampler of `views.beta` rejects too often
             raise ValueError(f"mix_alpha must be above 0 and at most 2, got {self.mix_alpha}")
 
@@ -50,11 +54,14 @@ class Objective:
             `mse`, the mean squared error between logits (only for sources that give logits).
         temperature: divides both sides' logits under `kl`. Targets that are probabilities
             already are left as they are, and the student is then compared at temperature 1.
+        rescale: multiplies `kl` by the product of both sides' temperatures (T squared), which
+            keeps gradients as large as at T = 1; SGD needs that, AdamW does not notice.
         ce_weight: weight of an added cross-entropy with the images' own labels (HeLlO's beta).
     """
 
     loss: Literal["kl", "mse"] = "kl"
     temperature: float = 20.0
+    rescale: bool = False
     ce_weight: float = 0.0
 
     def __post_init__(self) -> None:
@@ -113,6 +120,28 @@ RECIPES = {
     # The papers' budget for CIFAR and Tiny-ImageNet: 300 epochs, AdamW, CutMix, KL at T = 20
     # (papers of RDED and LPQLD), on crops of at least a quarter of the image.
     "standard": Recipe("standard", epochs=300, batch_size=100, augmentation=_SMALL_IMAGES),
-    # LPLD's and LPQLD's recipe for ImageNet-1K (official scripts).
-    "imagenet": Recipe("imagenet", epochs=300, batch_size=128),
+    # LPLD's and LPQLD's recipes (official scripts). All warm up and fall step by step, theirs
+    # epoch by epoch.
+    "imagenet1k": Recipe("imagenet1k", epochs=300, batch_size=128),
+    # Their "label smoothing" of 0.2 acts on logits and so is temperature 20 / 0.8.
+    "imagenet21k": Recipe(
+        "imagenet21k",
+        epochs=300,
+        batch_size=32,
+        rate=2e-3,
+        augmentation=Augmentation(flip=0.0, mix="none", cutout=0.5),
+        objective=Objective(temperature=25.0),
+    ),
+    # LPLD's for Tiny-ImageNet; LPQLD published none.
+    "tiny": Recipe(
+        "tiny",
+        epochs=100,
+        batch_size=64,
+        optimiser="sgd",
+        rate=0.2,
+        weight_decay=1e-4,
+        warmup=0.05,
+        augmentation=Augmentation(mix="none"),
+        objective=Objective(rescale=True),
+    ),
 }

@@ -1,6 +1,6 @@
-"""Relabelling: the teacher's logits for the views of a plan, streamed to a file."""
+"""Relabelling: the teacher's logits for the views of a plan, a batch at a time."""
 
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -8,35 +8,29 @@ from torch import Tensor
 from .contract import LabelTask
 from .progress import track
 from .render import render
-from .stages import hold
+from .views import ViewBatch
 
 RESIDENT_BYTES = 2 * 2**30
 
 
 @torch.no_grad()
-def relabel(task: LabelTask, batches: int, label: str) -> Tensor:
-    """The teacher's logits for the first `batches` batches of the plan, fp16 (views, C).
+def relabel(
+    task: LabelTask, numbers: Sequence[int], label: str
+) -> Iterator[tuple[ViewBatch, Tensor]]:
+    """Each batch's views, on the CPU, with the teacher's logits for them, fp16 (B, C).
 
-    Rows follow the plan: epoch by epoch, batch by batch. They lie in a memory-mapped file in
-    the task's scratch folder, so memory does not grow with their number.
+    Nothing is kept from batch to batch: a caller that streams them to disk (`spool`) needs no
+    more memory for many epochs than for one.
+
+    Args:
+        numbers: of the plan's batches, counted from 0 through all epochs.
+        label: shown with the progress.
     """
-    teacher, _, scratch = task.fitting()
-    plan = task.plan
-    last = plan.rows(*divmod(batches - 1, plan.batches)).stop
-    rows = _mapped(scratch / "logits.bin", (last, task.classes))
-    for number in track(range(batches), label):
-        views = plan.batch(*divmod(number, plan.batches))
+    teacher, _, _ = task.fitting()
+    for number in track(numbers, label):
+        views = task.plan.batch(*divmod(number, task.plan.batches))
         pixels = render(task.images.pixels, views.to(task.device))
-        rows[plan.rows(views.epoch, views.batch)] = teacher(pixels).half().cpu()
-    return rows
-
-
-def _mapped(file: Path, shape: tuple[int, int]) -> Tensor:
-    size = shape[0] * shape[1]
-    with file.open("wb") as empty:
-        empty.truncate(2 * size)
-    hold(file)
-    return torch.from_file(str(file), shared=True, size=size, dtype=torch.float16).view(shape)
+        yield views, teacher(pixels).half()
 
 
 def resident(tensor: Tensor, device: torch.device) -> Tensor:

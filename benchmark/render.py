@@ -21,14 +21,19 @@ def render_gathered(images: Tensor, views: ViewBatch) -> Tensor:
     """The pixels of `views`, float32 (B, C, R, R) in 0..1, from each view's own image.
 
     The crop is resized bilinearly as torchvision's `resized_crop` does (without antialiasing:
-    a crop is never larger than the view), then flipped, then mixed with its partner's view.
+    a crop is never larger than the view), then flipped, then a box of it is filled with one
+    colour, then it is mixed with its partner's view.
 
     Args:
         images: the image of each view, uint8 (B, C, R, R), on the views' device.
     """
-    pixels = images.float().div_(255)
-    side = images.shape[-1]
-    centres = (torch.arange(side, device=images.device) + 0.5) / side
+    return mix(cut_out(look(images.float().div_(255), views), views), views)
+
+
+def look(pixels: Tensor, views: ViewBatch) -> Tensor:
+    """Each of `pixels` (B, C, R, R), cropped and flipped; differentiable in the pixels."""
+    side = pixels.shape[-1]
+    centres = _centres(pixels)
     rows = _positions(centres.expand(len(views), -1), views.crop[:, 0], views.crop[:, 2], side)
     columns = torch.where(views.flip[:, None], centres.flip(0), centres)
     columns = _positions(columns, views.crop[:, 1], views.crop[:, 3], side)
@@ -39,15 +44,35 @@ def render_gathered(images: Tensor, views: ViewBatch) -> Tensor:
         ],
         dim=-1,
     )
-    pixels = F.grid_sample(
+    return F.grid_sample(
         pixels, grid * 2 - 1, mode="bilinear", padding_mode="border", align_corners=False
     )
-    inside_rows = _inside(centres, views.mix_box[:, 0], views.mix_box[:, 2])
-    inside_columns = _inside(centres, views.mix_box[:, 1], views.mix_box[:, 3])
-    share = views.mix_opacity[:, None, None, None] * (
-        inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
-    )
+
+
+def cut_out(pixels: Tensor, views: ViewBatch) -> Tensor:
+    """Each view with its box filled with its colour; (B, C, R, R)."""
+    colour = views.cutout_colour[:, : pixels.shape[1], None, None]
+    return torch.where(_within(pixels, views.cutout_box), colour, pixels)
+
+
+def mix(pixels: Tensor, views: ViewBatch) -> Tensor:
+    """Each view mixed with its partner's; (B, C, R, R)."""
+    share = views.mix_opacity[:, None, None, None] * _within(pixels, views.mix_box)
     return torch.lerp(pixels, pixels[views.partner], share.to(pixels.dtype))
+
+
+def _centres(pixels: Tensor) -> Tensor:
+    """Where pixels have their centres, as shares of the side, (R,)."""
+    side = pixels.shape[-1]
+    return (torch.arange(side, device=pixels.device) + 0.5) / side
+
+
+def _within(pixels: Tensor, boxes: Tensor) -> Tensor:
+    """Which pixels lie in their view's box (B, 4), bool (B, 1, R, R)."""
+    centres = _centres(pixels)
+    rows = _inside(centres, boxes[:, 0], boxes[:, 2])
+    columns = _inside(centres, boxes[:, 1], boxes[:, 3])
+    return rows[:, None, :, None] & columns[:, None, None, :]
 
 
 def _positions(centres: Tensor, start: Tensor, length: Tensor, side: int) -> Tensor:

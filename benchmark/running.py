@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,8 @@ def run(
         f"{len(cells)} cells: {len(cells) - len(missing)} cached, {len(missing)} to run"
         f"{estimate(pipeline, missing)}"
     )
+    for line in dict.fromkeys(filter(None, (bought(pipeline, cell) for cell in cells))):
+        say(line)
     if dry_run:
         for cell in cells:
             print(f"{'missing' if cell in missing else 'cached '}  {cell.label}")
@@ -56,6 +59,17 @@ def run(
     say(f"records: {pipeline.runtime.work / measuring.RECORDS}, tables: {written[0]}")
     if failed:
         raise UserError("; ".join(f"{cell.label}: {error}" for cell, error in failed))
+
+
+def bought(pipeline: Pipeline, cell: Cell) -> str:
+    """What a method chose to meet its byte budget; empty without one."""
+    variant = cell.variant
+    if variant.budget is None:
+        return ""
+    chosen = asdict(pipeline.options(variant, cell.ipc))
+    plain = asdict(pipeline.asked(variant))
+    changed = [f"{name}={value}" for name, value in chosen.items() if value != plain[name]]
+    return f"{variant.label} at IPC {cell.ipc} chose {', '.join(changed) or 'its defaults'}"
 
 
 def measure(pipeline: Pipeline, missing: list[Cell]) -> Failures:

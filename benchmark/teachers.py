@@ -27,6 +27,7 @@ from .training import Schedule, optimise
 from .views import Augmentation, ViewPlan
 
 WEIGHTS = "teacher.safetensors"
+PRETRAINED = Path("pretrained")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,30 @@ class TeacherOptions:
             raise ValueError("epochs and batch_size must be at least 1, seed not negative")
         if not self.rate > 0 or not 0 < self.crop_low <= 1:
             raise ValueError("rate must be positive, crop_low above 0 and at most 1")
+
+
+def find(text: str, root: Path | None) -> tuple[str, Path | None]:
+    """Network name and file of `--teacher`; no file for one trained here.
+
+    Raises:
+        UserError: there is no such network or file.
+    """
+    prefix = "timm:" if text.startswith("timm:") else ""
+    name, _, path = text.removeprefix(prefix).partition(":")
+    networks.check(prefix + name)
+    if not path:
+        return prefix + name, None
+    file = Path(path)
+    if file == PRETRAINED:
+        return prefix + name, file
+    if not file.is_absolute() and root is not None and (root / file).is_file():
+        file = root / file
+    if not file.is_file():
+        raise UserError(
+            f"There is no teacher file {path!r}{f' in {str(root)!r}' if root else ''}. "
+            f"Put it there, or let `--teacher {prefix + name}` train one."
+        )
+    return prefix + name, file
 
 
 class Teacher(Classifier):

@@ -36,6 +36,7 @@ class Schedule:
     weight_decay: float = 0.01
     momentum: float = 0.9
     warmup: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
 
     def build(self, module: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
         """The optimiser over `module`'s trainable weights, and its rate's schedule."""
@@ -47,7 +48,7 @@ class Schedule:
         if self.optimiser == "sgd":
             optimiser = torch.optim.SGD(groups, lr=self.rate, momentum=self.momentum)
         else:
-            optimiser = torch.optim.AdamW(groups, lr=self.rate)
+            optimiser = torch.optim.AdamW(groups, lr=self.rate, betas=self.betas)
         steps = self.epochs * self.steps_per_epoch
         rising = round(self.warmup * steps)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from .recipe import Augmentation
 
 # What a stream of random words is for; part of its counter, so streams never overlap.
-ORDER, CROP, FLIP, MIX, POOL, SAMPLE = range(6)
+ORDER, CROP, FLIP, MIX, POOL, SAMPLE, CUTOUT = range(7)
 
 
 def random_words(seed: int, epoch: int, batch: int, purpose: int, count: int) -> np.ndarray:
@@ -69,6 +69,8 @@ class ViewBatch:
         partner: position in this batch of the view mixed in, int64 (B,).
         mix_box: where the partner goes, float32 (B, 4); empty without a mix, all for Mixup.
         mix_opacity: how much of the partner shows there, float32 (B,); 1 for CutMix.
+        cutout_box: the part filled with one colour, float32 (B, 4); empty without Cutout.
+        cutout_colour: red, green, blue in 0..1, float32 (B, 3).
         epoch, batch: the address in the plan, by which stored labels are found again.
     """
 
@@ -78,6 +80,8 @@ class ViewBatch:
     partner: Tensor
     mix_box: Tensor
     mix_opacity: Tensor
+    cutout_box: Tensor
+    cutout_colour: Tensor
     epoch: int
     batch: int
 
@@ -152,6 +156,7 @@ class ViewPlan:
         count = len(index)
         flips = unit(random_words(self.seed, epoch, batch, FLIP, count))
         partner, box, opacity = self._mix(epoch, batch, count)
+        cutout_box, cutout_colour = self._cutout(epoch, batch, count)
         return ViewBatch(
             index=torch.tensor(index),
             crop=torch.from_numpy(self._crops(epoch, batch, count)),
@@ -159,6 +164,8 @@ class ViewPlan:
             partner=torch.from_numpy(partner),
             mix_box=torch.from_numpy(box),
             mix_opacity=torch.full((count,), opacity),
+            cutout_box=torch.from_numpy(cutout_box),
+            cutout_colour=torch.from_numpy(cutout_colour),
             epoch=epoch,
             batch=batch,
         )
@@ -187,6 +194,19 @@ class ViewPlan:
         top = np.floor(draws[:, -2] * (side - height + 1))
         left = np.floor(draws[:, -1] * (side - width + 1))
         return (np.stack([top, left, height, width], axis=1) / side).astype(np.float32)
+
+    def _cutout(self, epoch: int, batch: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (count, 4) around uniform centres, clipped to the image; colours (count, 3)."""
+        if not self.augmentation.cutout:
+            return np.zeros((count, 4), np.float32), np.zeros((count, 3), np.float32)
+        side = self.resolution
+        draws = unit(random_words(self.seed, epoch, batch, CUTOUT, count * 5)).reshape(count, 5)
+        half = int(self.augmentation.cutout * side + 0.5) // 2
+        middle = np.floor(draws[:, :2] * side)
+        low = np.clip(middle - half, 0, side)
+        high = np.clip(middle + half, 0, side)
+        box = np.concatenate([low, high - low], axis=1) / side
+        return box.astype(np.float32), draws[:, 2:].astype(np.float32)
 
     def _mix(self, epoch: int, batch: int, count: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Partners (count,), boxes (count, 4), and the opacity; one weight and box a batch."""

@@ -17,6 +17,7 @@ from benchmark.images import (
     decode_all,
     decoded_images,
     decoded_statistics,
+    of_classes,
 )
 from benchmark.stages import Stages
 
@@ -24,8 +25,27 @@ from .parquet import read_folder
 from .place import Place
 
 
-def load(place: Place) -> Dataset:
-    """From Parquet files in `tiny_imagenet/`, or the original folder `tiny-imagenet-200/`."""
+def load(place: Place, classes: str = "") -> Dataset:
+    """From Parquet files in `tiny_imagenet/`, or the original folder `tiny-imagenet-200/`.
+
+    Args:
+        classes: how many of the 200, evenly spaced in their order; all if empty. Fewer make a
+            task that a CPU can do.
+
+    Raises:
+        UserError: the data is not there, or has no such number of classes.
+    """
+    whole = _load(place)
+    count = len(whole.class_names)
+    if not classes:
+        return whole
+    if not classes.isdecimal() or not 2 <= int(classes) <= count:
+        raise UserError(f"tiny_imagenet:{classes} names no number of classes from 2 to {count}.")
+    labels = [i * count // int(classes) for i in range(int(classes))]
+    return of_classes(whole, labels, f"tiny_imagenet:{classes}")
+
+
+def _load(place: Place) -> Dataset:
     folder = place.find("tiny_imagenet", "tiny_imagenet", "tiny-imagenet-200")
     if folder is None:
         raise UserError(

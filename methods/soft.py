@@ -1,13 +1,15 @@
 """Stored soft labels: every label of every view, as fp16 logits. The 1x of every ratio."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from benchmark.artefact import Artefact, Blob
 from benchmark.contract import LabelSource, LabelTask
 from benchmark.relabel import relabel, resident
+from benchmark.spool import Spool, Stored
 from benchmark.views import ViewBatch
 
 
@@ -20,13 +22,17 @@ class Soft(LabelSource):
     paper = "Yin, Xing and Shen, Squeeze, Recover and Relabel (SRe2L), NeurIPS 2023"
     space = "logits"
 
-    def __init__(self, task: LabelTask, options: Any, logits: Tensor) -> None:
+    def __init__(self, task: LabelTask, options: Any, logits: Tensor | Stored) -> None:
         super().__init__(task, options)
         self.logits = logits
 
     @classmethod
     def fit(cls, task: LabelTask, options: Any) -> Self:
-        return cls(task, options, relabel(task, task.plan.steps, "label all views"))
+        _, _, scratch = task.fitting()
+        logits = Spool(scratch / "logits", torch.float16, (task.classes,))
+        for _, rows in relabel(task, range(task.plan.steps), "label all views"):
+            logits.add(rows)
+        return cls(task, options, logits.stored())
 
     def blobs(self) -> Iterable[Blob]:
         yield Blob("logits", "values", self.logits)
@@ -34,6 +40,12 @@ class Soft(LabelSource):
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
         return cls(task, options, resident(shipped.tensors["logits"], task.device))
+
+    def stored_labels(self) -> Iterator[tuple[ViewBatch, Tensor]]:
+        for epoch in range(self.task.plan.epochs):
+            for views in self.task.plan.epoch(epoch):
+                rows = self.task.plan.rows(views.epoch, views.batch)
+                yield views, self.logits[rows].float().cpu()
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
         rows = self.logits[self.task.plan.rows(views.epoch, views.batch)]

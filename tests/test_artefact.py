@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from benchmark import artefact
 from benchmark.artefact import Blob
 from benchmark.errors import ArtefactError
+from benchmark.spool import Spool, Stored
 
 TENSORS = {
     "f32": torch.randn(3, 5),
@@ -52,6 +53,54 @@ def test_round_trip(tmp_path, monkeypatch, shard_bytes):
         assert found.tensors[name].dtype == tensor.dtype
         assert found.tensors[name].shape == tensor.shape
         assert found.tensors[name].equal(tensor)
+
+
+def on_disk(folder, tensors=TENSORS):
+    """The same tensors, stored in files."""
+    folder.mkdir()
+    found = {}
+    for name, tensor in tensors.items():
+        spool = Spool(folder / name, tensor.dtype, tensor.shape[1:])
+        spool.add(tensor[: len(tensor) // 2])
+        spool.add(tensor[len(tensor) // 2 :])
+        found[name] = spool.stored()
+    return found
+
+
+@pytest.mark.parametrize("shard_bytes", [artefact.SHARD_BYTES, 64, 16])
+def test_stored_tensors_make_the_same_files(tmp_path, monkeypatch, shard_bytes):
+    monkeypatch.setattr(artefact, "SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(artefact, "CHUNK_BYTES", 24)
+    tensors = {name: tensor for name, tensor in TENSORS.items() if tensor.ndim}
+    memory = write(tmp_path / "memory", tensors)
+    disk = write(tmp_path / "disk", on_disk(tmp_path / "scratch", tensors))
+    assert listed(memory) == listed(disk)
+    found = artefact.read(disk).tensors
+    for name, tensor in tensors.items():
+        assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
+        assert found[name].equal(tensor)
+
+
+def listed(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_stored_tensor_is_read_a_chunk_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(artefact, "SHARD_BYTES", 1000)
+    monkeypatch.setattr(artefact, "CHUNK_BYTES", 96)
+    stored = on_disk(tmp_path / "scratch", {"a": torch.randn(300, 2).half()})
+    chunks = []
+    read = Stored.__getitem__
+
+    def counted(self, rows):
+        chunks.append(read(self, rows))
+        return chunks[-1]
+
+    monkeypatch.setattr(Stored, "__getitem__", counted)
+    write(tmp_path / "saved", stored)
+    assert max(chunk.nbytes for chunk in chunks) == 96
+    assert sum(chunk.nbytes for chunk in chunks) == 1200
+    assert len(shards(tmp_path / "saved")) == 2
 
 
 def test_small_shards_are_many_and_none_is_too_large(tmp_path, monkeypatch):

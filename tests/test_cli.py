@@ -79,7 +79,7 @@ BAD = [
     ("--methods lpqld[k]", "'k' is no option; write option=value"),
     ("--methods lpqld[kk=3]", "Unknown option of lpqld 'kk'. Did you mean 'k'"),
     ("--methods lpqld[k=many]", "lpqld.k must be a whole number, got 'many'"),
-    ("--methods lpqld[k=11]", "lpqld.k is 11, but there are 10 classes"),
+    ("--methods lpqld[k=11]", "lpqld.k is 11; with quantise=mr, 10 of 10 logits known, valid: 1 to 10"),
     ("--methods lpqld[keep=2]", "keep must be a share above 0 and at most 1, got 2.0"),
     ("--methods teacher[weights=fp8]", "Unknown value of teacher.weights 'fp8'"),
     ("--methods ,", "The grid names no methods"),

@@ -19,7 +19,7 @@ def task(tmp_path):
 
 
 def test_sizes_of_a_task(task):
-    assert task.shape == TaskShape(classes=10, images=20, batches=3, epochs=4)
+    assert task.shape == TaskShape(10, images=20, batches=3, epochs=4, resolution=8)
     assert (task.shape.labels, task.shape.soft_bytes) == (80, 1600)
 
 
@@ -96,6 +96,14 @@ def test_losses_by_hand(task):
     assert found(Soft, wanted, loss="mse") == pytest.approx(squared, rel=1e-5)
     assert found(Hard, sharp, temperature=4) == pytest.approx(plain, rel=1e-5)
     assert found(Hard, sharp, loss="mse") == pytest.approx(plain, rel=1e-5)
+    assert found(Soft, wanted, temperature=4, rescale=True) == pytest.approx(
+        16 * softened, rel=1e-5
+    )
+    # Probabilities are compared at temperature 1; squared errors know none.
+    assert found(Hard, sharp, temperature=4, rescale=True) == pytest.approx(plain, rel=1e-5)
+    assert found(Soft, wanted, loss="mse", rescale=True) == pytest.approx(squared, rel=1e-5)
+    scaled = found(Soft, wanted, temperature=4, rescale=True, ce_weight=0.5)
+    assert scaled == pytest.approx(16 * softened + 0.5 * entropy, rel=1e-5)
     both = found(Soft, wanted, temperature=4, ce_weight=0.5)
     assert both == pytest.approx(softened + 0.5 * entropy, rel=1e-5)
 

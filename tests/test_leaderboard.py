@@ -22,7 +22,7 @@ def record(method: str, seed: int, accuracy: float, **changes: Any) -> Any:
         "cell": {**CELL, "method": method, "seed": seed},
         "on_protocol": True,
         "recipe": {"name": "quick", "epochs": 60},
-        "inputs": {"teacher_accuracy": 0.95},
+        "inputs": {"similarity": 0.8664, "teacher_accuracy": 0.95},
         "storage": {
             **dict.fromkeys(("values", "indices", "views", "weights", "teacher", "prior"), 0),
             "container": 500,
@@ -69,6 +69,12 @@ GOLDEN = """\
 |:---------|:---------|---------:|----------:|--------:|----------:|------------:|--------:|--------:|-----------------------:|----------:|-------------:|---------:|-------------:|---------:|
 | random   | hard     |        0 |         0 |       0 |         0 |         500 |     500 |   24.0x |                      - |         0 |        8,000 |        0 |            0 |    4,096 |
 | random   | hello    |        0 |         0 |       0 |     2,500 |         500 |   3,000 |    4.0x | embedded (7,400,000 B) |         0 |        8,000 |        0 |        1,250 |    8,192 |
+
+### Images: digits, IPC 10, convnet-d3, recipe quick, teacher resnet18 (95.00%)
+
+| images   |   similarity |   images (B) |
+|:---------|-------------:|-------------:|
+| random   |        0.866 |        8,000 |
 
 ### Throughput: digits, IPC 10, convnet-d3, recipe quick, teacher resnet18 (95.00%), on NVIDIA Test, fp32
 
@@ -135,15 +141,25 @@ def test_off_protocol_never_shares_a_table():
     assert "OFF-PROTOCOL" not in titles["hard"]
 
 
+def test_images_measured_before_similarity_was_have_none():
+    older = record("soft", 0, 0.9)
+    del older["inputs"]["similarity"]
+    (table,) = (table for table in tables([older]) if table.kind == "images")
+    assert table.frame["similarity"].tolist() == ["-"]
+
+
 def test_times_of_other_hardware_stand_apart():
     other = record("soft", 0, 0.9)
     other["throughput"] |= {"hardware": "CPU, 2 threads"}
-    titles = {t.title.partition(", on ")[2]: len(t.frame) for t in tables([*RECORDS, other])}
-    assert titles == {"": 3, "NVIDIA Test, fp32": 2, "Some CPU, CPU, 2 threads, fp32": 1}
+    timed = [table for table in tables([*RECORDS, other]) if table.kind == "throughput"]
+    titles = {table.title.partition(", on ")[2]: len(table.frame) for table in timed}
+    assert titles == {"NVIDIA Test, fp32": 2, "Some CPU, CPU, 2 threads, fp32": 1}
 
 
-def test_every_table_names_the_prior_and_its_bytes():
+def test_every_table_of_methods_names_the_prior_and_its_bytes():
     for table in tables(RECORDS):
+        if table.kind == "images":
+            continue
         priors = dict(zip(table.frame["method"], table.frame["prior"], strict=True))
         assert priors == {"hard": "-", "hello": "embedded (7,400,000 B)"}
 
@@ -160,4 +176,4 @@ def test_published_files(tmp_path):
         'random,hello,60.00,n too small,1,"3,000","embedded (7,400,000 B)"\n'
         "random,hard,51.00,12.71,2,500,-\n"
     )
-    assert len(paths) == len(set(paths)) == 4
+    assert len(paths) == len(set(paths)) == 5

@@ -30,6 +30,27 @@ def test_windows_across_blocks():
     assert unpack(packed, 10, (1 << 20) - 3, 12).tolist() == values[(1 << 20) - 3 :].tolist()
 
 
+class Disk:
+    """A byte string that keeps account of what was read."""
+
+    def __init__(self, data):
+        self.data, self.read = data, []
+
+    def __getitem__(self, rows):
+        self.read.append((rows.start, rows.stop))
+        return self.data[rows]
+
+
+@given(packings())
+def test_no_more_is_read_than_the_window_lies_in(packing):
+    width, values, start, count = packing
+    disk = Disk(pack(torch.tensor(values, dtype=torch.long), width))
+    assert unpack(disk, width, start, count).tolist() == values[start : start + count]
+    ((low, high),) = disk.read
+    assert low == start * width // 8
+    assert high == -(-(start + count) * width // 8)
+
+
 def test_lowest_bit_first():
     assert pack(torch.tensor([1, 0, 3]), 2).tolist() == [0b110001]
     assert pack(torch.tensor([[0x3FF, 0], [1, 2]]), 10).tolist() == [0xFF, 0x03, 0x10, 0x80, 0]

@@ -77,6 +77,28 @@ def test_mixup_blends_every_pixel():
     assert torch.allclose(render(images, views), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mix", ["none", "cutmix", "mixup"])
+def test_cutout_fills_its_box_with_its_colour_before_the_mix(mix, channels):
+    images, views = noise(6, channels, 32), drawn(4, 32, mix=mix, cutout=0.5)
+    whole = replace(views, cutout_box=torch.zeros(6, 4))
+    expected = render(images, replace(whole, mix_opacity=torch.zeros(6)))
+    for i, box in enumerate(views.cutout_box.tolist()):
+        top, left, height, width = (round(share * 32) for share in box)
+        assert height * width > 0
+        colour = views.cutout_colour[i, :channels, None, None]
+        expected[i, :, top : top + height, left : left + width] = colour
+    top, left, height, width = (round(share * 32) for share in views.mix_box[0].tolist())
+    box = (slice(None), slice(None), slice(top, top + height), slice(left, left + width))
+    opacity = views.mix_opacity[0]
+    mixed = expected.clone()
+    mixed[box] = (1 - opacity) * expected[box] + opacity * expected[views.partner][box]
+    found = render(images, views)
+    assert torch.allclose(found, mixed, atol=1e-6)
+    assert (mixed - expected).abs().max() > 0.1 or mix == "none"
+    assert (found - render(images, whole)).abs().max() > 0.1
+
+
 def test_views_stay_in_the_range_of_pixels():
     pixels = render(noise(64, 3, 28), drawn(2, 28, count=64))
     assert pixels.dtype == torch.float32

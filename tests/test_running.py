@@ -65,17 +65,18 @@ def test_records_tell_the_whole_story(finished):
     assert found["lpqld 0"]["options"]["k"] == 2
 
 
-def test_three_tables_are_printed_and_written(finished):
+def test_the_tables_are_printed_and_written(finished):
     out = run_tiny(finished, *METHODS)
     assert re.findall(r"^(\w+) \| digits, IPC 2", out, re.MULTILINE) == [
         "ACCURACY",
         "STORAGE",
+        "IMAGES",
         "THROUGHPUT",
     ]
     for kind in ("accuracy", "storage", "throughput"):
         (file,) = (finished / "tables").glob(f"*-{kind}.csv")
         assert sorted(pd.read_csv(file)["method"]) == ["hard", "lpqld", "soft"]
-    assert (finished / "tables" / "leaderboards.md").read_text().count("### ") == 3
+    assert (finished / "tables" / "leaderboards.md").read_text().count("### ") == 4
 
 
 def test_a_second_run_trains_nothing(work, monkeypatch):

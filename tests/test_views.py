@@ -2,21 +2,24 @@ import hashlib
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kstest
+from scipy.stats import chisquare, kstest
 
 from benchmark.render import render
 from benchmark.views import (
     CROP,
+    CUTOUT,
     FLIP,
     MIX,
     ORDER,
     POOL,
+    SAMPLE,
     Augmentation,
     ViewPlan,
     beta,
@@ -51,6 +54,14 @@ def test_golden_mixup():
     views = plan.batch(epoch=2, batch=1)
     assert views.mix_weight.tolist() == pytest.approx([0.46791813] * 3, abs=1e-7)
     assert views.mix_box.tolist() == [[0, 0, 1, 1]] * 3
+
+
+def test_golden_cutout():
+    plan = replace(PLAN, augmentation=Augmentation(cutout=0.5))
+    views = plan.batch(epoch=2, batch=1)
+    assert (views.cutout_box * 32).tolist() == [[13, 2, 16, 16], [6, 4, 16, 16], [0, 18, 13, 14]]
+    assert views.cutout_colour[0].tolist() == pytest.approx([0.385452, 0.52967, 0.094593], abs=1e-6)
+    assert views.cutout_colour[2].tolist() == pytest.approx([0.73632, 0.704169, 0.543763], abs=1e-6)
 
 
 def test_golden_words():
@@ -124,6 +135,43 @@ def test_crops_cover_the_areas_and_ratios_asked_for():
     assert ratio.mean() == pytest.approx(0, abs=0.05)
 
 
+@given(st.integers(0, 2**32), st.sampled_from([7, 8, 28, 64, 224]), st.floats(0, 0.99))
+def test_cutout_boxes_are_even_squares_cut_at_the_border(seed, side, cutout):
+    plan = ViewPlan(seed, 16, side, 16, 1, Augmentation(cutout=cutout))
+    length = int(cutout * side + 0.5) // 2 * 2
+    views = plan.batch(0, 0)
+    boxes = views.cutout_box.double() * side
+    assert (boxes - boxes.round()).abs().max() < 1e-4
+    for top, left, height, width in boxes.round().tolist():
+        for low, extent in ((top, height), (left, width)):
+            assert 0 <= low <= low + extent <= side
+            at_border = low == 0 or low + extent == side
+            assert extent == length or (at_border and length / 2 <= extent < length)
+    assert 0 <= views.cutout_colour.min() <= views.cutout_colour.max() < 1
+
+
+def test_cutout_centres_and_colours_are_uniform():
+    plan = ViewPlan(1, 6000, 64, 6000, 1, Augmentation(cutout=0.25))
+    views = plan.batch(0, 0)
+    boxes = (views.cutout_box.double() * 64).round()
+    for low, extent in ((boxes[:, 0], boxes[:, 2]), (boxes[:, 1], boxes[:, 3])):
+        # The centre is known from the side that was not cut.
+        centre = torch.where(low > 0, low + 8, extent - 8)
+        assert chisquare(torch.bincount(centre.long(), minlength=64)).pvalue > 0.01
+    for colour in views.cutout_colour.T:
+        assert kstest(colour.numpy(), "uniform").pvalue > 0.01
+    assert abs(torch.corrcoef(views.cutout_colour.T) - torch.eye(3)).max() < 0.05
+
+
+def test_cutout_leaves_all_other_draws_alone():
+    plan = replace(PLAN, augmentation=Augmentation(cutout=0.5))
+    assert fingerprint(plan) == fingerprint(PLAN)
+    assert plan.batch(0, 0).cutout_box[:, 2:].min() > 0
+    without = PLAN.batch(0, 0)
+    assert without.cutout_box.tolist() == [[0] * 4] * len(without)
+    assert without.cutout_colour.tolist() == [[0] * 3] * len(without)
+
+
 @pytest.mark.parametrize("flip", [0.0, 0.25, 1.0])
 def test_flips_come_as_often_as_asked_for(flip):
     plan = ViewPlan(1, 4000, 8, 4000, 1, Augmentation(flip=flip))
@@ -131,7 +179,9 @@ def test_flips_come_as_often_as_asked_for(flip):
 
 
 def test_streams_do_not_overlap():
-    addresses = list(itertools.product((0, 1), range(3), range(3), (ORDER, CROP, FLIP, MIX, POOL)))
+    purposes = (ORDER, CROP, FLIP, MIX, POOL, SAMPLE, CUTOUT)
+    assert len(set(purposes)) == 7
+    addresses = list(itertools.product((0, 1), range(3), range(3), purposes))
     words = np.concatenate([random_words(*address, 1000) for address in addresses])
     assert len(np.unique(words)) == len(addresses) * 1000
 

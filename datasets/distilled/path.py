@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
+from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.images import Dataset, ResidentImages, decode
 from benchmark.progress import track
@@ -40,14 +41,7 @@ class Options:
     path: str = ""
 
 
-def make(
-    dataset: Dataset,
-    ipc: int,
-    options: Options,
-    seed: int,
-    teacher: nn.Module | None,
-    device: torch.device,
-) -> ResidentImages:
+def make(task: ImageTask, options: Options) -> ResidentImages:
     """The first `ipc` images of each class, by file name or table row.
 
     Images of another size are resized and centre cropped to the dataset's resolution.
@@ -56,16 +50,22 @@ def make(
         UserError: nothing is there, its classes are not the dataset's, a class holds fewer
             than `ipc` images, or one cannot be decoded.
     """
-    sources = check(dataset, ipc, options)
-    chosen = [source for found in sources for source in found[:ipc]]
-    as_array = partial(decode, channels=dataset.train.channels, resolution=dataset.train.resolution)
+    dataset, images = task.dataset, task.dataset.train
+    sources = find(dataset, task.ipc, options)
+    chosen = [source for found in sources for source in found[: task.ipc]]
+    as_array = partial(decode, channels=images.channels, resolution=images.resolution)
     with ThreadPoolExecutor() as pool:
         arrays = list(track(pool.map(as_array, chosen), "decode images", len(chosen)))
-    labels = torch.arange(len(sources)).repeat_interleave(ipc)
+    labels = torch.arange(len(sources)).repeat_interleave(task.ipc)
     return ResidentImages(torch.from_numpy(np.stack(arrays)), labels, dataset.class_names)
 
 
-def check(
+def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> None:
+    """Raise a UserError if `make` would, as far as that shows before anything is made."""
+    find(dataset, ipc, options)
+
+
+def find(
     dataset: Dataset, ipc: int, options: Options
 ) -> Sequence[Sequence[Path]] | Sequence[Sequence[bytes]]:
     """The encoded pictures of each class, at least `ipc` each; raises a UserError as `make`."""

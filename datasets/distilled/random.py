@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.images import Dataset, ResidentImages
 from benchmark.progress import track
@@ -18,14 +19,7 @@ class Options:
     """There is nothing to choose."""
 
 
-def make(
-    dataset: Dataset,
-    ipc: int,
-    options: Options,
-    seed: int,
-    teacher: nn.Module | None,
-    device: torch.device,
-) -> ResidentImages:
+def make(task: ImageTask, options: Options) -> ResidentImages:
     """The first `ipc` training images of each class in its random order.
 
     The order does not depend on `ipc`: the images of IPC 1 are among those of IPC 10.
@@ -33,11 +27,11 @@ def make(
     Raises:
         UserError: `ipc` is below 1, or a class holds fewer images.
     """
-    drawn = []
+    dataset, drawn = task.dataset, []
     for label in range(len(dataset.class_names)):
-        order = random_order(dataset, label, seed)
-        check_enough(ipc, len(order), dataset.class_names[label], "the training set")
-        drawn.append(order[:ipc])
+        order = random_order(dataset, label, task.seed)
+        check_enough(task.ipc, len(order), dataset.class_names[label], "the training set")
+        drawn.append(order[: task.ipc])
     indices = torch.cat(drawn)
     side = dataset.train.resolution
     pixels = torch.empty(len(indices), dataset.train.channels, side, side, dtype=torch.uint8)
@@ -46,7 +40,7 @@ def make(
     return ResidentImages(pixels, dataset.train.labels[indices], dataset.class_names)
 
 
-def check(dataset: Dataset, ipc: int, options: Options) -> None:
+def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> None:
     """Raise a UserError if `make` would, as far as that shows before anything is made."""
     for label, available in enumerate(dataset.train.labels.bincount().tolist()):
         check_enough(ipc, available, dataset.class_names[label], "the training set")

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.images import Dataset, ResidentImages
 from benchmark.progress import track
@@ -50,14 +51,7 @@ class Options:
             raise ValueError(f"scale_low must be above 0 and at most 1, got {self.scale_low}")
 
 
-def make(
-    dataset: Dataset,
-    ipc: int,
-    options: Options,
-    seed: int,
-    teacher: nn.Module,
-    device: torch.device,
-) -> ResidentImages:
+def make(task: ImageTask, options: Options) -> ResidentImages:
     """Mosaics of the crops with the lowest cross-entropy; the best of all in the first tile.
 
     Where an IPC needs more crops than there are `candidates`, all images of the class are
@@ -67,14 +61,15 @@ def make(
         UserError: `factor` does not divide the resolution, a class holds too few images, or
             the teacher's logits are not finite.
     """
-    check(dataset, ipc, options)
+    dataset, ipc, teacher = task.dataset, task.ipc, task.taught()
+    check(dataset, ipc, options, teacher)
     parts = options.factor**2
     mosaics = []
     for label in track(range(len(dataset.class_names)), "RDED classes"):
-        order = random_order(dataset, label, seed)
+        order = random_order(dataset, label, task.seed)
         if options.candidates >= ipc * parts:
             order = order[: options.candidates]
-        patches, losses = best_crops(dataset, order, label, options, seed, teacher, device)
+        patches, losses = best_crops(task, order, label, options)
         if not losses.isfinite().all():
             name = dataset.class_names[label]
             raise UserError(f"The teacher's logits for class {name!r} are not finite.")
@@ -84,7 +79,7 @@ def make(
     return ResidentImages(torch.cat(mosaics), labels, dataset.class_names)
 
 
-def check(dataset: Dataset, ipc: int, options: Options) -> None:
+def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> None:
     """Raise a UserError if `make` would, as far as that shows before anything is made."""
     side = dataset.train.resolution
     if side % options.factor:
@@ -97,13 +92,7 @@ def check(dataset: Dataset, ipc: int, options: Options) -> None:
 
 @torch.no_grad()
 def best_crops(
-    dataset: Dataset,
-    candidates: Tensor,
-    label: int,
-    options: Options,
-    seed: int,
-    teacher: nn.Module,
-    device: torch.device,
+    task: ImageTask, candidates: Tensor, label: int, options: Options
 ) -> tuple[Tensor, Tensor]:
     """The crop of each candidate image that the teacher knows best, and its cross-entropy.
 
@@ -111,13 +100,14 @@ def best_crops(
         candidates: indices of training images of class `label`, (n,).
 
     Returns:
-        Patches, uint8 (n, C, R / factor, R / factor), and losses (n,), both on `device`.
+        Patches, uint8 (n, C, R / factor, R / factor), and losses (n,), both on the device.
     """
+    dataset, teacher, device = task.dataset, task.taught(), task.device
     side, channels = dataset.train.resolution, dataset.train.channels
     small = side // options.factor
     images = dataset.train.take(candidates).to(device)
     crops = Augmentation((options.scale_low, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, mix="none")
-    class_seed = int(random_words(seed, label, 1, SAMPLE, 1)[0])
+    class_seed = int(random_words(task.seed, label, 1, SAMPLE, 1)[0])
     plan = ViewPlan(class_seed, len(images), side, TEACHER_BATCH, options.crops, crops)
     patches = torch.zeros(len(images), channels, small, small, dtype=torch.uint8, device=device)
     losses = torch.full((len(images),), torch.inf, device=device)

@@ -1,7 +1,9 @@
 """Image sources, on sets whose every image is of one shade, so that it can be recognised."""
 
 import re
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,10 +14,18 @@ from torch import Tensor, nn
 
 from benchmark.datasets import digits, parquet
 from benchmark.datasets.distilled import path, random, rded
+from benchmark.device import Compute
+from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.images import Dataset, ResidentImages, decode
 
-CPU = torch.device("cpu")
+CPU = Compute(torch.device("cpu"), bf16=False)
+
+
+def made(source, dataset, ipc, options, seed, teacher) -> ResidentImages:
+    """What `source` makes; without anything that it need not know."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return source.make(ImageTask(dataset, ipc, seed, CPU, Path(scratch), teacher), options)
 
 
 def shaded(names=("cat", "dog"), per_class=12, side=16, channels=3) -> Dataset:
@@ -45,7 +55,7 @@ class Bright(nn.Module):
 
 def test_random_images_are_real_and_nested():
     dataset = shaded()
-    ten = random.make(dataset, 10, random.Options(), 0, None, CPU)
+    ten = made(random, dataset, 10, random.Options(), 0, None)
     assert ten.labels.tolist() == [0] * 10 + [1] * 10
     assert ten.class_names == dataset.class_names
     shades = ten.pixels[:, 0, 0, 0].view(2, 10)
@@ -53,13 +63,13 @@ def test_random_images_are_real_and_nested():
         assert len(shades[label].unique()) == 10
         assert set(shades[label].tolist()) <= {100 * label + 4 * i for i in range(12)}
     for ipc in (1, 3):
-        few = random.make(dataset, ipc, random.Options(), 0, None, CPU)
+        few = made(random, dataset, ipc, random.Options(), 0, None)
         assert torch.equal(few.pixels[:, 0, 0, 0].view(2, ipc), shades[:, :ipc])
 
 
 def test_random_images_follow_the_seed():
     def shades(seed: int) -> list[int]:
-        images = random.make(shaded(), 5, random.Options(), seed, None, CPU)
+        images = made(random, shaded(), 5, random.Options(), seed, None)
         return images.pixels[:, 0, 0, 0].tolist()
 
     assert shades(0) == shades(0) != shades(1)
@@ -73,7 +83,7 @@ def test_more_images_than_a_class_holds():
         "at most 12."
     )
     with pytest.raises(UserError, match=re.escape(message)):
-        random.make(shaded(), 13, random.Options(), 0, None, CPU)
+        made(random, shaded(), 13, random.Options(), 0, None)
 
 
 @pytest.mark.parametrize("source", [random, rded, path])
@@ -83,14 +93,14 @@ def test_no_source_makes_fewer_than_one_image(source, ipc, tmp_path):
         (tmp_path / name).mkdir()
     options = path.Options(str(tmp_path)) if source is path else source.Options()
     with pytest.raises(UserError, match=f"IPC must be at least 1, got {ipc}"):
-        source.make(shaded(), ipc, options, 0, Bright(), CPU)
+        made(source, shaded(), ipc, options, 0, Bright())
 
 
 # RDED
 
 
 def test_rded_ranks_images_by_cross_entropy():
-    images = rded.make(shaded(), 4, rded.Options(), 0, Bright(), CPU)
+    images = made(rded, shaded(), 4, rded.Options(), 0, Bright())
     assert images.pixels.shape == (8, 3, 16, 16)
     assert images.labels.tolist() == [0] * 4 + [1] * 4
     # The brightest cats, and the darkest dogs; a crop of one shade is of that shade.
@@ -104,39 +114,39 @@ def test_rded_keeps_the_crop_that_the_teacher_knows_best():
     pixels = torch.randint(0, 256, (8, 3, 16, 16), generator=torch.Generator().manual_seed(0))
     pixels[:, 2] = (torch.arange(8) * 20).view(8, 1, 1)
     labels = torch.tensor([0] * 4 + [1] * 4)
-    images = ResidentImages(pixels.byte(), labels, ("cat", "dog"))
+    real = ResidentImages(pixels.byte(), labels, ("cat", "dog"))
     teacher = Bright()
-    dataset = replace(shaded(), train=images)
-    made = rded.make(dataset, 4, rded.Options(crops=6), 0, teacher, CPU)
+    dataset = replace(shaded(), train=real)
+    images = made(rded, dataset, 4, rded.Options(crops=6), 0, teacher)
     shown = torch.cat(teacher.shown)
     assert len(shown) == 8 * 6
     image = (shown[:, 2, 0, 0] * 255 / 20).round().long()
     losses = F.cross_entropy(teacher(shown), labels[image], reduction="none")
     best = torch.stack([losses.masked_fill(image != i, torch.inf).argmin() for i in range(8)])
     ranked = torch.cat([of_class[losses[of_class].argsort()] for of_class in best.split(4)])
-    assert torch.equal(made.pixels, (shown[ranked] * 255).round().byte())
+    assert torch.equal(images.pixels, (shown[ranked] * 255).round().byte())
 
 
 def test_rded_looks_at_so_many_candidates_and_crops():
     teacher = Bright()
-    rded.make(shaded(), 2, rded.Options(candidates=5, crops=3), 0, teacher, CPU)
+    made(rded, shaded(), 2, rded.Options(candidates=5, crops=3), 0, teacher)
     assert sum(len(batch) for batch in teacher.shown) == 2 * 5 * 3
 
 
 def test_rded_takes_all_images_where_an_ipc_needs_more_than_the_candidates():
-    images = rded.make(shaded(), 6, rded.Options(candidates=5), 0, Bright(), CPU)
+    images = made(rded, shaded(), 6, rded.Options(candidates=5), 0, Bright())
     assert images.pixels[:6, 0, 0, 0].tolist() == [44, 40, 36, 32, 28, 24]
 
 
 def test_rded_batches_are_bounded(monkeypatch):
     monkeypatch.setattr(rded, "TEACHER_BATCH", 5)
     teacher = Bright()
-    rded.make(shaded(), 1, rded.Options(), 0, teacher, CPU)
+    made(rded, shaded(), 1, rded.Options(), 0, teacher)
     assert {len(batch) for batch in teacher.shown} == {4}
 
 
 def test_rded_tiles_mosaics_rank_block_by_rank_block():
-    images = rded.make(shaded(), 2, rded.Options(factor=2), 0, Bright(), CPU)
+    images = made(rded, shaded(), 2, rded.Options(factor=2), 0, Bright())
     assert images.pixels.shape == (4, 3, 16, 16)
     # Cats by rank are 44, 40, ..., 16: two to a block, a block to a tile.
     corners = images.pixels[:2, 0, [0, 0, 15, 15], [0, 15, 0, 15]]
@@ -146,7 +156,7 @@ def test_rded_tiles_mosaics_rank_block_by_rank_block():
 
 def test_rded_shows_the_teacher_small_crops_on_the_mean_colour():
     teacher = Bright()
-    rded.make(shaded(), 1, rded.Options(factor=2), 0, teacher, CPU)
+    made(rded, shaded(), 1, rded.Options(factor=2), 0, teacher)
     shown = torch.cat(teacher.shown)
     mean = torch.tensor(shaded().mean).view(3, 1)
     assert shown.shape[1:] == (3, 16, 16)
@@ -162,7 +172,7 @@ def test_rded_crops_follow_seed_and_class():
     teacher = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
     options = rded.Options(candidates=20)
     first, again, other = (
-        rded.make(dataset, 2, options, seed, teacher, CPU) for seed in (2**64 - 1, 2**64 - 1, 0)
+        made(rded, dataset, 2, options, seed, teacher) for seed in (2**64 - 1, 2**64 - 1, 0)
     )
     assert first.labels.tolist() == [label for label in range(10) for _ in range(2)]
     assert first.digest == again.digest != other.digest
@@ -175,24 +185,24 @@ def test_rded_crops_each_class_in_its_own_way():
     blind = nn.Sequential(nn.Flatten(), layer := nn.Linear(256, 2))
     nn.init.zeros_(layer.weight)
     options = rded.Options(crops=1, scale_low=0.1)
-    cats, dogs = rded.make(replace(shaded(), train=same), 5, options, 0, blind, CPU).pixels.chunk(2)
+    cats, dogs = made(rded, replace(shaded(), train=same), 5, options, 0, blind).pixels.chunk(2)
     assert len(cats.unique(dim=0)) > 1
     assert not torch.equal(cats, dogs)
 
 
 def test_rded_refuses_what_cannot_be():
     with pytest.raises(UserError, match="factor 3 does not divide 16 pixels; valid: 1, 2, 4, 8, 1"):
-        rded.make(shaded(), 1, rded.Options(factor=3), 0, Bright(), CPU)
+        made(rded, shaded(), 1, rded.Options(factor=3), 0, Bright())
     message = "IPC 4 needs 16 images of class 'cat', but the training set has 12: choose an IPC "
     with pytest.raises(UserError, match=message + "of at most 3"):
-        rded.make(shaded(), 4, rded.Options(factor=2), 0, Bright(), CPU)
+        made(rded, shaded(), 4, rded.Options(factor=2), 0, Bright())
     for name, value in {"factor": 0, "candidates": 0, "crops": 0, "scale_low": 1.5}.items():
         with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
             rded.Options(**{name: value})
     blind = nn.Sequential(nn.Flatten(), layer := nn.Linear(3 * 16 * 16, 2))
     nn.init.constant_(layer.weight, torch.nan)
     with pytest.raises(UserError, match="logits for class 'cat' are not finite"):
-        rded.make(shaded(), 1, rded.Options(), 0, blind, CPU)
+        made(rded, shaded(), 1, rded.Options(), 0, blind)
 
 
 # Images that others distilled
@@ -216,18 +226,18 @@ def test_class_folders_are_matched_by_name_number_or_order(classes, folders, tmp
         (tmp_path / folder / "a.png").write_bytes(encode(10 * label, side=16))
         (tmp_path / folder / "notes.txt").write_text("not a picture")
     dataset, options = shaded(classes), path.Options(str(tmp_path))
-    images = path.make(dataset, 1, options, 0, None, CPU)
+    images = made(path, dataset, 1, options, 0, None)
     assert images.pixels[:, 0, 0, 0].tolist() == [10 * c for c in range(len(classes))]
     assert images.labels.tolist() == list(range(len(classes)))
     assert images.class_names == classes
-    assert len(path.make(dataset, 2, options, 0, None, CPU)) == 2 * len(classes)
+    assert len(made(path, dataset, 2, options, 0, None)) == 2 * len(classes)
 
 
 @pytest.mark.parametrize("names", [(), ("cat", "dog"), ("feline", "canine")])
 def test_a_table_is_read_in_row_order(names, tmp_path, encode, write_table):
     file = tmp_path / "images.parquet"
     write_table(file, [encode(s, side=16) for s in (1, 2, 3, 4)], [1, 0, 1, 0], names)
-    images = path.make(shaded(), 1, path.Options(str(file)), 0, None, CPU)
+    images = made(path, shaded(), 1, path.Options(str(file)), 0, None)
     assert images.pixels[:, 0, 0, 0].tolist() == [2, 1]
 
 
@@ -236,7 +246,7 @@ def test_a_table_with_the_classes_in_another_order_is_matched_by_name(
 ):
     file = tmp_path / "images.parquet"
     write_table(file, [encode(1, side=16), encode(2, side=16)], [0, 1], ["dog", "cat"])
-    images = path.make(shaded(), 1, path.Options(str(file)), 0, None, CPU)
+    images = made(path, shaded(), 1, path.Options(str(file)), 0, None)
     assert images.pixels[:, 0, 0, 0].tolist() == [2, 1]
 
 
@@ -245,14 +255,14 @@ def test_pictures_of_another_size_and_mode_are_fitted(tmp_path, encode):
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.jpg").write_bytes(encode(60, side=(48, 32), kind="JPEG"))
     grey = shaded(channels=1)
-    images = path.make(grey, 1, path.Options(str(tmp_path)), 0, None, CPU)
+    images = made(path, grey, 1, path.Options(str(tmp_path)), 0, None)
     assert images.pixels.shape == (2, 1, 16, 16)
     assert images.pixels.unique().tolist() == [60]
 
 
 def test_path_refuses_what_is_not_there(tmp_path, encode, write_table):
     def make(where, ipc=1, dataset=None):
-        return path.make(dataset or shaded(), ipc, path.Options(str(where)), 0, None, CPU)
+        return made(path, dataset or shaded(), ipc, path.Options(str(where)), 0, None)
 
     for where in ("", tmp_path / "absent", tmp_path / "absent.parquet"):
         with pytest.raises(UserError, match="names no distilled images"):
@@ -288,10 +298,10 @@ def test_the_images_of_dataset_condensation(data_root):
     channels, side, names = parquet.describe([file], file.parent)
     assert (channels, side, names[0], len(names)) == (3, 32, "airplane", 10)
     dataset = shaded(names, per_class=1, side=32)
-    images = path.make(dataset, 10, path.Options(str(file)), 0, None, CPU)
+    images = made(path, dataset, 10, path.Options(str(file)), 0, None)
     rows = pq.read_table(file)
     assert images.labels.tolist() == rows["label"].to_pylist()
     fifth = decode(rows["image"][5]["bytes"].as_py(), 3, 32)
     assert np.array_equal(images.pixels[5].numpy(), fifth)
     with pytest.raises(UserError, match="IPC 11 needs 11 images of class 'airplane'"):
-        path.make(dataset, 11, path.Options(str(file)), 0, None, CPU)
+        made(path, dataset, 11, path.Options(str(file)), 0, None)

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import torch
 from tiny import reloaded  # type: ignore[import-not-found]
 
+from benchmark import artefact
 from benchmark.methods.soft import Soft
 from benchmark.render import render
 
@@ -15,6 +18,25 @@ def test_targets_are_the_teachers_logits_on_the_replayed_views(task, tmp_path):
             assert targets.dtype == torch.float32
             assert targets.equal(logits.half().float())
             assert logits.std() > 0.1  # or equality would say little
+
+
+def test_targets_are_the_same_before_and_after_saving(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(artefact, "SHARD_BYTES", 500)  # 1,600 bytes of labels
+    source = Soft.fit(task, Soft.Options())
+    loaded = reloaded(source, tmp_path / "saved")
+    assert len(list((tmp_path / "saved").glob("*.safetensors"))) == 4
+    for epoch in (3, 0, 2):
+        for views in source.views(epoch):
+            found = loaded.targets(views, torch.empty(0), epoch)
+            assert found.equal(source.targets(views, torch.empty(0), epoch))
+
+
+def test_stored_labels_are_given_in_the_plans_order(task):
+    source = Soft.fit(replace(task, plan=replace(task.plan, epochs=2)), Soft.Options())
+    given = list(source.stored_labels())
+    assert [(v.epoch, v.batch) for v, _ in given] == [(e, b) for e in range(2) for b in range(3)]
+    for views, logits in given:
+        assert logits.equal(source.targets(views, torch.empty(0), views.epoch))
 
 
 def test_bytes_are_those_of_every_label_of_every_view(task):

@@ -1,0 +1,253 @@
+"""Labels that change hands: looked at, checked, taken from others' forms, and given in them.
+
+A folder of labels is either ours (an artefact, or a folder that `ship` or `import_labels`
+wrote, with `labels/` and `images/`) or in the form of SRe2L, LPLD or LPQLD.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from . import artefact, distilled, registry
+from .contract import LabelTask, task_shape
+from .datasets.imagenet import class_folders, image_files  # type: ignore[import-not-found]
+from .device import choose
+from .errors import ArtefactError, UserError
+from .images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, decode
+from .ledger import KINDS, Ledger
+from .official import OfficialBatch, open_folder, write_images, write_lpqld
+from .options import build
+from .progress import track
+from .recipe import Recipe
+from .render import render
+from .shipping import open_labels
+from .stages import publish_folder
+from .views import ViewPlan
+
+DROPPED = -65504.0  # the lowest float16: no softmax gives it any mass
+
+
+def read_images(path: Path) -> ResidentImages:
+    """Distilled images: `images.safetensors` in a folder, or class folders of pictures.
+
+    Pictures are taken in the order of torchvision's `ImageFolder`, which the official forms
+    count by: class folders sorted by name, then files by name.
+
+    Raises:
+        UserError: there are none, or they are of several sizes.
+    """
+    if (path / distilled.FILE).is_file():
+        return distilled.read(path, torch.device("cpu"))
+    names = class_folders(path)
+    files = [image_files(path / name) for name in names]
+    paths = [file for found in files for file in found]
+    if not paths:
+        raise UserError(f"The class folders of {str(path)!r} hold no pictures.")
+    sizes: dict[tuple[int, int], Path] = {}
+    grey = True
+    for file in paths:
+        with Image.open(file) as picture:
+            sizes.setdefault(picture.size, file)
+            grey &= picture.mode in ("1", "L")
+    if len(sizes) > 1 or any(width != height for width, height in sizes):
+        found = ", ".join(f"{w}x{h} ({file.name})" for (w, h), file in list(sizes.items())[:4])
+        raise UserError(
+            f"The pictures of {str(path)!r} must be squares of one size; they are {found}."
+        )
+    channels, side = 1 if grey else 3, next(iter(sizes))[0]
+    pixels = np.stack([decode(file, channels, side) for file in track(paths, "decode images")])
+    labels = torch.arange(len(names)).repeat_interleave(torch.tensor([len(f) for f in files]))
+    return ResidentImages(torch.from_numpy(pixels), labels, names)
+
+
+def inspect(folder: Path, images: Path | None) -> dict[str, str]:
+    """What a folder of labels is and what it weighs, as rows for the terminal."""
+    ours = _artefact(folder)
+    if ours is not None:
+        manifest = artefact.read_manifest(ours)
+        plan = build(ViewPlan, manifest["plan"], "plan")
+        rows = {
+            "form": f"labelbench artefact, format {manifest['format']}",
+            "method": manifest["method"],
+            "options": ", ".join(f"{k}={v}" for k, v in manifest["options"].items()),
+            "images": f"{plan.images} of {plan.resolution} pixels, {manifest['images'][:16]}…",
+            "made for": f"{plan.epochs} epochs of {plan.batches} batches",
+        }
+        return rows | _bytes(artefact.measure(ours, manifest))
+    distilled_images = _needed(images)
+    found = open_folder(folder, len(distilled_images), distilled_images.resolution)
+    rows = {
+        "form": found.form,
+        "batches": f"{found.batches} of up to {max(found.sizes)} labels, {found.labels} in all",
+        "logits a label": f"{found.kept}" + ("" if found.classes is None else " (all classes)"),
+        "images": f"{len(distilled_images)} of {distilled_images.resolution} pixels",
+    }
+    return rows | _bytes(found.ledger)
+
+
+def verify(folder: Path, images: Path | None) -> str:
+    """Read every label of a folder, and check what can be checked; says what was found.
+
+    Raises:
+        UserError: something is damaged or does not fit.
+    """
+    ours = _artefact(folder)
+    if ours is not None and images is None and (folder / "images").is_dir():
+        images = folder / "images"
+    if ours is not None and images is None:
+        artefact.read(ours)
+        return "All bytes are as they were written. Pass the images to check the labels as well."
+    labels, right, seen = 0, 0, 0
+    distilled_images = _needed(images)
+    if ours is None:
+        found = open_folder(folder, len(distilled_images), distilled_images.resolution)
+        for batch in track(found, "verify", len(found)):
+            top = batch.values.float().argmax(1)
+            if batch.indices is not None:
+                top = batch.indices.gather(1, top[:, None]).squeeze(1)
+            own = batch.views.mix_weight > 0.5
+            is_right = top == distilled_images.labels[batch.views.index]
+            right, seen = right + int(is_right[own].sum()), seen + int(own.sum())
+            labels += len(batch.views)
+    else:
+        assert images is not None
+        source = open_labels(ours, images, "cpu").source
+        for views in track(source.views(0), "verify", source.task.plan.batches):
+            targets = source.targets(views, render(source.task.images.pixels, views), 0)
+            if not targets.isfinite().all():
+                raise ArtefactError(f"{str(folder)!r}: targets of batch {views.batch} not finite.")
+            own = views.mix_weight > 0.5
+            is_right = targets.argmax(1) == source.task.images.labels[views.index]
+            right, seen = right + int(is_right[own].sum()), seen + int(own.sum())
+            labels += len(views)
+    share = f"{right / seen:.1%}" if seen else "none"
+    whole = "All labels" if ours is None else "All bytes, and the labels of one epoch,"
+    return (
+        f"{whole} can be read: {labels} were, and their top class is the class of the image in "
+        f"{share} of the views that are mostly one image (chance: "
+        f"{1 / len(distilled_images.class_names):.1%})."
+    )
+
+
+def import_labels(
+    folder: Path, images: Path, target: Path, recipe: Recipe, options: Mapping[str, Any]
+) -> dict[str, str]:
+    """Turn labels of others into an artefact of ours, with their images, in the new `target`.
+
+    All of them are kept, exactly, unless `options` of LPQLD say what to drop. Pixels are
+    normalised with ImageNet's mean and standard deviation, as the official scripts do.
+
+    Returns:
+        What `inspect` says of the result.
+    """
+    _new(target)
+    compute = choose("cpu", "fp32")
+    distilled_images = read_images(images)
+    found = open_folder(folder, len(distilled_images), distilled_images.resolution)
+    method = registry.method("lpqld")
+    form = "none" if found.classes else "mr"
+    wished = {"quantise": form, "keep": 1.0, **options, "path": str(folder)}
+    if wished["quantise"] == form == "mr":
+        wished = {"k": found.kept, **wished}
+    plan = ViewPlan(
+        0,
+        len(distilled_images),
+        distilled_images.resolution,
+        recipe.batch_size,
+        recipe.epochs,
+        recipe.augmentation,
+    )
+    shape = task_shape(len(distilled_images.class_names), plan)
+    settled = method.settle(build(method.Options, wished, "lpqld"), shape, None)
+    with TemporaryDirectory() as scratch:
+        task = LabelTask(
+            images=distilled_images,
+            plan=plan,
+            objective=recipe.objective,
+            compute=compute,
+            seed=0,
+            mean=IMAGENET_MEAN[: distilled_images.channels],
+            std=IMAGENET_STD[: distilled_images.channels],
+            scratch=Path(scratch),
+        )
+        source = method.fit(task, settled)
+        # The folder's name says where labels came from; its path is nobody else's business.
+        source.options = replace(settled, path=folder.name)
+        partial = target.with_name(f".{target.name}.partial")
+        for part in ("labels", "images"):
+            (partial / part).mkdir(parents=True)
+        source.save(partial / "labels")
+    distilled.write(partial / "images", distilled_images)
+    publish_folder(partial, target)
+    return inspect(target, None)
+
+
+def export(folder: Path, target: Path) -> int:
+    """Write shipped labels and images as LPQLD's training script reads them.
+
+    Args:
+        folder: with `labels/` and `images/`, as `ship` writes it.
+        target: a new folder, for `labels/batch_n.tar` and class folders in `images/`.
+
+    Returns:
+        How many batches there are.
+
+    Raises:
+        UserError: the method stores no labels of views, or the form cannot hold them.
+    """
+    _new(target)
+    source = open_labels(folder / "labels", folder / "images", "cpu").source
+    # The form keeps as many logits of every label.
+    each = [int(rows.isfinite().sum(1).max()) for _, rows in source.stored_labels()]
+
+    def batches() -> Iterator[OfficialBatch]:
+        for views, logits in source.stored_labels():
+            values, indices = logits.topk(max(each), dim=1)
+            yield OfficialBatch(views, values.clamp_min(DROPPED).half(), indices)
+
+    partial = target.with_name(f".{target.name}.partial")
+    partial.mkdir()
+    try:
+        plan, classes = source.task.plan, source.task.classes
+        write_lpqld(partial / "labels", batches(), plan.resolution, classes)
+        write_images(partial / "images", source.task.images)
+    except Exception:
+        shutil.rmtree(partial)
+        raise
+    publish_folder(partial, target)
+    return len(each)
+
+
+def _artefact(folder: Path) -> Path | None:
+    """Where our artefact lies in a folder, if it is one of ours."""
+    for place in (folder / "labels", folder):
+        if (place / artefact.MANIFEST).is_file():
+            return place
+    return None
+
+
+def _needed(images: Path | None) -> ResidentImages:
+    if images is None:
+        raise UserError(
+            "Labels in the form of SRe2L, LPLD or LPQLD are told apart by their images: pass "
+            "--images with their folder."
+        )
+    return read_images(images)
+
+
+def _new(target: Path) -> None:
+    if target.exists():
+        raise UserError(f"{str(target)!r} exists already; name a new folder.")
+
+
+def _bytes(ledger: Ledger) -> dict[str, str]:
+    rows = {kind: f"{getattr(ledger, kind):,} B" for kind in KINDS}
+    rows |= {"container": f"{ledger.container:,} B", "total": f"{ledger.total:,} B"}
+    return {**rows, "in 4-KiB blocks": f"{ledger.blocks:,} B"}

@@ -1,0 +1,81 @@
+"""Tensors that grow on disk: rows are appended as they come, and memory holds none of them."""
+
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .packing import pack
+
+
+class Stored:
+    """A tensor in a file, read a slice at a time.
+
+    Attributes:
+        shape: its first dimension is the number of rows.
+    """
+
+    def __init__(self, file: Path, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+        self.file, self.dtype, self.shape = file, dtype, torch.Size(shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Rows `start` to `stop`, on the CPU."""
+        start, stop, _ = rows.indices(len(self))
+        count, row = max(0, stop - start), self.shape[1:]
+        size = prod(row) * self.dtype.itemsize
+        with self.file.open("rb") as file:
+            file.seek(start * size)
+            data = bytearray(file.read(count * size))
+        if not data:
+            return torch.empty((count, *row), dtype=self.dtype)
+        return torch.frombuffer(data, dtype=self.dtype).view(count, *row)
+
+    def flat(self) -> "Stored":
+        """The same numbers, one a row."""
+        return Stored(self.file, self.dtype, (self.shape.numel(),))
+
+
+class Spool:
+    """A tensor that grows in `file` by rows of shape `row`."""
+
+    def __init__(self, file: Path, dtype: torch.dtype, row: tuple[int, ...] = ()) -> None:
+        self.file, self.dtype, self.row, self.rows = file, dtype, row, 0
+        file.write_bytes(b"")
+
+    def add(self, rows: Tensor) -> None:
+        """Append rows, (n, *row)."""
+        if rows.shape[1:] != self.row:
+            raise ValueError(f"rows must have the shape {self.row}, got {tuple(rows.shape[1:])}")
+        data = rows.detach().to("cpu", self.dtype).contiguous()
+        with self.file.open("ab") as file:
+            file.write(data.view(torch.uint8).numpy().data)
+        self.rows += len(rows)
+
+    def stored(self) -> Stored:
+        """All rows; nothing may be added afterwards."""
+        return Stored(self.file, self.dtype, (self.rows, *self.row))
+
+
+class PackedSpool:
+    """Unsigned integers of any width that grow in `file`, packed without gaps."""
+
+    def __init__(self, file: Path, width: int) -> None:
+        self.width = width
+        self._bytes = Spool(file, torch.uint8)
+        self._rest = torch.empty(0, dtype=torch.int64)  # fewer than eight, not yet written
+
+    def add(self, values: Tensor) -> None:
+        """Append integers of any shape, in order."""
+        values = torch.cat([self._rest, values.detach().flatten().to("cpu", torch.int64)])
+        whole = len(values) // 8 * 8  # eight values end on a whole byte, whatever their width
+        self._bytes.add(pack(values[:whole], self.width))
+        self._rest = values[whole:]
+
+    def stored(self) -> Stored:
+        """The packed bytes; nothing may be added afterwards."""
+        self._bytes.add(pack(self._rest, self.width))
+        return self._bytes.stored()

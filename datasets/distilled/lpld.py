@@ -1,0 +1,88 @@
+"""LPLD: noise made into images whose batch-norm statistics are those of their own class.
+
+Xiao and He, "Are Large-scale Soft Labels Necessary for Large-scale Dataset Distillation?"
+(NeurIPS 2024, arXiv 2410.15919). As `sre2l`, with its deviations, but a group holds all images
+of one class and is drawn towards that class's statistics, so that the images of a class share
+out what the class looks like. LPQLD (arXiv 2604.18135) uses the same images.
+
+Further deviations from the authors' release: statistics are exact, where theirs average over
+some ten batches (`statistics=moving` does as they do); no group is larger than 100 images, as
+theirs for Tiny-ImageNet, where their ImageNet groups hold a whole class.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import safetensors.torch
+from torch import nn
+
+from benchmark.batch_norm import Statistics, check_classes, class_statistics
+from benchmark.distilled import ImageTask
+from benchmark.images import Dataset, ResidentImages
+from benchmark.stages import write_atomic
+
+from . import sre2l
+from .sre2l import Group, crops, even_parts, recover
+
+NEEDS_TEACHER = True
+
+
+@dataclass(frozen=True)
+class Options(sre2l.Options):
+    """As SRe2L's, and how the statistics of classes are taken.
+
+    Attributes:
+        weight: of the statistics (Tiny 0.05, ImageNet 0.01, ImageNet-21K 0.25).
+        statistics: `exact`, over a view of each training image; `moving`, the authors' average.
+        squeeze_batch: images at once when they are taken, 256 as theirs for Tiny-ImageNet;
+            decides `moving` ones, and which views `exact` ones are of.
+    """
+
+    weight: float = 0.05
+    statistics: Literal["exact", "moving"] = "exact"
+    squeeze_batch: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.squeeze_batch < 1:
+            raise ValueError(f"squeeze_batch must be at least 1, got {self.squeeze_batch}")
+
+
+def make(task: ImageTask, options: Options) -> ResidentImages:
+    """Images recovered in groups of one class.
+
+    Raises:
+        UserError: the teacher has no batch normalisation, a class no images, or the loss is
+            not finite.
+    """
+    check(task.dataset, task.ipc, options, task.taught())
+    groups = [
+        Group(label * task.ipc + part, target=label)
+        for part in even_parts(task.ipc)
+        for label in range(len(task.dataset.class_names))
+    ]
+    return recover(task, options, groups, squeeze(task, options))
+
+
+def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> None:
+    """Raise a UserError if `make` would, as far as that shows before anything is made."""
+    sre2l.check(dataset, ipc, options, network)
+    check_classes(dataset.train)
+
+
+def squeeze(task: ImageTask, options: Options) -> Statistics:
+    """The statistics of classes; kept in `task.scratch`, as the pass over all images is long."""
+    file = task.scratch / "statistics.safetensors"
+    if not file.is_file():
+        train, moving = task.dataset.train, options.statistics == "moving"
+        views = crops(task, options, len(train), options.squeeze_batch, epochs=1)
+        found = class_statistics(task.taught(), train, views, task.compute, moving)
+        # Contiguous copies: a layer's two are halves of one tensor.
+        values = {
+            f"{name} {layer}": value.cpu().clone()
+            for layer, both in enumerate(found)
+            for name, value in zip(("mean", "variance"), both, strict=True)
+        }
+        write_atomic(file, safetensors.torch.save(values))
+    kept = safetensors.torch.load_file(file, device=str(task.device))
+    return [(kept[f"mean {i}"], kept[f"variance {i}"]) for i in range(len(kept) // 2)]

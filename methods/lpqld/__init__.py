@@ -1,0 +1,239 @@
+"""LPQLD: few stored batches of labels, few logits each, reused under a falling temperature.
+
+- Label pruning (`pool`): few batches of the plan are stored, and every epoch draws its own from
+  them anew (LPLD's improved label pool).
+- Label quantisation (`coding`): few logits of a label are stored, and renormalised (MR-k).
+- Dynamic knowledge reuse (`reuse`): a label is softened at a temperature that depends on the
+  epoch, so that a label reused says something new.
+- Calibrated alignment (`reuse`): the student's own temperature is refitted once an epoch.
+
+Each can be switched off: `quantise=none`, `schedule=none`, `calibrate=false`. With `path`, the
+labels are not made but taken from a folder in the form of SRe2L, LPLD or LPQLD.
+
+Xiao and He, arXiv 2604.18135 (LPQLD), 2410.15919 (LPLD). Deviations from the released code:
+views are not stored, since the plan's seed gives them back; class indices take as many bits as
+the class count needs; the pool and its draws are seeded; `ms` and `smoothing` work at any
+temperature; the reversed step schedule has the forward one's floor. On recipes that rescale
+the loss by T squared (LPLD's for Tiny-ImageNet, for which LPQLD published none), ours is scaled
+by the product of the label's and the student's temperatures.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmark.artefact import Artefact, Blob
+from benchmark.contract import LabelSource, LabelTask, TaskShape
+from benchmark.errors import UserError
+from benchmark.official import open_folder
+from benchmark.relabel import resident
+from benchmark.stored_views import StoredViews
+from benchmark.views import ViewBatch
+
+from .budget import kept_logits, within
+from .coding import CodedLabels, CodedSpool, Coding, Form, Values
+from .pool import Granularity, Order, PlannedViews, Pool, Select, choose, score
+from .reuse import Schedule, calibrated, label_temperature
+from .supply import Imported, Made
+
+
+class LPQLD(LabelSource):
+    """A pool of stored batches of labels."""
+
+    paper = "Xiao and He, Soft Label Pruning and Quantization (LPQLD), arXiv 2604.18135"
+
+    @dataclass(frozen=True)
+    class Options:
+        """What is kept, and how it is reused.
+
+        Attributes:
+            keep: share of all batches of the plan that are stored, 1 - r of the papers.
+            batches: how many are stored, instead of a share; 0 goes by `keep`.
+            select: which are stored: the `first` of the plan (as released), `random` ones, or
+                those where a metric of the teacher is highest or lowest: `confidence` (its
+                largest probability), `entropy`, `loss` (cross-entropy with the image's class).
+            order: whether the metric's highest or lowest are stored.
+            granularity: an epoch draws from all stored batches (`pool`), takes each batch from
+                the same place of some stored epoch (`batch`), or a whole stored `epoch`.
+            replacement: whether a draw may repeat itself: LPLD's may, LPQLD's does not.
+            quantise: what is kept of a label; `none` keeps all logits. See `coding`.
+            k: logits kept a label by `mr` and `ms`; 0 keeps a tenth of the classes, as MR-100
+                of 1,000 does, but at least 2.
+            mass: probability that `adaptive` keeps.
+            values: what a kept logit is stored as; whole numbers have a scale for each label.
+            schedule: of the temperature over the epochs; `none` keeps the recipe's.
+            decay: factor of the `step` schedule at each step down (gamma).
+            interval: share of the epochs between its steps (30 of 300).
+            floor: lowest temperature.
+            calibrate: calibrated student-teacher alignment; without it the student is
+                compared at the labels' temperature.
+            path: a folder of labels in SRe2L's, LPLD's or LPQLD's form, to be taken instead of
+                the teacher's; its image numbers count these images in their order.
+        """
+
+        keep: float = 0.1
+        batches: int = 0
+        select: Select = "first"
+        order: Order = "highest"
+        granularity: Granularity = "pool"
+        replacement: bool = False
+        quantise: Form = "mr"
+        k: int = 0
+        mass: float = 0.95
+        values: Values = "fp16"
+        schedule: Schedule = "step"
+        decay: float = 0.7
+        interval: float = 0.1
+        floor: float = 2.0
+        calibrate: bool = True
+        path: str = ""
+
+        def __post_init__(self) -> None:
+            if not 0 < self.keep <= 1 or not 0 < self.mass <= 1:
+                raise ValueError(
+                    "keep and mass must be shares above 0 and at most 1, got "
+                    f"{self.keep}, {self.mass}"
+                )
+            if self.k < 0 or self.batches < 0:
+                raise ValueError(
+                    f"k and batches must not be negative, got {self.k}, {self.batches}"
+                )
+            if not 0 < self.interval <= 1 or not 0 < self.decay <= 1 or not self.floor > 0:
+                raise ValueError(
+                    "interval and decay must be in (0, 1] and floor positive, got "
+                    f"{self.interval}, {self.decay}, {self.floor}"
+                )
+
+    def __init__(
+        self,
+        task: LabelTask,
+        options: Any,
+        stored: PlannedViews | StoredViews,
+        labels: CodedLabels,
+    ) -> None:
+        super().__init__(task, options)
+        self.stored, self.labels = stored, labels
+        self.pool = Pool(
+            stored.batches, task.plan.batches, options.granularity, options.replacement
+        )
+
+    @classmethod
+    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+        """Under a budget: the most logits at the given pruning; then more, or fewer, batches."""
+        steps = available = shape.epochs * shape.batches
+        known, theirs = shape.classes, None
+        if options.path:
+            theirs = open_folder(
+                Path(options.path), shape.images, shape.resolution, classes=shape.classes
+            )
+            available, known = min(steps, theirs.batches), theirs.kept
+        together = 1 if options.granularity == "pool" else shape.batches
+        sizes = range(together, available + 1, together)
+        if not sizes:
+            raise UserError(
+                f"lpqld.granularity={options.granularity} needs a whole stored epoch, {together} "
+                f"batches, and {options.path!r} holds {available}: take `pool`."
+            )
+        ks = kept_logits(options, shape.classes, known)
+        wanted = options.batches or round(options.keep * steps)
+        size = sizes[max(0, bisect_right(sizes, wanted) - 1)]
+        if budget is not None:
+            size, k = within(budget, options, shape, sizes, size, ks, theirs)
+        elif options.k or len(ks) == 1:
+            k = ks[0]
+        else:
+            k = min(ks[-1], max(2, shape.classes // 10))
+        return replace(options, batches=size, keep=size / steps, k=k)
+
+    @classmethod
+    def fit(cls, task: LabelTask, options: Any) -> Self:
+        supply = Imported(task, Path(options.path)) if options.path else Made(task)
+        scores = (
+            score(options.select, logits, task.hard_labels(views.to(task.device)))
+            for views, logits in supply.labels(range(supply.batches), "score batches")
+        )
+        chosen = choose(
+            options.select,
+            options.order,
+            options.batches,
+            1 if options.granularity == "pool" else task.plan.batches,
+            supply.batches,
+            task.seed,
+            scores,
+        )
+        labels = CodedSpool(coding_of(options, task), task.workspace())
+        for _, logits in supply.labels(chosen, f"label {len(chosen)} batches"):
+            labels.add(logits)
+        return cls(task, options, supply.views(chosen), labels.labels())
+
+    def manifest(self) -> Mapping[str, Any]:
+        stored = self.stored
+        return {"batch_size": stored.batch_size} if isinstance(stored, StoredViews) else {}
+
+    def blobs(self) -> Iterable[Blob]:
+        yield from self.labels.blobs()
+        yield from self.stored.blobs()
+
+    @classmethod
+    def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
+        parts = {name: resident(part, task.device) for name, part in shipped.tensors.items()}
+        if options.path:
+            largest = shipped.manifest["batch_size"]
+            images, side = len(task.images), task.plan.resolution
+            stored = StoredViews.restore(shipped.tensors, images, side, largest)
+        else:
+            numbers = shipped.tensors.get("batches")
+            stored = PlannedViews.restore(task.plan, options.batches, numbers)
+        return cls(task, options, stored, CodedLabels(coding_of(options, task), parts))
+
+    def stored_labels(self) -> Iterator[tuple[ViewBatch, Tensor]]:
+        for position in range(self.stored.batches):
+            logits = self.labels.logits(self.stored.rows(position), self.task.device)
+            yield self.stored.batch(position), logits.cpu()
+
+    def views(self, epoch: int) -> Iterator[ViewBatch]:
+        """As many batches as the plan has, drawn from the stored ones."""
+        for position in self.pool.draws(self.task.seed, epoch):
+            yield self.stored.batch(position)
+
+    def temperature(self, epoch: int) -> float:
+        """Of the labels in `epoch` (from 0)."""
+        options, epochs = self.options, self.task.plan.epochs
+        return label_temperature(
+            options.schedule,
+            self.task.objective.temperature,
+            options.floor,
+            options.decay,
+            max(1, round(options.interval * epochs)),
+            epoch,
+            epochs,
+        )
+
+    def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
+        logits = self.labels.logits(self.stored.rows(views.batch), self.task.device)
+        return F.softmax(logits / self.temperature(epoch), 1)
+
+    def loss(self, logits: Tensor, targets: Tensor, views: ViewBatch, epoch: int) -> Tensor:
+        """KL to the student's softmax at the calibrated temperature, or at the labels' own."""
+        of_labels = of_student = self.temperature(epoch)
+        if self.options.calibrate:
+            of_student = calibrated(self.training_state, logits, targets, epoch)
+        loss = F.kl_div(F.log_softmax(logits / of_student, 1), targets, reduction="batchmean")
+        return loss * of_labels * of_student if self.task.objective.rescale else loss
+
+
+def coding_of(options: Any, task: LabelTask) -> Coding:
+    """How labels of a task are stored under these options."""
+    return Coding(
+        task.classes,
+        options.quantise,
+        options.k,
+        options.values,
+        options.mass,
+        task.objective.temperature,
+    )

@@ -1,0 +1,104 @@
+"""What a byte budget buys: how many batches, of how many logits a label."""
+
+import json
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from benchmark import artefact
+from benchmark.contract import TaskShape
+from benchmark.errors import UserError
+from benchmark.official import OfficialLabels
+from benchmark.packing import packed_bytes, width_for
+from benchmark.stored_views import batch_bytes
+
+from .coding import Coding
+
+# The manifest and headers of an artefact of this kind stay below this, in one shard.
+CONTAINER_BYTES = 1792
+
+
+def container_bytes(budget: int, path: str) -> int:
+    """What the manifest and headers take at most, of an artefact within `budget` bytes."""
+    most = CONTAINER_BYTES + 1024 * (budget // artefact.SHARD_BYTES)
+    if path:  # which the manifest names, and seven more tensors: the views
+        most += 1024 + len(json.dumps(path, ensure_ascii=False).encode())
+    return most
+
+
+def kept_logits(options: Any, classes: int, known: int) -> Sequence[int]:
+    """Numbers of logits a label that the options allow, rising; one, where they leave none open.
+
+    Args:
+        known: logits there are of each label; fewer than the classes where others dropped some.
+
+    Raises:
+        UserError: the form needs logits that are not there, or `k` does not fit it.
+    """
+    form, most = options.quantise, known
+    if known < classes and form in ("ms", "smoothing", "none"):
+        raise UserError(
+            f"lpqld.quantise={form} needs the logits of all {classes} classes, and the labels in "
+            f"{options.path!r} keep {known}: take mr, adaptive or hard."
+        )
+    if form == "ms":
+        most = classes - 1  # the rest needs a class to stand for
+    ks = {"none": [classes], "hard": [1], "smoothing": [1], "adaptive": [0]}.get(form)
+    valid = ks or range(1, most + 1)
+    if options.k and options.k not in valid:
+        raise UserError(
+            f"lpqld.k is {options.k}; with quantise={form}, {known} of {classes} logits known, "
+            f"valid: {valid[0]} to {valid[-1]}."
+        )
+    return [options.k] if options.k else ks or range(min(2, most), most + 1)
+
+
+def within(
+    budget: int,
+    options: Any,
+    shape: TaskShape,
+    sizes: Sequence[int],
+    size: int,
+    ks: Sequence[int],
+    theirs: OfficialLabels | None = None,
+) -> tuple[int, int]:
+    """Batches and logits a label that meet a budget of so many bytes.
+
+    Args:
+        sizes: numbers of batches that may be stored, rising.
+        size: the one wished for, kept as long as `ks` reach.
+        theirs: labels that others stored, with batches of a size of their own.
+
+    Raises:
+        UserError: no choice meets it, or the bytes are not known before the labels are.
+    """
+    if options.quantise == "adaptive":
+        raise UserError(
+            "lpqld.quantise=adaptive takes as many bytes as its labels need, which no budget can "
+            "settle: choose mr or ms."
+        )
+    coding = Coding(shape.classes, options.quantise, 0, options.values, options.mass, 1.0)
+    batch = max(theirs.sizes) if theirs else math.ceil(shape.images / shape.batches)
+
+    def bytes_of(batches: int, k: int) -> int:
+        total = replace(coding, k=k).bytes(batches * batch)
+        if theirs:
+            cutout = 28 * batch if theirs.first.cutout is not None else 0
+            return total + batches * (batch_bytes(shape.images, shape.resolution, batch) + cutout)
+        if options.select != "first":
+            total += packed_bytes(batches, width_for(shape.epochs * shape.batches))
+        return total
+
+    room = budget - container_bytes(budget, options.path)
+    least = bytes_of(sizes[0], ks[0])
+    if least > room:
+        raise UserError(
+            f"lpqld cannot meet a budget of {budget:,} bytes: {sizes[0]} batch(es) of {batch} "
+            f"labels with {ks[0]} logits each take {least + budget - room:,} with the container."
+        )
+    k = max((k for k in ks if bytes_of(size, k) <= room), default=ks[0])
+    if k in (ks[0], ks[-1]):
+        size = sizes[bisect_right(sizes, room, key=lambda s: bytes_of(s, k)) - 1]
+    return size, k

@@ -1,0 +1,185 @@
+"""Label quantisation: how few numbers a label's logits are stored as, and how they come back.
+
+What comes back are logits over all classes, so that a softmax at any temperature is a target:
+classes that were dropped stand at minus infinity (their mass goes to the kept ones) or, for
+marginal smoothing, at the level that gives them together the mass they had.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from benchmark.artefact import Blob
+from benchmark.packing import packed_bytes, unpack, width_for
+from benchmark.spool import PackedSpool, Spool, Stored
+
+Form = Literal["mr", "ms", "adaptive", "smoothing", "hard", "none"]
+Values = Literal["fp16", "bf16", "int8", "int4"]
+FLOATS = {"fp16": torch.float16, "bf16": torch.bfloat16}
+BITS = {"int8": 8, "int4": 4}
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How each label is stored.
+
+    Attributes:
+        form: `mr` keeps the k largest logits and renormalises over them (MR-k); `ms` keeps
+            them and spreads the rest of the mass evenly (MS-k), `smoothing` is that with the
+            largest alone; `adaptive` keeps as many as reach `mass`, renormalised; `hard` keeps
+            the largest's class alone; `none` keeps all logits in class order. (FKD's names:
+            Shen and Xing, ECCV 2022.)
+        k: logits kept a label; 0 for `adaptive`, whose labels differ.
+        values: what a logit is stored as. Whole numbers are distances from the label's largest
+            logit (for `ms` from the level of the dropped classes) in steps of an fp16 scale of
+            its own.
+        mass: probability, at temperature 1, that `adaptive` keeps.
+        temperature: at which `ms` gives the dropped classes just the mass they had. At others
+            they share it as if they were alike.
+    """
+
+    classes: int
+    form: Form
+    k: int
+    values: Values
+    mass: float
+    temperature: float
+
+    @property
+    def above(self) -> bool:
+        """Whether stored values are distances above the level of the dropped classes."""
+        return self.form in ("ms", "smoothing")
+
+    @property
+    def index_width(self) -> int:
+        return width_for(self.classes)
+
+    def bytes(self, labels: int) -> int:
+        """Bytes of so many labels; not for `adaptive`, whose bytes depend on the logits."""
+        count, total = labels * self.k, 0
+        if self.form != "none":
+            total += packed_bytes(count, self.index_width)
+        if self.form == "hard":
+            return total
+        if self.values in BITS:
+            return total + packed_bytes(count, BITS[self.values]) + 2 * labels
+        return total + 2 * count
+
+
+class CodedSpool:
+    """Labels that are coded and written as they come."""
+
+    def __init__(self, coding: Coding, scratch: Path) -> None:
+        self.coding = coding
+        self._spools: dict[str, Spool | PackedSpool] = {}
+        if coding.form != "none":
+            self._spools["indices"] = PackedSpool(scratch / "indices", coding.index_width)
+        if coding.form == "adaptive":
+            self._spools["counts"] = PackedSpool(scratch / "counts", coding.index_width)
+        if coding.form == "hard":
+            return
+        if coding.values in BITS:
+            self._spools["values"] = PackedSpool(scratch / "values", BITS[coding.values])
+            self._spools["scales"] = Spool(scratch / "scales", torch.float16)
+        else:
+            self._spools["values"] = Spool(scratch / "values", FLOATS[coding.values])
+
+    def add(self, logits: Tensor) -> None:
+        """Code and append the labels of one batch, (B, C); -inf marks a class unknown."""
+        coding, logits = self.coding, logits.float()
+        if coding.form == "none":
+            kept, indices = logits, None
+        else:
+            kept, indices = logits.topk(coding.k or coding.classes, dim=1)
+        stays = torch.ones_like(kept, dtype=torch.bool)
+        if coding.form == "adaptive":
+            shares = kept.softmax(1)
+            # What came before was not enough; rounding may ask for unknown classes too.
+            stays = (shares.cumsum(1) - shares < coding.mass) & (kept > -math.inf)
+            self._spools["counts"].add(stays.sum(1) - 1)
+        if indices is not None:
+            self._spools["indices"].add(indices[stays])
+        if coding.form == "hard":
+            return
+        if coding.above:
+            assert indices is not None
+            dropped = logits.scatter(1, indices, -math.inf) / coding.temperature
+            level = dropped.logsumexp(1, keepdim=True) - math.log(coding.classes - coding.k)
+            kept = kept - coding.temperature * level
+        if coding.values in BITS:
+            kept = self._whole(kept, stays)
+        self._spools["values"].add(kept[stays])
+
+    def _whole(self, kept: Tensor, stays: Tensor) -> Tensor:
+        """Distances in steps of each label's scale, which is appended."""
+        coding = self.coding
+        far = kept if coding.above else kept.amax(1, keepdim=True) - kept
+        far = far.clamp_min(0).masked_fill(~stays, 0)
+        levels = 2 ** BITS[coding.values] - 1
+        scale = (far.amax(1) / levels).half().clamp_min(2.0**-24)  # fp16's smallest above zero
+        self._spools["scales"].add(scale)
+        return (far / scale.float()[:, None]).round().clamp(0, levels)
+
+    def labels(self) -> "CodedLabels":
+        """All labels; nothing can be added afterwards."""
+        return CodedLabels(self.coding, {n: s.stored() for n, s in self._spools.items()})
+
+
+class CodedLabels:
+    """Stored labels, on disk or in memory.
+
+    Attributes:
+        parts: `values` and `scales`, `indices` and `counts`, as far as the coding has them.
+    """
+
+    def __init__(self, coding: Coding, parts: Mapping[str, Tensor | Stored]) -> None:
+        self.coding, self.parts = coding, parts
+
+    def blobs(self) -> Iterator[Blob]:
+        """What is shipped."""
+        for name, part in self.parts.items():
+            yield Blob(name, "values" if name in ("values", "scales") else "indices", part)
+
+    def logits(self, rows: slice, device: torch.device) -> Tensor:
+        """The labels of `rows` as logits over all classes, float32 (B, C)."""
+        coding, parts, count = self.coding, self.parts, rows.stop - rows.start
+        if coding.form == "adaptive":
+            start, stop = self._ends[[rows.start, rows.stop]].tolist()
+            counts = unpack(parts["counts"], coding.index_width, rows.start, count) + 1
+            place = torch.arange(count, device=counts.device)
+            owner = place.repeat_interleave(counts, output_size=stop - start).to(device)
+        else:
+            start, stop = rows.start * coding.k, rows.stop * coding.k
+            owner = torch.arange(stop - start, device=device) // coding.k
+        values = self._values(start, stop, rows, owner)
+        if coding.form == "none":
+            return values.view(count, coding.classes)
+        indices = unpack(parts["indices"], coding.index_width, start, stop - start).to(device)
+        level = 0.0 if coding.above else -math.inf
+        return values.new_full((count, coding.classes), level).index_put_((owner, indices), values)
+
+    def _values(self, start: int, stop: int, rows: slice, owner: Tensor) -> Tensor:
+        """Kept logits, up to a shift of each label that a softmax does not see; (n,)."""
+        coding, parts = self.coding, self.parts
+        if coding.form == "hard":
+            return torch.zeros(stop - start, device=owner.device)
+        if coding.values not in BITS:
+            return parts["values"][start:stop].to(owner.device).float()
+        steps = unpack(parts["values"], BITS[coding.values], start, stop - start)
+        scale = parts["scales"][rows].to(owner.device).float()
+        far = steps.to(owner.device) * scale[owner]
+        return far if coding.above else -far
+
+    @cached_property
+    def _ends(self) -> Tensor:
+        """Where each label's kept logits end, after a 0; int64, on the CPU."""
+        counts = self.parts["counts"]
+        labels = len(counts) * 8 // self.coding.index_width
+        each = unpack(counts, self.coding.index_width, 0, labels).cpu() + 1
+        return torch.cat([each.new_zeros(1), each.cumsum(0)])

@@ -1,0 +1,63 @@
+"""Labels used more than once: the temperature schedule, and the student's own temperature."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Schedule = Literal["step", "cosine", "step_reverse", "cosine_reverse", "none"]
+
+
+def label_temperature(
+    schedule: Schedule,
+    start: float,
+    floor: float,
+    decay: float,
+    interval: int,
+    epoch: int,
+    epochs: int,
+) -> float:
+    """Dynamic knowledge reuse: the labels' temperature in `epoch` (from 0).
+
+    `step` falls by the factor `decay` every `interval` epochs, `cosine` along a half cosine,
+    both from `start` to `floor`; the reversed schedules rise from low to high; `none` stays at
+    `start`. (LPQLD's released code, whose epochs count from 1; its reversed step has no floor,
+    rises an epoch sooner, and so ends above `start`.)
+    """
+    done = epoch + 1
+    middle, swing = 0.5 * (start + floor), 0.5 * (start - floor) * math.cos(math.pi * done / epochs)
+    match schedule:
+        case "step":
+            return max(start * decay ** (done // interval), floor)
+        case "step_reverse":
+            return max(start * decay ** ((epochs - done) // interval), floor)
+        case "cosine":
+            return middle + swing
+        case "cosine_reverse":
+            return middle - swing
+        case "none":
+            return start
+
+
+def calibrated(memory: dict[str, Tensor], logits: Tensor, targets: Tensor, epoch: int) -> Tensor:
+    """Calibrated student-teacher alignment: the student's temperature in `epoch`, a scalar.
+
+    1 at first, then of {0.01, 0.02, ..., 1.00} the one with the least divergence on the last
+    batch of the epoch before; not multiplied by the labels' temperature (as released).
+
+    Args:
+        memory: kept from step to step; this batch is remembered in it.
+        logits: the student's, (B, C).
+        targets: probabilities, (B, C).
+    """
+    if "epoch" not in memory:
+        memory["temperature"] = torch.ones((), device=logits.device)
+    elif int(memory["epoch"]) != epoch:
+        grid = torch.arange(1, 101, device=logits.device) / 100
+        scaled = F.log_softmax(memory["logits"] / grid[:, None, None], 2)
+        memory["temperature"] = grid[(memory["targets"] * -scaled).sum((1, 2)).argmin()]
+    memory["epoch"] = torch.tensor(epoch)  # stays on the CPU: read without waiting
+    memory["logits"], memory["targets"] = logits.detach().float(), targets
+    return memory["temperature"]
