@@ -95,6 +95,8 @@ def inspect(folder: Path, images: Path | None) -> dict[str, str]:
 def verify(folder: Path, images: Path | None) -> str:
     """Read every label of a folder, and check what can be checked; says what was found.
 
+    Of ours every byte is checked, and if the images are there, the labels of one epoch.
+
     Raises:
         UserError: something is damaged or does not fit.
     """
@@ -104,35 +106,38 @@ def verify(folder: Path, images: Path | None) -> str:
     if ours is not None and images is None:
         artefact.read(ours)
         return "All bytes are as they were written. Pass the images to check the labels as well."
-    labels, right, seen = 0, 0, 0
-    distilled_images = _needed(images)
-    if ours is None:
-        found = open_folder(folder, len(distilled_images), distilled_images.resolution)
-        for batch in track(found, "verify", len(found)):
-            top = batch.values.float().argmax(1)
-            if batch.indices is not None:
-                top = batch.indices.gather(1, top[:, None]).squeeze(1)
-            own = batch.views.mix_weight > 0.5
-            is_right = top == distilled_images.labels[batch.views.index]
-            right, seen = right + int(is_right[own].sum()), seen + int(own.sum())
-            labels += len(batch.views)
-    else:
-        assert images is not None
+    if ours is not None and images is not None:
         source = open_labels(ours, images, "cpu").source
-        for views in track(source.views(0), "verify", source.task.plan.batches):
-            targets = source.targets(views, render(source.task.images.pixels, views), 0)
-            if not targets.isfinite().all():
-                raise ArtefactError(f"{str(folder)!r}: targets of batch {views.batch} not finite.")
-            own = views.mix_weight > 0.5
-            is_right = targets.argmax(1) == source.task.images.labels[views.index]
-            right, seen = right + int(is_right[own].sum()), seen + int(own.sum())
-            labels += len(views)
+        shown, count = source.task.images, source.task.plan.batches
+        batches = (
+            (views, source.targets(views, render(shown.pixels, views), 0))
+            for views in source.views(0)
+        )
+        read = "All bytes, and the labels of one epoch"
+    else:
+        shown = _needed(images)
+        found = open_folder(folder, len(shown), shown.resolution)
+        count, classes = len(found), len(shown.class_names)
+        batches = ((batch.views, batch.logits(classes)) for batch in found)
+        read = "All labels"
+    labels, right, seen = 0, 0, 0
+    for views, rows in track(batches, "verify", count):
+        if rows.isnan().any():
+            raise ArtefactError(
+                f"Labels of batch {views.batch} in {str(folder)!r} are not numbers."
+            )
+        own = views.mix_weight > 0.5
+        is_right = rows.argmax(1) == shown.labels[views.index]
+        labels, right, seen = (
+            labels + len(rows),
+            right + int(is_right[own].sum()),
+            seen + int(own.sum()),
+        )
     share = f"{right / seen:.1%}" if seen else "none"
-    whole = "All labels" if ours is None else "All bytes, and the labels of one epoch,"
     return (
-        f"{whole} can be read: {labels} were, and their top class is the class of the image in "
-        f"{share} of the views that are mostly one image (chance: "
-        f"{1 / len(distilled_images.class_names):.1%})."
+        f"{read} can be read. {labels} labels were; their top class is that of the image in "
+        f"{share} of the views that are mostly one image (by chance: "
+        f"{1 / len(shown.class_names):.1%})."
     )
 
 

@@ -97,7 +97,7 @@ def test_all_labels_can_be_exported(tmp_path):
     shown = labels("inspect", tmp_path / "official" / "labels", *where)
     assert "LPQLD" in shown
     assert "36 of up to 7 labels, 240 in all" in shown
-    assert "240 were" in labels("verify", tmp_path / "official" / "labels", *where)
+    assert "240 labels were" in labels("verify", tmp_path / "official" / "labels", *where)
 
 
 def test_ours_are_inspected_and_verified(tmp_path):

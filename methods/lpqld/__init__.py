@@ -39,7 +39,7 @@ from .budget import kept_logits, within
 from .coding import CodedLabels, CodedSpool, Coding, Form, Values
 from .pool import Granularity, Order, PlannedViews, Pool, Select, choose, score
 from .reuse import Schedule, calibrated, label_temperature
-from .supply import Imported, Made
+from .supply import Imported, Made, check_theirs
 
 
 class LPQLD(LabelSource):
@@ -132,6 +132,7 @@ class LPQLD(LabelSource):
                 Path(options.path), shape.images, shape.resolution, classes=shape.classes
             )
             available, known = min(steps, theirs.batches), theirs.kept
+            check_theirs(options, shape, theirs)
         together = 1 if options.granularity == "pool" else shape.batches
         sizes = range(together, available + 1, together)
         if not sizes:
@@ -139,6 +140,8 @@ class LPQLD(LabelSource):
                 f"lpqld.granularity={options.granularity} needs a whole stored epoch, {together} "
                 f"batches, and {options.path!r} holds {available}: take `pool`."
             )
+        if options.batches > available:
+            raise UserError(f"lpqld.batches is {options.batches}, but there are {available}.")
         ks = kept_logits(options, shape.classes, known)
         wanted = options.batches or round(options.keep * steps)
         size = sizes[max(0, bisect_right(sizes, wanted) - 1)]

@@ -95,8 +95,9 @@ def within(
     least = bytes_of(sizes[0], ks[0])
     if least > room:
         raise UserError(
-            f"lpqld cannot meet a budget of {budget:,} bytes: {sizes[0]} batch(es) of {batch} "
-            f"labels with {ks[0]} logits each take {least + budget - room:,} with the container."
+            f"lpqld cannot meet a budget of {budget:,} bytes: the least it can take is "
+            f"{least + budget - room:,}, for {sizes[0] * batch} labels of {ks[0]} logits each and "
+            "the container."
         )
     k = max((k for k in ks if bytes_of(size, k) <= room), default=ks[0])
     if k in (ks[0], ks[-1]):

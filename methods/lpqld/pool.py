@@ -45,7 +45,7 @@ class Pool:
         stored = self.size // self.per_epoch
         # One stored epoch for each place of the epoch shown, or one for all places.
         streams = range(self.per_epoch) if self.granularity == "batch" else [0] * self.per_epoch
-        first, place = (epoch, 0) if self.replacement else divmod(epoch, stored)
+        first, place = divmod(epoch, stored)
         chosen = {s: self._draw(seed, first, s, stored, stored)[place] for s in set(streams)}
         return [chosen[s] * self.per_epoch + b for b, s in enumerate(streams)]
 

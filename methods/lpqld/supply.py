@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from math import sqrt
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from benchmark.contract import LabelTask
+from benchmark.contract import LabelTask, TaskShape
 from benchmark.errors import UserError
 from benchmark.official import OfficialLabels, open_folder
 from benchmark.progress import track
@@ -103,6 +103,26 @@ class Imported:
         for number in track(numbers, "store views"):
             spool.add(self.folder.batch(number).views)
         return spool.stored()
+
+
+def check_theirs(options: Any, shape: TaskShape, theirs: OfficialLabels) -> None:
+    """Refuse options that a folder of labels cannot serve.
+
+    Raises:
+        UserError: whole epochs are asked for and theirs have another number of batches, or a
+            metric needs logits that they dropped.
+    """
+    each = theirs.batches_per_epoch
+    if options.granularity != "pool" and each != shape.batches:
+        raise UserError(
+            f"lpqld.granularity={options.granularity} needs stored epochs of {shape.batches} "
+            f"batches, and {options.path!r} has {each or 'no epochs'}: take `pool`."
+        )
+    if options.select == "loss" and theirs.kept < shape.classes:
+        raise UserError(
+            f"lpqld.select=loss needs the logits of all {shape.classes} classes, and "
+            f"{options.path!r} keeps {theirs.kept}: take confidence or entropy."
+        )
 
 
 def folder_of(path: Path, task: LabelTask) -> OfficialLabels:

@@ -104,9 +104,9 @@ def test_settings_without_sense():
             LPQLD.Options(**{name: value})
 
 
-def folder(monkeypatch, batches, kept):
-    """Others' labels of this many batches and logits a label."""
-    found = SimpleNamespace(batches=batches, kept=kept)
+def folder(monkeypatch, batches, kept, each=2):
+    """Others' labels of this many batches and logits a label, in epochs of `each` batches."""
+    found = SimpleNamespace(batches=batches, kept=kept, batches_per_epoch=each)
     monkeypatch.setattr(lpqld, "open_folder", lambda *_, **__: found)
 
 
@@ -131,6 +131,18 @@ def test_labels_of_others_that_are_less_than_an_epoch(monkeypatch):
         UserError, match=r"granularity=epoch needs a whole stored epoch, 2 batches, .* holds 1"
     ):
         settled(path="theirs", granularity="epoch")
+
+
+def test_what_labels_of_others_cannot_serve_is_refused(monkeypatch):
+    for each, said in ((3, "has 3"), (None, "has no epochs")):
+        folder(monkeypatch, batches=6, kept=10, each=each)
+        with pytest.raises(UserError, match=f"stored epochs of 2 batches, and 'theirs' {said}"):
+            settled(path="theirs", granularity="batch")
+    folder(monkeypatch, batches=6, kept=4)
+    with pytest.raises(UserError, match="select=loss needs the logits of all 10 classes"):
+        settled(path="theirs", select="loss")
+    with pytest.raises(UserError, match=r"lpqld\.batches is 7, but there are 6"):
+        settled(path="theirs", batches=7)
 
 
 def by_hand(shape, options):
@@ -177,7 +189,9 @@ def test_any_budget_is_met_and_used_up(shape, options, budget):
     fewest = min(fewest, most)
     smallest = by_hand(shape, replace(wanted, batches=together, k=fewest))
     if smallest > room:
-        said = f"budget of {budget:,} bytes: {together} .* take {smallest + CONTAINER_BYTES:,} "
+        said = (
+            f"budget of {budget:,} bytes: the least it can take is {smallest + CONTAINER_BYTES:,},"
+        )
         with pytest.raises(UserError, match=said):
             settled(budget, shape, **options)
         return

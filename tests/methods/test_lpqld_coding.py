@@ -92,11 +92,11 @@ def test_targets_by_brute_force(form, values, tmp_path):
 def test_fp16_keeps_the_largest_logits_to_the_bit(temperature, tmp_path):
     logits = teachers_logits(29, 200)
     labels = shipped(coded(coding_of("mr", classes=200), logits, tmp_path), tmp_path / "saved")
-    kept = logits.topk(3, 1)
+    kept = logits.float().topk(3, 1)
     restored = labels.logits(slice(0, 29), CPU)
-    assert restored.gather(1, kept.indices).equal(kept.values.float())
+    assert restored.gather(1, kept.indices).equal(kept.values)
     assert restored.isfinite().sum(1).tolist() == [3] * 29
-    subset = F.softmax(kept.values.float() / temperature, 1)  # the released code's restoration
+    subset = F.softmax(kept.values / temperature, 1)  # the released code's restoration
     expected = torch.zeros(29, 200).scatter_(1, kept.indices, subset)
     assert torch.allclose(targets(labels, temperature), expected, rtol=3e-7, atol=0)
 
@@ -219,8 +219,8 @@ def test_any_rows_from_disk_from_memory_and_from_an_artefact(form, values, tmp_p
 def test_unknown_classes_get_nothing(form, values, tmp_path):
     # Labels that others stored keep their largest logits only; the rest stands at -inf.
     logits = teachers_logits()
-    kept = logits.topk(5, 1)
-    known = torch.full_like(logits, -math.inf).scatter(1, kept.indices, kept.values)
+    kept = logits.float().topk(5, 1)
+    known = torch.full_like(logits, -math.inf).scatter(1, kept.indices, kept.values.half())
     whole, part = coded(coding_of(form, values, mass=0.5), known, tmp_path), coding_of(form, values)
     assert whole.logits(slice(0, 29), CPU).isneginf().sum(1).min() >= 6
     found = targets(whole, 4.0)
