@@ -70,8 +70,8 @@ def export(
     """Write shipped labels and images in the form of LPQLD."""
     from .exchange import export as write
 
-    batches = write(shipped, to)
-    typer.echo(f"wrote {batches} batches to {to / 'labels'}, pictures to {to / 'images'}")
+    for line in write(shipped, to):
+        typer.echo(line)
 
 
 def _show(rows: dict[str, str]) -> None:

@@ -194,7 +194,7 @@ def import_labels(
     return inspect(target, None)
 
 
-def export(folder: Path, target: Path) -> int:
+def export(folder: Path, target: Path) -> list[str]:
     """Write shipped labels and images as LPQLD's training script reads them.
 
     Args:
@@ -202,19 +202,21 @@ def export(folder: Path, target: Path) -> int:
         target: a new folder, for `labels/batch_n.tar` and class folders in `images/`.
 
     Returns:
-        How many batches there are.
+        What was written, and what of it the released script does not take as it is.
 
     Raises:
         UserError: the method stores no labels of views, or the form cannot hold them.
     """
     _new(target)
     source = open_labels(folder / "labels", folder / "images", "cpu").source
-    # The form keeps as many logits of every label.
-    each = [int(rows.isfinite().sum(1).max()) for _, rows in source.stored_labels()]
+    shown, kept = [], 0
+    for views, logits in source.stored_labels():
+        shown.append(views.index)
+        kept = max(kept, int(logits.isfinite().sum(1).max()))  # one number for all, in the form
 
     def batches() -> Iterator[OfficialBatch]:
         for views, logits in source.stored_labels():
-            values, indices = logits.topk(max(each), dim=1)
+            values, indices = logits.topk(kept, dim=1)
             yield OfficialBatch(views, values.clamp_min(DROPPED).half(), indices)
 
     partial = target.with_name(f".{target.name}.partial")
@@ -227,7 +229,13 @@ def export(folder: Path, target: Path) -> int:
         shutil.rmtree(partial)
         raise
     publish_folder(partial, target)
-    return len(each)
+    said = [f"wrote {len(shown)} batches and {len(source.task.images)} images to {str(target)!r}"]
+    sizes = sorted({len(index) for index in shown})
+    if len(sizes) > 1:
+        said.append(f"LPQLD's script wants batches of one size; these have {sizes}.")
+    if len({tuple(index[:3].tolist()) for index in shown}) < len(shown):
+        said.append("LPQLD's script tells batches apart by their first three images; some share.")
+    return said
 
 
 def _artefact(folder: Path) -> Path | None:

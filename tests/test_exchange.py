@@ -90,9 +90,13 @@ def test_exported_and_imported_again_views_and_targets_are_the_same(tmp_path, op
 
 
 def test_all_labels_can_be_exported(tmp_path):
-    shipped, _ = ship(tmp_path, Soft)
+    shipped, source = ship(tmp_path, Soft)
     said = labels("export", shipped, tmp_path / "official")
-    assert said.startswith("wrote 36 batches")
+    assert said.startswith("wrote 36 batches and 20 images")
+    assert "wants batches of one size; these have [6, 7]" in said
+    heads = [tuple(views.index[:3].tolist()) for views, _ in source.stored_labels()]
+    assert len(set(heads)) < len(heads)
+    assert "first three images; some share" in said
     where = ("--images", tmp_path / "official" / "images")
     shown = labels("inspect", tmp_path / "official" / "labels", *where)
     assert "LPQLD" in shown

@@ -7,7 +7,8 @@
   epoch, so that a label reused says something new.
 - Calibrated alignment (`reuse`): the student's own temperature is refitted once an epoch.
 
-Each can be switched off: `quantise=none`, `schedule=none`, `calibrate=false`. With `path`, the
+Each can be switched off: `quantise=none`, `schedule=none`, `calibrate=false`; with all three, and
+`replacement=true`, this is LPLD. With `path`, the
 labels are not made but taken from a folder in the form of SRe2L, LPLD or LPQLD.
 
 Xiao and He, arXiv 2604.18135 (LPQLD), 2410.15919 (LPLD). Deviations from the released code:
