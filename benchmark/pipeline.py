@@ -8,6 +8,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,8 @@ class Pipeline:
         name, _, path = self.grid.dataset.partition(":")
         module = registry.dataset(name)
         place = Place(self.runtime.data_root, self.stages, self.runtime.download)
+        if path and len(signature(module.load).parameters) == 1:
+            raise UserError(f"Dataset {name!r} takes nothing after a colon, got {path!r}.")
         loaded: Dataset = module.load(place, path) if path else module.load(place)
         device = self.runtime.compute.device
         if device.type == "cuda" and isinstance(loaded.train, ResidentImages):

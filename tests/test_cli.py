@@ -74,6 +74,7 @@ def test_a_users_error_is_one_line_and_exit_code_2(tmp_path):
 
 
 BAD = [
+    ("--dataset digits:5", "Dataset 'digits' takes nothing after a colon, got '5'"),
     ("--methods lpqd", "Unknown method 'lpqd'. Did you mean 'lpqld'? Valid: "),
     ("--methods lpqld[k", "'lpqld[k' is no method: write NAME or NAME[option=value,...]"),
     ("--methods lpqld[k]", "'k' is no option; write option=value"),

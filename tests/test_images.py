@@ -10,6 +10,7 @@ from PIL import Image
 
 from benchmark.errors import UserError
 from benchmark.images import (
+    Dataset,
     EncodedImages,
     ResidentImages,
     decode,
@@ -17,6 +18,7 @@ from benchmark.images import (
     decoded_images,
     decoded_statistics,
     images_digest,
+    of_classes,
     pixel_statistics,
 )
 from benchmark.stages import Stages
@@ -120,3 +122,14 @@ def test_pixel_statistics_are_the_mean_and_deviation_of_each_channel():
     mean, std = pixel_statistics(pixels.to(torch.uint8))
     assert mean == pytest.approx(exact.mean(1).numpy(), abs=1e-6)
     assert std == pytest.approx(exact.std(1, correction=0).numpy(), abs=1e-6)
+
+
+def test_a_part_of_the_classes():
+    pixels = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1)
+    images = ResidentImages(pixels, torch.arange(8) % 4, ("a", "b", "c", "d"))
+    whole = Dataset("whole", images, images, (0.1,), (0.2,), mirror=True)
+    part = of_classes(whole, [3, 1], "part")
+    assert part.class_names == ("d", "b")
+    assert part.train.take(torch.arange(4)).flatten().tolist() == [1, 3, 5, 7]
+    assert part.test.labels.tolist() == [1, 0, 1, 0]
+    assert (part.name, part.mean, part.std, part.mirror) == ("part", (0.1,), (0.2,), True)

@@ -52,6 +52,14 @@ def test_the_original_tiny_imagenet(place, encode):
     assert dataset.mean == pytest.approx((55 / 255,) * 3, abs=1e-5)
 
 
+def test_some_classes_of_tiny_imagenet(place, encode):
+    write_tiny(place.root / "tiny-imagenet-200", encode)
+    assert tiny_imagenet.load(place, "2").train.digest
+    for wrong in ("1", "3", "all"):
+        with pytest.raises(UserError, match=f"tiny_imagenet:{wrong} names no number of classes"):
+            tiny_imagenet.load(place, wrong)
+
+
 @pytest.mark.parametrize("held_out", ["val", "test"])
 def test_imagenet_is_decoded_on_demand(held_out, place, encode):
     write_imagenet(place.root / "imagenet", encode, held_out)
