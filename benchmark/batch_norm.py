@@ -136,7 +136,8 @@ def class_statistics(
             for layer, found in enumerate(seen):
                 new = _moments(found, labels, counts)
                 kept[layer] = kept[layer].lerp(_central(new) if moving else new, share)
-    return [tuple((values if moving else _central(values)).float()) for values in kept]
+    final = [(values if moving else _central(values)).float() for values in kept]
+    return [(mean, variance) for mean, variance in final]
 
 
 def _moments(found: Found, labels: Tensor, counts: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Labels that change hands: what goes out in LPQLD's form comes back the same."""
 
 from dataclasses import asdict, fields, replace
+from typing import Any
 
 import pytest
 import torch
@@ -73,7 +74,8 @@ def test_exported_and_imported_again_views_and_targets_are_the_same(tmp_path, op
     labels(
         "import", *official, tmp_path / "back", "--recipe", "quick", "--set", f"schedule={schedule}"
     )
-    back = open_labels(tmp_path / "back" / "labels", tmp_path / "back" / "images", "cpu").source
+    folder = tmp_path / "back"
+    back: Any = open_labels(folder / "labels", folder / "images", "cpu").source
     # Class folders are named by number, so that digests differ; pixels and classes do not.
     assert torch.equal(back.task.images.pixels, source.task.images.pixels.cpu())
     assert torch.equal(back.task.images.labels, source.task.images.labels)

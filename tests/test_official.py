@@ -136,6 +136,7 @@ def test_lpqld_reads_values_and_their_classes(tmp_path):
     for batch, parts, order in zip(labels, written, orders, strict=True):
         assert batch.views.index.tolist() == order
         assert torch.equal(batch.values, parts[-2])
+        assert batch.indices is not None
         assert torch.equal(batch.indices, parts[-1].long())
         assert (batch.values.dtype, batch.indices.dtype) == (torch.float16, torch.int64)
 
@@ -419,6 +420,8 @@ def test_what_is_written_is_read_back_to_the_bit(mix, side, tmp_path):
     for found, expected in zip(labels, labelled(plan), strict=True):
         same_views(found.views, expected.views)
         assert torch.equal(found.values, expected.values)
+        assert found.indices is not None
+        assert expected.indices is not None
         assert torch.equal(found.indices, expected.indices)
     assert [path.name for path in tmp_path.iterdir()] == ["labels"]
 
@@ -488,7 +491,7 @@ def test_images_are_read_by_imagefolder_in_our_order(tmp_path):
     images = ResidentImages(pixels, labels, ("zero", "one", "two"))
     write_images(tmp_path / "images", images)
     assert (tmp_path / "images/new002/class002_id003.png").is_file()
-    found = ImageFolder(str(tmp_path / "images"))
+    found: Any = ImageFolder(str(tmp_path / "images"))
     assert [label for _, label in found] == labels.tolist()
     for (picture, _), expected in zip(found, pixels, strict=True):
         assert torch.equal(torch.from_numpy(np.array(picture)).permute(2, 0, 1), expected)

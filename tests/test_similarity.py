@@ -18,9 +18,10 @@ def likeness(vectors, labels, classes=3) -> float | None:
     """The figure of images whose features are `vectors` of two numbers in 0..255."""
     pixels = torch.tensor(vectors).byte()[:, :, None, None]
     images = ResidentImages(pixels, torch.tensor(labels), [str(c) for c in range(classes)])
-    network = nn.Sequential(nn.Flatten(), nn.Linear(2, 2), nn.Linear(2, classes))
-    nn.init.eye_(network[1].weight)
-    nn.init.zeros_(network[1].bias)
+    plane = nn.Linear(2, 2)
+    nn.init.eye_(plane.weight)
+    nn.init.zeros_(plane.bias)
+    network = nn.Sequential(nn.Flatten(), plane, nn.Linear(2, classes))
     teacher = Teacher("plane", network, (0.0, 0.0), (1.0, 1.0)).eval().requires_grad_(False)
     return within_class(teacher, images, CPU)
 

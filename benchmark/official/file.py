@@ -208,7 +208,7 @@ def _tensor(
 def _whole_numbers(box: Any) -> list[int]:
     """The edges of a mix box, which are Python integers or tensors of one."""
     edges = list(box) if isinstance(box, list | tuple) else [box]
-    whole = [
+    whole: list[Any] = [
         int(edge)
         if isinstance(edge, Tensor) and edge.ndim == 0 and edge.dtype in INTEGERS
         else edge

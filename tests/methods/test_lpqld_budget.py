@@ -104,7 +104,7 @@ def test_settings_without_sense():
             LPQLD.Options(**{name: value})
 
 
-def folder(monkeypatch, batches, kept, each=2):
+def folder(monkeypatch, batches, kept, each: int | None = 2):
     """Others' labels of this many batches and logits a label, in epochs of `each` batches."""
     found = SimpleNamespace(batches=batches, kept=kept, batches_per_epoch=each)
     monkeypatch.setattr(lpqld, "open_folder", lambda *_, **__: found)
