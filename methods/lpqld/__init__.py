@@ -15,8 +15,9 @@ Xiao and He, arXiv 2604.18135 (LPQLD), 2410.15919 (LPLD). Deviations from the re
 views are not stored, since the plan's seed gives them back; class indices take as many bits as
 the class count needs; the pool and its draws are seeded; `ms` and `smoothing` work at any
 temperature; the reversed step schedule has the forward one's floor. On recipes that rescale
-the loss by T squared (LPLD's for Tiny-ImageNet, for which LPQLD published none), ours is scaled
-by the product of the label's and the student's temperatures.
+the loss by T squared (LPLD's for Tiny-ImageNet), labels of all classes are rescaled, by both sides'
+temperatures; renormalised ones are not, as LPQLD's never are: a label without mass on the dropped
+classes makes that factor a hundredfold step, and students stay at chance.
 """
 
 from bisect import bisect_right
@@ -228,7 +229,9 @@ class LPQLD(LabelSource):
         if self.options.calibrate:
             of_student = calibrated(self.training_state, logits, targets, epoch)
         loss = F.kl_div(F.log_softmax(logits / of_student, 1), targets, reduction="batchmean")
-        return loss * of_labels * of_student if self.task.objective.rescale else loss
+        if self.task.objective.rescale and self.options.quantise == "none":
+            loss = loss * of_labels * of_student
+        return loss
 
 
 def coding_of(options: Any, task: LabelTask) -> Coding:
