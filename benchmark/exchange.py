@@ -4,7 +4,6 @@ A folder of labels is either ours (an artefact, or a folder that `ship` or `impo
 wrote, with `labels/` and `images/`) or in the form of SRe2L, LPLD or LPQLD.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from .progress import track
 from .recipe import Recipe
 from .render import render
 from .shipping import open_labels
-from .stages import publish_folder
+from .stages import new_folder
 from .views import ViewPlan
 
 DROPPED = -65504.0  # the lowest float16: no softmax gives it any mass
@@ -152,45 +151,49 @@ def import_labels(
     Returns:
         What `inspect` says of the result.
     """
-    _new(target)
-    compute = choose("cpu", "fp32")
-    distilled_images = read_images(images)
-    found = open_folder(folder, len(distilled_images), distilled_images.resolution)
-    method = registry.method("lpqld")
-    form = "none" if found.classes else "mr"
-    wished = {"quantise": form, "keep": 1.0, **options, "path": str(folder)}
-    if wished["quantise"] == form == "mr":
-        wished = {"k": found.kept, **wished}
-    plan = ViewPlan(
-        0,
-        len(distilled_images),
-        distilled_images.resolution,
-        recipe.batch_size,
-        recipe.epochs,
-        recipe.augmentation,
-    )
-    shape = task_shape(len(distilled_images.class_names), plan)
-    settled = method.settle(build(method.Options, wished, "lpqld"), shape, None)
-    with TemporaryDirectory() as scratch:
-        task = LabelTask(
-            images=distilled_images,
-            plan=plan,
-            objective=recipe.objective,
-            compute=compute,
-            seed=0,
-            mean=IMAGENET_MEAN[: distilled_images.channels],
-            std=IMAGENET_STD[: distilled_images.channels],
-            scratch=Path(scratch),
+    with new_folder(target) as partial:
+        compute = choose("cpu", "fp32")
+        distilled_images = read_images(images)
+        found = open_folder(folder, len(distilled_images), distilled_images.resolution)
+        method = registry.method("lpqld")
+        form = "none" if found.classes else "mr"
+        wished = {"quantise": form, "keep": 1.0, **options, "path": str(folder)}
+        if wished["quantise"] == form == "mr":
+            wished = {"k": found.kept, **wished}
+        plan = ViewPlan(
+            0,
+            len(distilled_images),
+            distilled_images.resolution,
+            recipe.batch_size,
+            recipe.epochs,
+            recipe.augmentation,
         )
-        source = method.fit(task, settled)
-        # The folder's name says where labels came from; its path is nobody else's business.
-        source.options = replace(settled, path=folder.name)
-        partial = target.with_name(f".{target.name}.partial")
-        for part in ("labels", "images"):
-            (partial / part).mkdir(parents=True)
-        source.save(partial / "labels")
-    distilled.write(partial / "images", distilled_images)
-    publish_folder(partial, target)
+        if found.batches > plan.steps and not options.keys() & {"keep", "batches"}:
+            raise UserError(
+                f"{str(folder)!r} holds {found.batches} batches, and students of recipe "
+                f"{recipe.name!r} take {plan.steps} steps: choose a longer recipe, or say with "
+                "--set keep=SHARE how many to keep."
+            )
+        shape = task_shape(len(distilled_images.class_names), plan)
+        settled = method.settle(build(method.Options, wished, "lpqld"), shape, None)
+        with TemporaryDirectory() as scratch:
+            task = LabelTask(
+                images=distilled_images,
+                plan=plan,
+                objective=recipe.objective,
+                compute=compute,
+                seed=0,
+                mean=IMAGENET_MEAN[: distilled_images.channels],
+                std=IMAGENET_STD[: distilled_images.channels],
+                scratch=Path(scratch),
+            )
+            source = method.fit(task, settled)
+            # The folder's name says where labels came from; its path is nobody else's business.
+            source.options = replace(settled, path=folder.name)
+            for part in ("labels", "images"):
+                (partial / part).mkdir(parents=True)
+            source.save(partial / "labels")
+        distilled.write(partial / "images", distilled_images)
     return inspect(target, None)
 
 
@@ -207,7 +210,6 @@ def export(folder: Path, target: Path) -> list[str]:
     Raises:
         UserError: the method stores no labels of views, or the form cannot hold them.
     """
-    _new(target)
     source = open_labels(folder / "labels", folder / "images", "cpu").source
     shown, kept = [], 0
     for views, logits in source.stored_labels():
@@ -219,16 +221,10 @@ def export(folder: Path, target: Path) -> list[str]:
             values, indices = logits.topk(kept, dim=1)
             yield OfficialBatch(views, values.clamp_min(DROPPED).half(), indices)
 
-    partial = target.with_name(f".{target.name}.partial")
-    partial.mkdir()
-    try:
-        plan, classes = source.task.plan, source.task.classes
+    plan, classes = source.task.plan, source.task.classes
+    with new_folder(target) as partial:
         write_lpqld(partial / "labels", batches(), plan.resolution, classes)
         write_images(partial / "images", source.task.images)
-    except Exception:
-        shutil.rmtree(partial)
-        raise
-    publish_folder(partial, target)
     said = [f"wrote {len(shown)} batches and {len(source.task.images)} images to {str(target)!r}"]
     sizes = sorted({len(index) for index in shown})
     if len(sizes) > 1:
@@ -253,11 +249,6 @@ def _needed(images: Path | None) -> ResidentImages:
             "--images with their folder."
         )
     return read_images(images)
-
-
-def _new(target: Path) -> None:
-    if target.exists():
-        raise UserError(f"{str(target)!r} exists already; name a new folder.")
 
 
 def _bytes(ledger: Ledger) -> dict[str, str]:

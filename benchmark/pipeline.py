@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,9 @@ class Pipeline:
         self.recipe = change(RECIPES[grid.recipe], changed, "recipe")
         self.on_protocol = self.recipe == RECIPES[grid.recipe]
         self._resident: tuple[Path, ResidentImages] | None = None
+        # Folders of others' images and labels are large: read once, not once a cell.
+        self._content = cache(content_digest)
+        self.options = cache(self._settled)
 
     def check(self, cells: list[Cell]) -> None:
         """Refuse whatever names or options are wrong before anything is made.
@@ -183,7 +186,7 @@ class Pipeline:
         if module.NEEDS_TEACHER:
             key["teacher"] = self.teacher_key
         if path := getattr(options, "path", None):
-            key["content"] = content_digest(Path(path))
+            key["content"] = self._content(Path(path))
         return key
 
     def images_folder(self, source: str, ipc: int) -> Path:
@@ -245,7 +248,7 @@ class Pipeline:
             augmentation,
         )
 
-    def options(self, variant: Variant, ipc: int) -> Any:
+    def _settled(self, variant: Variant, ipc: int) -> Any:
         """A variant's options, checked and made concrete."""
         shape = task_shape(len(self.dataset.class_names), self.plan(ipc))
         budget = budget_bytes(variant.budget, shape.soft_bytes) if variant.budget else None
@@ -266,7 +269,7 @@ class Pipeline:
             "images": self.images_key(cell.images, cell.ipc),
             "method": name,
             "options": asdict(options),
-            "content": content_digest(Path(path)) if path else None,
+            "content": self._content(Path(path)) if path else None,
             "plan": asdict(self.plan(cell.ipc)),
             "objective": asdict(self.recipe.objective),
             "teacher": self.teacher_key,

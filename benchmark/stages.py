@@ -11,11 +11,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+
+from .errors import UserError
 
 
 def digest(value: Any) -> str:
@@ -63,6 +66,26 @@ def publish_folder(partial: Path, final: Path) -> None:
             os.close(handle)
     final.parent.mkdir(parents=True, exist_ok=True)
     partial.rename(final)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A partial folder that gets its name when all went well, and vanishes otherwise.
+
+    Raises:
+        UserError: the folder exists already.
+    """
+    if folder.exists():
+        raise UserError(f"{str(folder)!r} exists already; name a new folder.")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        publish_folder(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def hold(path: Path) -> None:

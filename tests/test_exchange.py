@@ -11,11 +11,12 @@ from torch import nn
 
 from benchmark import distilled
 from benchmark.errors import UserError
-from benchmark.exchange import read_images
+from benchmark.exchange import import_labels, read_images
 from benchmark.images import ResidentImages
 from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.soft import Soft
 from benchmark.official import OfficialBatch, write_images, write_lpqld
+from benchmark.recipe import RECIPES
 from benchmark.shipping import open_labels
 
 
@@ -148,6 +149,24 @@ def test_what_is_wrong_is_said_and_nothing_written(tmp_path):
         assert code == 2, sentence
         assert sentence in err
     assert listing(tmp_path) == before
+
+
+def test_more_labels_than_the_recipe_shows_are_not_dropped_in_silence(tmp_path):
+    shipped, _ = ship(tmp_path, keep=1.0)
+    labels("export", shipped, tmp_path / "official")
+    official = [tmp_path / "official" / part for part in ("labels", "images")]
+    short = replace(RECIPES["quick"], epochs=5)
+    with pytest.raises(UserError, match="holds 36 batches, and students of recipe 'quick' take 5"):
+        import_labels(*official, tmp_path / "new", short, {})
+    assert not (tmp_path / "new").exists()
+    import_labels(*official, tmp_path / "new", short, {"keep": "1"})
+
+
+def test_what_a_kill_left_behind_is_no_hindrance(tmp_path):
+    shipped, _ = ship(tmp_path)
+    (tmp_path / ".official.partial" / "labels").mkdir(parents=True)
+    labels("export", shipped, tmp_path / "official")
+    assert not (tmp_path / ".official.partial").exists()
 
 
 def test_labels_whose_classes_stand_in_another_order_are_refused(tmp_path):

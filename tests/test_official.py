@@ -18,10 +18,11 @@ from torch.utils.data import BatchSampler, RandomSampler
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import hflip, resized_crop
 
+from benchmark import stages
 from benchmark.datasets.distilled.path import folder_sources
 from benchmark.errors import ArtefactError, UserError
 from benchmark.images import ResidentImages
-from benchmark.official import OfficialBatch, open_folder, write, write_images, write_lpqld
+from benchmark.official import OfficialBatch, open_folder, write_images, write_lpqld
 from benchmark.recipe import Augmentation
 from benchmark.render import render
 from benchmark.views import ViewBatch, ViewPlan
@@ -502,7 +503,7 @@ def test_images_are_read_by_imagefolder_in_our_order(tmp_path):
 
 
 def test_more_than_a_thousand_classes_keep_their_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(write, "publish_folder", Path.rename)  # syncing takes seconds
+    monkeypatch.setattr(stages, "publish_folder", Path.rename)  # syncing takes seconds
     labels = torch.arange(1001)
     pixels = (labels % 256).byte().view(-1, 1, 1, 1)
     images = ResidentImages(pixels, labels, [str(label) for label in range(1001)])

@@ -4,9 +4,7 @@ The form is described in `file`.
 """
 
 import json
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..images import ResidentImages
-from ..stages import publish_folder
+from ..stages import new_folder
 from ..stored_views import as_pixels, as_shares
 from ..views import ViewBatch
 from .batch import OFF_PIXEL, OfficialBatch
@@ -50,7 +48,7 @@ def write_lpqld(
             f"The LPQLD form holds crops of {LARGEST_RESOLUTION} pixels a side at most, not "
             f"{resolution}."
         )
-    with _new_folder(folder) as partial:
+    with new_folder(folder) as partial:
         images = {}
         for number, batch in enumerate(batches):
             torch.save(_parts(batch, resolution, number), partial / f"batch_{number}.tar")
@@ -76,7 +74,7 @@ def write_images(folder: Path, images: ResidentImages) -> None:
             "Class folders hold images in label order, and at least one a class; these are not."
         )
     wide, long = (max(3, len(str(int(n) - 1))) for n in (len(per_class), per_class.max()))
-    with _new_folder(folder) as partial:
+    with new_folder(folder) as partial:
         first = 0
         for label, count in enumerate(per_class.tolist()):
             place = partial / f"new{label:0{wide}}"
@@ -86,22 +84,6 @@ def write_images(folder: Path, images: ResidentImages) -> None:
                 picture = Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy())
                 picture.save(place / f"class{label:0{wide}}_id{number:0{long}}.png")
             first += count
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A partial folder that gets its name when all went well, and vanishes otherwise."""
-    if folder.exists():
-        raise UserError(f"{str(folder)!r} exists already; name a new folder.")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        publish_folder(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _parts(batch: OfficialBatch, side: int, number: int) -> list[object]:
