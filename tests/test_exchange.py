@@ -157,9 +157,9 @@ def test_more_labels_than_the_recipe_shows_are_not_dropped_in_silence(tmp_path):
     official = [tmp_path / "official" / part for part in ("labels", "images")]
     short = replace(RECIPES["quick"], epochs=5)
     with pytest.raises(UserError, match="holds 36 batches, and students of recipe 'quick' take 5"):
-        import_labels(*official, tmp_path / "new", short, {})
+        import_labels(official[0], official[1], tmp_path / "new", short, {})
     assert not (tmp_path / "new").exists()
-    import_labels(*official, tmp_path / "new", short, {"keep": "1"})
+    import_labels(official[0], official[1], tmp_path / "new", short, {"keep": "1"})
 
 
 def test_what_a_kill_left_behind_is_no_hindrance(tmp_path):
