@@ -5,11 +5,14 @@
 Captions are made from the class names: a template, and one of the class's synonyms or the head
 noun of one ("German shepherd dog" -> "dog"). Each step contrasts a batch of images with the
 distinct captions drawn for all classes, since random batches of images would repeat classes.
-Writes `weights.safetensors` (half precision) and `CARD.md` with the figures it measured. It
+Half of each batch is seen at half its resolution, as small images are when they are enlarged.
+`--start` goes on from the weights of a shallower tower: blocks that it lacks begin as the
+identity. Writes `weights.safetensors` (half precision) and `CARD.md` with the figures it measured. It
 goes on from its last epoch when stopped.
 """
 
 import argparse
+import json
 import os
 import random
 import subprocess
@@ -18,7 +21,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.transforms.v2.functional import normalize
 
@@ -27,12 +30,12 @@ from benchmark.datasets.place import Place
 from benchmark.images import IMAGENET_MEAN, IMAGENET_STD, Dataset
 from benchmark.progress import say, track
 from benchmark.render import render
-from benchmark.stages import Stages
+from benchmark.stages import Stages, file_digest
 from benchmark.views import Augmentation, ViewPlan
 
 from ..prior import EMBEDDED, TEMPLATE, embedded_model, load_prior
 
-BATCH, RATE, DECAY, SEED = 256, 2e-3, 0.1, 0
+BATCH, DECAY, SEED = 256, 0.1, 0
 TEMPLATES = (
     TEMPLATE,
     "a picture of a {}.",
@@ -54,34 +57,52 @@ def captions(names: tuple[str, ...], draw: random.Random) -> list[str]:
     return texts
 
 
-def train(data: Dataset, epochs: int, checkpoint: Path) -> torch.nn.Module:
+def grow(clip: torch.nn.Module, start: Path) -> None:
+    """Give `clip` the weights of a shallower one; blocks that it lacks begin as the identity.
+
+    A residual block is the identity when its last normalisation's weight is zero.
+    """
+    missing, unexpected = clip.load_state_dict(load_file(start), strict=False)
+    if unexpected or any("visual.layer" not in name for name in missing):
+        raise SystemExit(f"{start} holds no shallower tower of this prior's shape.")
+    weights = clip.state_dict()
+    for name in missing:
+        if name.endswith("bn3.weight"):
+            weights[name].zero_()
+
+
+def train(
+    data: Dataset, epochs: int, rate: float, start: Path | None, checkpoint: Path
+) -> torch.nn.Module:
     """A CLIP trained for `epochs` passes over the training images."""
     torch.manual_seed(SEED)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clip, tokenise = embedded_model()
+    if start is not None:
+        grow(clip, start)
     clip = clip.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     decayed = [p for p in clip.parameters() if p.ndim > 1]
     others = [p for p in clip.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}],
-        lr=RATE,
+        lr=rate,
         betas=(0.9, 0.98),
     )
     augmentation = Augmentation(crop_scale=(0.35, 1.0), mix="none")
     plan = ViewPlan(SEED, len(data.train), 64, BATCH, epochs, augmentation)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, RATE, total_steps=plan.steps, pct_start=0.05, cycle_momentum=False
+        optimiser, rate, total_steps=plan.steps, pct_start=0.05, cycle_momentum=False
     )
-    start = 0
+    done = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         clip.load_state_dict(state["clip"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
-        start = state["epoch"]
+        done = state["epoch"]
     pixels = data.train.take(torch.arange(len(data.train))).to(device)
     labels = data.train.labels.to(device)
-    for epoch in range(start, epochs):
+    for epoch in range(done, epochs):
         draw = random.Random(f"{SEED} {epoch}")
         total = torch.zeros((), device=device)
         clip.train()
@@ -90,7 +111,8 @@ def train(data: Dataset, epochs: int, checkpoint: Path) -> torch.nn.Module:
             texts = captions(data.class_names, draw)
             distinct = sorted(set(texts))
             position = torch.tensor([distinct.index(t) for t in texts], device=device)
-            images = normalize(render(pixels, views), [*IMAGENET_MEAN], [*IMAGENET_STD])
+            images = blurred(render(pixels, views))
+            images = normalize(images, [*IMAGENET_MEAN], [*IMAGENET_STD])
             with torch.autocast(device.type, torch.bfloat16):
                 image = clip.encode_image(images.contiguous(memory_format=torch.channels_last))
                 text = clip.encode_text(tokenise(distinct).to(device))
@@ -115,6 +137,14 @@ def train(data: Dataset, epochs: int, checkpoint: Path) -> torch.nn.Module:
     return clip.eval()
 
 
+def blurred(images: Tensor) -> Tensor:
+    """Pixels (B, 3, R, R), the first half of the batch down to R / 2 and back."""
+    some, side = images[: len(images) // 2], images.shape[-1]
+    small = F.interpolate(some, side // 2, mode="bilinear", antialias=True)
+    large = F.interpolate(small, side, mode="bilinear", align_corners=False)
+    return torch.cat([large, images[len(some) :]])
+
+
 @torch.no_grad()
 def zero_shot(data: Dataset) -> float:
     """Share of `data`'s test images that the finished prior classifies by class names alone."""
@@ -134,11 +164,11 @@ CARD = """\
 # The embedded prior
 
 A small CLIP, so that HeLlO runs without a download. Made by this project, with
-`python -m benchmark.methods.hello.embedded.train --data-root DATA --epochs {epochs}`.
+`python -m benchmark.methods.hello.embedded.train --data-root DATA --epochs {epochs} --rate {rate}{start}.
 
 | | |
 |---|---|
-| image tower | open_clip's modified ResNet, blocks 1, 1, 1, 1, width 24, 64x64 pixels |
+| image tower | open_clip's modified ResNet, blocks {blocks}, width 24, 64x64 pixels |
 | text tower | open_clip's transformer, 2 layers, width 128, 2,048 tokens (`model.json`) |
 | parameters | {parameters:,} |
 | file | `weights.safetensors`, half precision, {size:,} bytes |
@@ -169,11 +199,19 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--work", type=Path, default=Path("runs"), help="for checkpoints")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--start", type=Path, help="weights of a shallower tower to go on from")
     arguments = parser.parse_args()
     place = Place(arguments.data_root, Stages(arguments.work / "stages"))
     data = tiny_imagenet.load(place)
     started = time.monotonic()
-    clip = train(data, arguments.epochs, arguments.work / "embedded-prior.pt")
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=EMBEDDED
+    )
+    start = arguments.start
+    clip = train(
+        data, arguments.epochs, arguments.rate, start, arguments.work / "embedded-prior.pt"
+    )
     minutes = (time.monotonic() - started) / 60
     weights = {
         name: value.half() if value.is_floating_point() else value
@@ -182,16 +220,16 @@ def main() -> None:
     save_file(
         {n: v.cpu().contiguous() for n, v in weights.items()}, EMBEDDED / "weights.safetensors"
     )
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=EMBEDDED
-    )
+    model = json.loads((EMBEDDED / "model.json").read_text())
     card = CARD.format(
         epochs=arguments.epochs,
         parameters=sum(p.numel() for p in clip.parameters()),
         size=(EMBEDDED / "weights.safetensors").stat().st_size,
         steps=arguments.epochs * -(-len(data.train) // BATCH),
         batch=BATCH,
-        rate=RATE,
+        rate=arguments.rate,
+        start=f" --start FILE`, FILE of SHA-256 `{file_digest(start)}`" if start else "`",
+        blocks=", ".join(map(str, model["vision_cfg"]["layers"])),
         seed=SEED,
         torch=torch.__version__,
         device="CUDA" if torch.cuda.is_available() else "CPU",
