@@ -7,8 +7,8 @@ noun of one ("German shepherd dog" -> "dog"). Each step contrasts a batch of ima
 distinct captions drawn for all classes, since random batches of images would repeat classes.
 Half of each batch is seen at half its resolution, as small images are when they are enlarged.
 `--start` goes on from the weights of a shallower tower: blocks that it lacks begin as the
-identity. Writes `weights.safetensors` (half precision) and `CARD.md` with the figures it measured. It
-goes on from its last epoch when stopped.
+identity. Writes `weights.safetensors` (half precision) and `CARD.md` with the figures it
+measured. It goes on from its last epoch when stopped.
 """
 
 import argparse
@@ -163,8 +163,8 @@ def zero_shot(data: Dataset) -> float:
 CARD = """\
 # The embedded prior
 
-A small CLIP, so that HeLlO runs without a download. Made by this project, with
-`python -m benchmark.methods.hello.embedded.train --data-root DATA --epochs {epochs} --rate {rate}{start}.
+A small CLIP, so that HeLlO runs without a download. Made by this project, with `python -m
+benchmark.methods.hello.embedded.train --data-root DATA --epochs {epochs} --rate {rate}{start}.
 
 | | |
 |---|---|
