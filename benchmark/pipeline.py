@@ -133,9 +133,27 @@ class Pipeline:
         key = {"network": network, "train": self.dataset.train.digest}
         if file is not None:
             return {**key, "file": str(file) if file == PRETRAINED else file_digest(file)}
-        options = build(TeacherOptions, self.grid.of("teacher"), "teacher")
-        code = code_version.of_modules("teachers", *TRAINING_CODE, *NETWORK_CODE)
-        return {**key, "options": asdict(options), "code": code}
+        return self.training_key
+
+    @cached_property
+    def training_key(self) -> dict[str, Any]:
+        """What decides a teacher that is trained here, and its snapshots."""
+        return {
+            "network": self._teacher_source[0],
+            "train": self.dataset.train.digest,
+            "options": asdict(self._teacher_options),
+            "code": code_version.of_modules("teachers", *TRAINING_CODE, *NETWORK_CODE),
+        }
+
+    def _trained(self) -> Path:
+        """The stage of a teacher that is trained here, and its snapshots."""
+        network, options = self._teacher_source[0], self._teacher_options
+        compute = self.runtime.compute
+        return self.stages.make(
+            "teacher",
+            self.training_key,
+            lambda f: teachers.trained(network, self.dataset, options, compute, f),
+        )
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -146,15 +164,23 @@ class Pipeline:
         if file == PRETRAINED:
             return teachers.pretrained(network, classes, compute.device)
         if file is None:
-            options = build(TeacherOptions, self.grid.of("teacher"), "teacher")
-            folder = self.stages.make(
-                "teacher",
-                self.teacher_key,
-                lambda f: teachers.trained(network, self.dataset, options, compute, f),
-            )
-            file = folder / teachers.WEIGHTS
+            file = self._trained() / teachers.WEIGHTS
         size = (classes, images.channels, images.resolution)
         return teachers.load(network, file, *size, compute.device)
+
+    @cached_property
+    def weak_teachers(self) -> list[Teacher]:
+        """Snapshots along one training of the teacher's network, on the device.
+
+        A teacher from a file has no training to look back on: one is made for them.
+        """
+        images, folder = self.dataset.train, self._trained()
+        size = (len(self.dataset.class_names), images.channels, images.resolution)
+        device = self.runtime.compute.device
+        return [
+            teachers.load(self._teacher_source[0], file, *size, device)
+            for file in sorted(folder.glob(teachers.SNAPSHOTS))
+        ]
 
     @cached_property
     def teacher_accuracy(self) -> float:
@@ -333,6 +359,10 @@ class Pipeline:
         module = registry.image_source(name)
         values = self.grid.of(name) | ({"path": path} if path else {})
         return name, build(module.Options, values, name)
+
+    @property
+    def _teacher_options(self) -> TeacherOptions:
+        return build(TeacherOptions, self.grid.of("teacher"), "teacher")
 
     @property
     def _teacher_source(self) -> tuple[str, Path | None]:

@@ -117,6 +117,16 @@ RECIPES = {
     # CIFAR-10 within an hour on two CPU cores.
     # Batch and rate are RDED's for its Conv-3 students; 600 steps at IPC 10, as RDED takes there.
     "cpu": Recipe("cpu", epochs=150, batch_size=25, rate=2e-3, augmentation=_SMALL_IMAGES),
+    # The same for students of online logits, as HeLlO trains them: mean squared error, and
+    # cross-entropy with the images' own labels. The paper does not give its weight.
+    "cpu-mse": Recipe(
+        "cpu-mse",
+        epochs=150,
+        batch_size=25,
+        rate=2e-3,
+        augmentation=_SMALL_IMAGES,
+        objective=Objective("mse", ce_weight=0.1),
+    ),
     # The papers' budget for CIFAR and Tiny-ImageNet: 300 epochs, AdamW, CutMix, KL at T = 20
     # (papers of RDED and LPQLD), on crops of at least a quarter of the image.
     "standard": Recipe("standard", epochs=300, batch_size=100, augmentation=_SMALL_IMAGES),
@@ -131,6 +141,15 @@ RECIPES = {
         rate=2e-3,
         augmentation=Augmentation(flip=0.0, mix="none", cutout=0.5),
         objective=Objective(temperature=25.0),
+    ),
+    # HeLlO's, as far as it is known: 300 epochs (its label bytes say so) and its loss; the rest
+    # is RDED's, the baseline it builds on.
+    "hello": Recipe(
+        "hello",
+        epochs=300,
+        batch_size=100,
+        augmentation=Augmentation(crop_scale=(0.5, 1.0)),
+        objective=Objective("mse", ce_weight=0.1),
     ),
     # LPLD's for Tiny-ImageNet; LPQLD published none.
     "tiny": Recipe(

@@ -27,6 +27,7 @@ from .training import Schedule, optimise
 from .views import Augmentation, ViewPlan
 
 WEIGHTS = "teacher.safetensors"
+SNAPSHOTS = "snapshot-*.safetensors"
 PRETRAINED = Path("pretrained")
 
 
@@ -37,6 +38,8 @@ class TeacherOptions:
     Attributes:
         crop_low: smallest share of an image's area that a training crop covers.
         rate: peak learning rate of SGD with momentum 0.9.
+        snapshots: weak teachers to keep, evenly spaced along the training, its ends left out;
+            HeLlO's paper takes nine.
     """
 
     epochs: int = 40
@@ -45,12 +48,21 @@ class TeacherOptions:
     weight_decay: float = 5e-4
     crop_low: float = 0.4
     seed: int = 0
+    snapshots: int = 9
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.seed < 0:
-            raise ValueError("epochs and batch_size must be at least 1, seed not negative")
+        if self.epochs < 1 or self.batch_size < 1 or self.seed < 0 or self.snapshots < 0:
+            raise ValueError(
+                "epochs and batch_size must be at least 1, seed and snapshots not negative"
+            )
         if not self.rate > 0 or not 0 < self.crop_low <= 1:
             raise ValueError("rate must be positive, crop_low above 0 and at most 1")
+
+    def snapshot_epochs(self) -> list[int]:
+        """After how many epochs weak teachers are kept; fewer where the training is short."""
+        parts = self.snapshots + 1
+        at = {round(self.epochs * i / parts) for i in range(1, parts)}
+        return sorted(at - {0, self.epochs})
 
 
 def find(text: str, root: Path | None) -> tuple[str, Path | None]:
@@ -92,7 +104,7 @@ class Teacher(Classifier):
 def trained(
     network_name: str, dataset: Dataset, options: TeacherOptions, compute: Compute, folder: Path
 ) -> None:
-    """Train a teacher on the real training set and keep its weights in `folder`."""
+    """Train a teacher on the real training set; keep its weights and snapshots in `folder`."""
     torch.manual_seed(options.seed)
     images = dataset.train
     network = networks.create(
@@ -111,7 +123,11 @@ def trained(
         augmentation,
     )
 
+    snapshots = {done: i for i, done in enumerate(options.snapshot_epochs())}
+
     def losses(epoch: int) -> Iterator[Tensor]:
+        if epoch in snapshots:
+            _save(teacher, folder / SNAPSHOTS.replace("*", f"{snapshots[epoch]:02}"))
         for pixels, labels in real_views(images, plan, epoch, compute.device):
             with compute.autocast():
                 logits = teacher(pixels)
@@ -123,15 +139,19 @@ def trained(
     checkpoint = folder / "checkpoint.pt"
     curve = optimise(teacher, losses, schedule, f"train teacher {network_name}", checkpoint)
     checkpoint.unlink(missing_ok=True)
-    described = {"network": network_name, "mean": dataset.mean, "std": dataset.std}
-    save_file(
-        {name: value.cpu().contiguous() for name, value in network.state_dict().items()},
-        folder / WEIGHTS,
-        {name: json.dumps(value) for name, value in described.items()},
-    )
+    _save(teacher, folder / WEIGHTS)
     right = correct(teacher, dataset.test, compute)
     (folder / "teacher.json").write_text(
         json.dumps({"accuracy": right.float().mean().item(), "train_loss": curve})
+    )
+
+
+def _save(teacher: Teacher, file: Path) -> None:
+    described = {"network": teacher.network_name, "mean": teacher.mean, "std": teacher.std}
+    save_file(
+        {name: value.cpu().contiguous() for name, value in teacher.network.state_dict().items()},
+        file,
+        {name: json.dumps(value) for name, value in described.items()},
     )
 
 

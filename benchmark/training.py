@@ -68,6 +68,7 @@ def optimise(
     label: str,
     checkpoint: Path | None = None,
     memory: dict[str, Tensor] | None = None,
+    enough: Callable[[], bool] | None = None,
 ) -> list[float]:
     """Train `module` in place.
 
@@ -77,9 +78,10 @@ def optimise(
         label: shown with the progress.
         checkpoint: a file to go on from, and to write at times; the caller removes it.
         memory: tensors that `losses` keeps from step to step, saved and restored too.
+        enough: asked after each epoch; a yes ends the training.
 
     Returns:
-        The mean loss of each epoch.
+        The mean loss of each epoch that was begun.
 
     Raises:
         UserError: the loss is no longer finite.
@@ -92,14 +94,17 @@ def optimise(
     saved = time.monotonic()
     for epoch in track(range(len(curve), schedule.epochs), label):
         module.train()
-        total = torch.zeros((), device=device)
+        total, steps = torch.zeros((), device=device), 0
         for loss in losses(epoch):
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
             rates.step()
             total += loss.detach()
-        curve.append(total.item() / schedule.steps_per_epoch)
+            steps += 1
+        if not steps:
+            break
+        curve.append(total.item() / steps)
         if not math.isfinite(curve[-1]):
             raise UserError(
                 f"{label}: the loss is {curve[-1]} in epoch {epoch + 1}. A lower rate than "
@@ -108,6 +113,8 @@ def optimise(
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS:
             _save(checkpoint, parts, memory, curve)
             saved = time.monotonic()
+        if enough is not None and enough():
+            break
     return curve
 
 
