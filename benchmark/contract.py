@@ -14,7 +14,7 @@ nothing that was not shipped can reach a student.
 
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import artefact
 from .artefact import Artefact, Blob
@@ -81,6 +81,9 @@ class LabelTask:
         mean, std: of the images' pixels in 0..1, per channel.
         teacher: the classifier whose soft labels are compressed; only while fitting.
         train: the real training set; only while fitting.
+        weak: gives weak teachers, snapshots along one training of the teacher's network; only
+            while fitting.
+        shared: makes what several artefacts share; see `once`; only while fitting.
         scratch: a folder for temporary files and checkpoints; only while fitting.
     """
 
@@ -93,6 +96,8 @@ class LabelTask:
     std: tuple[float, ...]
     teacher: Teacher | None = None
     train: Images | None = None
+    weak: Callable[[], Sequence[Teacher]] | None = None
+    shared: Callable[[str, Mapping[str, Any], Callable[[Path], None]], Path] | None = None
     scratch: Path | None = None
 
     @property
@@ -112,6 +117,38 @@ class LabelTask:
         if self.teacher is None or self.train is None:
             raise RuntimeError("teacher and training set are only there during fit()")
         return self.teacher, self.train, self.workspace()
+
+    def weak_teachers(self) -> Sequence[Teacher]:
+        """Snapshots along one training of the teacher's network, from early to late.
+
+        For a method with an option `teachers` whose value is `trajectory`.
+
+        Raises:
+            UserError: that training is too short to have any.
+        """
+        found = self.weak() if self.weak is not None else ()
+        if not found:
+            raise UserError(
+                "There are no weak teachers: snapshots lie between the first and the last epoch "
+                "of a teacher's training, so teacher.epochs must be at least 2, and "
+                "teacher.snapshots at least 1."
+            )
+        return found
+
+    def once(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+        """A folder that `build` fills once for all artefacts that agree in `key`.
+
+        For what does not depend on the distilled images. Teacher, training set, how views are
+        drawn, seed and the method's code count in any case; `key` holds the options that matter.
+        After a kill, `build` is given the same folder again.
+        """
+        if self.shared is not None:
+            return self.shared(kind, key, build)
+        folder = self.workspace() / f"{kind}-{digest(key)[:20]}"
+        if not folder.exists():
+            folder.mkdir()
+            build(folder)
+        return folder
 
     def workspace(self) -> Path:
         """The scratch folder, which is there while fitting."""
@@ -162,6 +199,8 @@ class LabelSource(ABC):
         self.folder: Path | None = None
         # Memory that `loss` keeps from step to step; saved in a student's checkpoint.
         self.training_state: dict[str, Tensor] = {}
+        # What `fit` has to tell, as JSON values; records keep it.
+        self.notes: dict[str, Any] = {}
 
     @classmethod
     def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
@@ -208,6 +247,11 @@ class LabelSource(ABC):
     def views(self, epoch: int) -> Iterator[ViewBatch]:
         """The views of one epoch, on the CPU. Default: the plan's, fresh every epoch."""
         return self.task.plan.epoch(epoch)
+
+    @property
+    def network(self) -> nn.Module | None:
+        """What an online source runs on the pixels; its bare pass is the floor of its labels."""
+        return None
 
     def stored_labels(self) -> Iterator[tuple[ViewBatch, Tensor]]:
         """Each stored batch's views, on the CPU, and its logits (B, C), for export.

@@ -86,13 +86,15 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
     curve = student.train(classifier, source, pipeline.recipe, checkpoint, cell.label)
     seconds = time.perf_counter() - started
     right = correct(classifier, pipeline.dataset.test, pipeline.runtime.compute)
+    fit = json.loads((folder / "fit.json").read_text())
     result = Result(
         accuracy=right.double().mean().item(),
         test_images=len(right),
         correct=records.pack_bits(right.numpy()),
         train_loss=curve,
         seconds_train=seconds,
-        seconds_fit=json.loads((folder / "fit.json").read_text())["seconds"],
+        seconds_fit=fit.pop("seconds"),
+        fit=fit,
     )
     throughput = measure(classifier, source, student.schedule(pipeline.recipe, source))
     checkpoint.unlink(missing_ok=True)

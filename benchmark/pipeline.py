@@ -22,6 +22,7 @@ from .grid import Cell, Grid, Variant, budget_bytes
 from .images import Dataset, ResidentImages
 from .options import build, change
 from .recipe import RECIPES
+from .sharing import Shared
 from .similarity import within_class
 from .stages import Stages, content_digest, file_digest
 from .teachers import PRETRAINED, Teacher, TeacherOptions
@@ -38,6 +39,12 @@ LABEL_CODE = (
     "official/file",
     "official/batch",
     "official/folder",
+    "priors/__init__",
+    "priors/clips",
+    "priors/backbones",
+    "priors/prompts",
+    "transfer",
+    "weights",
 )
 NETWORK_CODE = ("networks", "convnet", "cifar_resnet")
 
@@ -290,7 +297,6 @@ class Pipeline:
         name = cell.variant.method
         options = self.options(cell.variant, cell.ipc)
         path = getattr(options, "path", None)
-        core = ("contract", "artefact", *LABEL_CODE, *TRAINING_CODE)
         return {
             "images": self.images_key(cell.images, cell.ipc),
             "method": name,
@@ -298,11 +304,20 @@ class Pipeline:
             "content": self._content(Path(path)) if path else None,
             "plan": asdict(self.plan(cell.ipc)),
             "objective": asdict(self.recipe.objective),
+            **self._fitting_key(cell.variant, cell.ipc),
+        }
+
+    def _fitting_key(self, variant: Variant, ipc: int) -> dict[str, Any]:
+        """What decides a fit, but for the distilled images and the method's options."""
+        weak = getattr(self.options(variant, ipc), "teachers", None) == "trajectory"
+        core = ("contract", "artefact", *LABEL_CODE, *TRAINING_CODE)
+        return {
             "teacher": self.teacher_key,
+            "weak": self.training_key if weak else None,
             "seed": ARTEFACT_SEED,
             "code": [
                 code_version.of_modules(*core),
-                code_version.of_files(registry.sources_of(name)),
+                code_version.of_files(registry.sources_of(variant.method)),
             ],
         }
 
@@ -315,18 +330,28 @@ class Pipeline:
             scratch.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir()
+            task = self.task(cell, ARTEFACT_SEED)
+            common = {
+                **self._fitting_key(cell.variant, cell.ipc),
+                "train": self.dataset.train.digest,
+                "classes": self.dataset.class_names,
+                "views": asdict(task.plan.augmentation),
+            }
+            shared = Shared(self.stages, common)
             task = replace(
-                self.task(cell, ARTEFACT_SEED),
+                task,
                 teacher=self.teacher,
                 train=self.dataset.train,
+                weak=lambda: self.weak_teachers,
+                shared=shared,
                 scratch=scratch,
             )
             started = time.perf_counter()
             source = method.fit(task, self.options(cell.variant, cell.ipc))
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - started + shared.spared
             source.save(target)
             shutil.rmtree(scratch)
-            (folder / "fit.json").write_text(json.dumps({"seconds": seconds}))
+            (folder / "fit.json").write_text(json.dumps({"seconds": seconds, **source.notes}))
             self._check_budget(cell, source)
 
         return self.stages.make("labels", self.labels_key(cell), build_stage)

@@ -7,7 +7,7 @@ import base64
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class Result(TypedDict):
     train_loss: list[float]  # mean of each epoch
     seconds_train: float
     seconds_fit: float
+    fit: NotRequired[dict[str, Any]]  # what the method's fit had to tell
 
 
 class Throughput(TypedDict):
@@ -49,6 +50,7 @@ class Throughput(TypedDict):
     seconds_bare_step: list[float]
     seconds_step: list[float]
     seconds_targets: list[float]
+    seconds_floor: NotRequired[list[float]]  # an online source's bare network
     hardware: str
     precision: str
 

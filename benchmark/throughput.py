@@ -22,7 +22,8 @@ def measure(student: nn.Module, source: LabelSource, schedule: Schedule) -> Thro
     """Time the whole step, its labels alone, and the bare step, taking turns.
 
     The bare step is forward, backward and optimiser on resident random pixels and targets;
-    the whole step adds views, rendering and labels. The student is copied, not changed.
+    the whole step adds views, rendering and labels. An online source's labels are also timed
+    against their floor, its bare network on the same pixels. The student is copied, not changed.
     """
     task, compute = source.task, source.task.compute
     student = copy.deepcopy(student).train()
@@ -67,14 +68,21 @@ def measure(student: nn.Module, source: LabelSource, schedule: Schedule) -> Thro
     def make_targets() -> None:
         source.targets(stored, pixels, 0)
 
+    def floor() -> None:
+        with torch.no_grad(), compute.autocast():
+            network(pixels)
+
     timed = {"bare_step": bare_step, "step": step, "targets": make_targets}
+    network = source.network
+    if network is not None:
+        timed["floor"] = floor
     counts = {name: _repetitions(work, compute.wait) for name, work in timed.items()}
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(REPEATS):
         for name, work in timed.items():
             seconds[name].append(_seconds(work, counts[name], compute.wait))
     source.training_state = state
-    return Throughput(
+    made = Throughput(
         batch=batch,
         seconds_bare_step=seconds["bare_step"],
         seconds_step=seconds["step"],
@@ -82,6 +90,9 @@ def measure(student: nn.Module, source: LabelSource, schedule: Schedule) -> Thro
         hardware=compute.name,
         precision="bf16" if compute.bf16 else "fp32",
     )
+    if network is not None:
+        made["seconds_floor"] = seconds["floor"]
+    return made
 
 
 def _seconds(work: Callable[[], None], count: int, wait: Callable[[], None]) -> float:

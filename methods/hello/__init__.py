@@ -39,7 +39,7 @@ from benchmark.render import render_gathered
 from benchmark.training import Schedule, optimise
 from benchmark.views import ViewBatch
 
-from .prior import Prior, load_prior
+from benchmark.priors import Prior, load_prior
 from .projector import Projector
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmark.errors import UserError
 
-from .prior import Prior
+from benchmark.priors import Prior
 
 
 class Projector(nn.Module):

@@ -1,6 +1,6 @@
 """Make the embedded prior: a small CLIP trained on Tiny-ImageNet, in one command.
 
-    python -m benchmark.methods.hello.embedded.train --data-root DATA
+    python -m benchmark.priors.embedded.train --data-root DATA
 
 Captions are made from the class names: a template, and one of the class's synonyms or the head
 noun of one ("German shepherd dog" -> "dog"). Each step contrasts a batch of images with the
@@ -33,7 +33,9 @@ from benchmark.render import render
 from benchmark.stages import Stages, file_digest
 from benchmark.views import Augmentation, ViewPlan
 
-from ..prior import EMBEDDED, TEMPLATE, embedded_model, load_prior
+from .. import load_prior
+from ..clips import EMBEDDED, embedded_model
+from ..prompts import TEMPLATE
 
 BATCH, DECAY, SEED = 256, 0.1, 0
 TEMPLATES = (
@@ -164,7 +166,7 @@ CARD = """\
 # The embedded prior
 
 A small CLIP, so that HeLlO runs without a download. Made by this project, with `python -m
-benchmark.methods.hello.embedded.train --data-root DATA --epochs {epochs} --rate {rate}{start}.
+benchmark.priors.embedded.train --data-root DATA --epochs {epochs} --rate {rate}{start}.
 
 | | |
 |---|---|
