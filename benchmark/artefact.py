@@ -47,11 +47,14 @@ class Blob:
         name: unique in the artefact.
         kind: the ledger's column that its bytes belong to.
         tensor: of any shape, in memory or on disk; it is written a chunk at a time.
+        numbers: how many it stands for, where packing hides that, or where it only scales
+            others; the ledger's `parameters` counts them.
     """
 
     name: str
     kind: Kind
     tensor: Tensor | Stored
+    numbers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ def measure(folder: Path, manifest: dict[str, Any]) -> Ledger:
     for blob in manifest["blobs"].values():
         kinds[blob["kind"]] += blob["bytes"]
         if blob["kind"] == "weights":
-            parameters += torch.Size(blob["shape"]).numel()
+            parameters += blob.get("numbers", torch.Size(blob["shape"]).numel())
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     requires = manifest.get("requires", {})
     return Ledger(
@@ -187,6 +190,8 @@ def _shards(blobs: Iterable[Blob], described: dict[str, Any]) -> Iterator[list[_
         if blob.name in described or "#" in blob.name:
             raise ValueError(f"blob name {blob.name!r} is taken or holds '#'")
         described[blob.name] = {"kind": blob.kind, "shape": list(tensor.shape), "bytes": size}
+        if blob.numbers is not None:
+            described[blob.name]["numbers"] = blob.numbers
         if size > room and shard:
             yield shard
             shard, room = [], SHARD_BYTES

@@ -28,7 +28,9 @@ def run(
         str | None, typer.Option(help="Comma-separated; options in brackets: lpqld[k=4].")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="A dataset, or parquet:PATH.")] = None,
-    images: Annotated[str | None, typer.Option(help="Image sources, or path:PATH.")] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Image sources, as methods: rded[factor=2]; or path:PATH.")
+    ] = None,
     ipc: Annotated[str | None, typer.Option(help="Images per class, comma-separated.")] = None,
     students: Annotated[str | None, typer.Option(help="Networks, comma-separated.")] = None,
     recipe: Annotated[str | None, typer.Option(help="How students are trained.")] = None,
@@ -99,7 +101,7 @@ def run(
         "teacher": teacher,
         "seeds": seeds,
         "budgets": _split(budget),
-        "methods": grids.split_methods(methods) if methods is not None else None,
+        "methods": _split(methods),
     }
     values |= {name: value for name, value in given.items() if value is not None}
     if not controls:
@@ -152,7 +154,9 @@ def list_() -> None:
         "recipes (--recipe)",
         {
             name: f"{r.epochs} epochs, batch {r.batch_size}, {r.optimiser} {r.rate:g}, "
-            f"{r.augmentation.mix}, {r.objective.loss} at T={r.objective.temperature:g}"
+            f"{r.augmentation.mix}, "
+            + (f"{o.loss}" if (o := r.objective).loss == "mse" else f"kl at T={o.temperature:g}")
+            + (f" + {o.ce_weight:g} ce" if o.ce_weight else "")
             for name, r in RECIPES.items()
         },
     )
@@ -192,7 +196,7 @@ def leaderboard(
     records: Annotated[
         list[Path] | None, typer.Argument(help="Record files and folders [default: results].")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Also write Markdown and CSV here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write tables and pictures here.")] = None,
 ) -> None:
     """Print the leaderboards of records."""
     from . import leaderboard as boards
@@ -206,7 +210,11 @@ def leaderboard(
     for table in made:
         typer.echo(table.text())
     if out is not None:
-        for path in boards.publish(made, out):
+        from . import frontier
+
+        drawn = frontier.publish(found, out)
+        shown = [path for path in drawn if path.suffix == ".png"]
+        for path in [*boards.publish(made, out, shown), *drawn]:
             typer.echo(f"wrote {path}")
 
 
@@ -224,7 +232,9 @@ def ship(
 
 
 def _split(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+    from .grid import split_outside_brackets
+
+    return None if text is None else split_outside_brackets(text)
 
 
 def _assignment(text: str) -> tuple[str, str]:

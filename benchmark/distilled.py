@@ -29,6 +29,8 @@ class ImageTask:
         scratch: a folder for checkpoints and temporary files. After a kill the same source
             is given the same folder again.
         teacher: only for sources that say they need one.
+        base: the images to start from, class by class in label order; only for sources that
+            define `base`.
     """
 
     dataset: Dataset
@@ -37,6 +39,7 @@ class ImageTask:
     compute: Compute
     scratch: Path
     teacher: Teacher | None = None
+    base: ResidentImages | None = None
 
     @property
     def device(self) -> torch.device:
@@ -47,6 +50,12 @@ class ImageTask:
         if self.teacher is None:
             raise RuntimeError("the source must set NEEDS_TEACHER to be given a teacher")
         return self.teacher
+
+    def based(self) -> ResidentImages:
+        """The images to start from, which are there for sources that define `base`."""
+        if self.base is None:
+            raise RuntimeError("the source must define `base` to be given images to start from")
+        return self.base
 
 
 def write(folder: Path, images: ResidentImages) -> None:

@@ -20,7 +20,8 @@ class Grid:
     """What a run compares.
 
     Attributes:
-        images: image sources; `path:PATH` names images that others distilled.
+        images: image sources, each with options in brackets if any: `rded[factor=2]`;
+            `path:PATH` names images that others distilled.
         methods: names, each with options in brackets if any: `lpqld[k=4,keep=0.05]`.
         students, teacher: network names; see `teachers` for the teacher's other forms.
         seeds: students a cell; the seed sets a student's initial weights, the same for all
@@ -78,14 +79,17 @@ class Variant:
     @property
     def label(self) -> str:
         """How tables call it: `lpqld[k=4]`, `lpqld[budget=40x]`."""
-        shown = [f"{k}={v}" for k, v in self.options]
-        shown += [f"budget={self.budget}"] if self.budget else []
-        return self.method + (f"[{','.join(shown)}]" if shown else "")
+        budget = [("budget", self.budget)] if self.budget else []
+        return self.method + _in_brackets([*self.options, *budget])
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid."""
+    """One point of the grid.
+
+    Attributes:
+        images: an image source as `images_label` writes it.
+    """
 
     images: str
     ipc: int
@@ -106,11 +110,13 @@ def cells(grid: Grid) -> Iterator[Cell]:
     chosen = variants(grid)
     controls = [parse_variant(text, {}) for text in CONTROLS] if grid.controls else []
     of_random = [v for v in controls if v.method in ("hard", "soft")]
+    sources = list(dict.fromkeys(images_label(text) for text in grid.images))
+    names = {parse_images(source)[0] for source in sources}
     for ipc in grid.ipc:
-        for images in grid.images:
+        for images in sources:
             for variant in dict.fromkeys([*chosen, *controls]):
                 yield from _of_variant(grid, images, ipc, variant)
-        if grid.controls and "random" not in grid.images:
+        if grid.controls and "random" not in names:
             for variant in of_random:
                 yield from _of_variant(grid, "random", ipc, variant)
 
@@ -118,14 +124,14 @@ def cells(grid: Grid) -> Iterator[Cell]:
 def variants(grid: Grid) -> list[Variant]:
     """The grid's methods, once for each byte budget if there are any."""
     found = []
-    controls = {parse_variant(text, {}).method for text in CONTROLS}
+    controls = {parse_variant(text, {}) for text in CONTROLS}
     for text in grid.methods:
         method = text.partition("[")[0]
         # `--set teacher.X` is about the teacher's training; the source of that name takes
         # its options in brackets only.
         common = {} if method == "teacher" else grid.of(method)
         variant = parse_variant(text, common)
-        if grid.budgets and method not in controls:
+        if grid.budgets and variant not in controls:
             found += [Variant(method, variant.options, budget) for budget in grid.budgets]
         else:
             found.append(variant)
@@ -137,16 +143,33 @@ def parse_variant(text: str, common: Mapping[str, Any]) -> Variant:
     match = re.fullmatch(r"([\w.-]+)(?:\[(.*)\])?", text.strip())
     if match is None:
         raise UserError(f"{text!r} is no method: write NAME or NAME[option=value,...].")
-    options = {key: str(value) for key, value in common.items()}
-    for part in filter(None, (match[2] or "").split(",")):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise UserError(f"{text!r}: {part!r} is no option; write option=value.")
-        options[key.strip()] = value.strip()
+    options = {key: str(value) for key, value in common.items()} | _options(match[2], text)
     return Variant(match[1], tuple(sorted(options.items())))
 
 
-def split_methods(text: str) -> list[str]:
+def parse_images(text: str) -> tuple[str, dict[str, str]]:
+    """The name of an image source and its options, of `NAME[option=value,...]` or `path:PATH`.
+
+    Raises:
+        UserError: it is neither.
+    """
+    match = re.fullmatch(r"([\w.-]+)(?::(.*?))?(?:\[([^\[\]]*)\])?", text.strip())
+    if match is None:
+        raise UserError(
+            f"{text!r} is no image source: write NAME, NAME[option=value,...] or path:PATH."
+        )
+    path = {"path": match[2]} if match[2] else {}
+    return match[1], path | _options(match[3], text)
+
+
+def images_label(text: str) -> str:
+    """How cells and tables call an image source: its options in brackets, sorted."""
+    name, options = parse_images(text)
+    path = options.pop("path", "")
+    return name + (f":{path}" if path else "") + _in_brackets(sorted(options.items()))
+
+
+def split_outside_brackets(text: str) -> list[str]:
     """`hello,lpqld[k=2,keep=0.1]` at the commas outside brackets."""
     return [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
 
@@ -195,6 +218,22 @@ def make_grid(values: Mapping[str, Any]) -> Grid:
         raise UserError("The grid names no dataset.")
     plain = {name: value for name, value in values.items() if name != "set"}
     return replace(build(Grid, plain, "grid"), set=dict(values.get("set", {})))
+
+
+def _options(inside: str | None, text: str) -> dict[str, str]:
+    """The options that stand `inside` the brackets of `text`."""
+    options = {}
+    for part in filter(None, (inside or "").split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise UserError(f"{text!r}: {part!r} is no option; write option=value.")
+        options[key.strip()] = value.strip()
+    return options
+
+
+def _in_brackets(options: Iterable[tuple[str, str]]) -> str:
+    shown = ",".join(f"{name}={value}" for name, value in options)
+    return f"[{shown}]" if shown else ""
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from .records import CellNames, Record
+from .records import CellNames, Record, Throughput
 from .stages import digest, write_atomic
 from .statistics import mean_interval
 
@@ -21,9 +21,16 @@ NOTES = {
     ),
     "storage": (
         "Bytes to be shipped beyond the images, measured on disk, split by purpose; `ratio` is "
-        "the full fp16 labels' bytes over the total. Not shipped and not in the total: prior "
+        "the full fp16 labels' bytes over the total; below 1 the method ships more than all labels "
+        "would take, and saves nothing. Not shipped and not in the total: prior "
         "and teacher that must be present, and the images. As papers count: `logits` (values "
         "and indices only), `parameters` (numbers, not bytes), `blocks` (4-KiB blocks)."
+    ),
+    "frontier": (
+        "Top-1 test accuracy over the bytes shipped beyond the images, a panel for each IPC, "
+        "with 95 % t intervals over student seeds. The line is the Pareto frontier of an image "
+        "source's methods: the best mean at no more bytes, random real images apart. Right of "
+        "the dotted line a method ships more than all soft labels as fp16."
     ),
     "images": (
         "What the labels are for. Similarity: mean cosine between the teacher's features of two "
@@ -33,7 +40,10 @@ NOTES = {
     "throughput": (
         "Medians over all repeats and seeds. Labels a second: targets alone. Images a second: "
         "the whole step. Ratio: whole step over bare step (forward, backward, optimiser on "
-        "resident data), timed in turns in one run; 1 would be free labels."
+        "resident data), timed in turns in one run; 1 would be free labels. Share of step: the "
+        "targets' seconds over the whole step's. Over floor, for online methods: the targets' "
+        "seconds over those of one bare pass of the method's own network on the same resident "
+        "pixels; 1.00x would be a network and nothing else. Both are medians of paired repeats."
     ),
 }
 
@@ -54,9 +64,8 @@ class Table:
 
     @property
     def name(self) -> str:
-        """Of its files; holds a digest, since comparisons may be alike in few words."""
-        words = "".join(c if c.isalnum() else "-" for c in self.short.lower()).split("-")
-        return "-".join([*filter(None, words), digest(self.title)[:6], self.kind])
+        """Of its files."""
+        return file_name(self.short, self.title, self.kind)
 
     def text(self) -> str:
         """For the terminal."""
@@ -85,15 +94,15 @@ def tables(records: Iterable[Record], missing: Sequence[CellNames] = ()) -> list
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(_title(record), []).append(record)
+        groups.setdefault(title(record), []).append(record)
     made = []
-    for title, members in sorted(groups.items()):
+    for name, members in sorted(groups.items()):
         cell = members[0]["cell"]
         short = f"{cell['dataset']} ipc{cell['ipc']} {cell['student']} {cell['recipe']}"
         absent = [c for c in missing if _same_comparison(c, cell)]
-        made.append(Table("accuracy", title, short, _accuracy(members, absent)))
-        made.append(Table("storage", title, short, _storage(members)))
-        made.append(Table("images", title, short, _images(members)))
+        made.append(Table("accuracy", name, short, _accuracy(members, absent)))
+        made.append(Table("storage", name, short, _storage(members)))
+        made.append(Table("images", name, short, _images(members)))
         by_hardware: dict[str, list[Record]] = {}
         for record in members:
             timing = record["throughput"]
@@ -102,13 +111,20 @@ def tables(records: Iterable[Record], missing: Sequence[CellNames] = ()) -> list
                 record
             )
         for hardware, timed in sorted(by_hardware.items()):
-            made.append(Table("throughput", f"{title}, on {hardware}", short, _throughput(timed)))
+            made.append(Table("throughput", f"{name}, on {hardware}", short, _throughput(timed)))
     return made
 
 
-def publish(made: Sequence[Table], folder: Path) -> list[Path]:
-    """Write `leaderboards.md`, and one CSV a table, into `folder`."""
+def publish(made: Sequence[Table], folder: Path, pictures: Iterable[Path] = ()) -> list[Path]:
+    """Write `leaderboards.md`, and one CSV a table, into `folder`.
+
+    Args:
+        pictures: of the same records, in the same folder; shown above the tables.
+    """
     sections = []
+    shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in pictures)
+    if shown:
+        sections.append(f"### Accuracy over bytes\n\n{shown}\n\n{NOTES['frontier']}\n")
     for table in made:
         sections.append(f"{table.markdown()}\n{NOTES[table.kind]}\n")
     text = "# Leaderboards\n\nMade by `python -m benchmark leaderboard` from records.\n\n"
@@ -120,15 +136,25 @@ def publish(made: Sequence[Table], folder: Path) -> list[Path]:
     return paths
 
 
-def _title(record: Record) -> str:
+def title(record: Record, ipc: bool = True) -> str:
+    """The comparison that a record belongs to; without `ipc`, those of all IPCs."""
     cell = record["cell"]
-    title = (
-        f"{cell['dataset']}, IPC {cell['ipc']}, {cell['student']}, recipe {cell['recipe']}, "
-        f"teacher {cell['teacher']} ({record['inputs']['teacher_accuracy']:.2%})"
-    )
+    parts = [
+        cell["dataset"],
+        *([f"IPC {cell['ipc']}"] if ipc else []),
+        cell["student"],
+        f"recipe {cell['recipe']}",
+        f"teacher {cell['teacher']} ({record['inputs']['teacher_accuracy']:.2%})",
+    ]
     if not record["on_protocol"]:
-        title += f", OFF-PROTOCOL {digest(record['recipe'])[:6]}"
-    return title
+        parts.append(f"OFF-PROTOCOL {digest(record['recipe'])[:6]}")
+    return ", ".join(parts)
+
+
+def file_name(short: str, title: str, kind: str) -> str:
+    """Safe on any disk; holds a digest, since comparisons may be alike in few words."""
+    words = "".join(c if c.isalnum() else "-" for c in short.lower()).split("-")
+    return "-".join([*filter(None, words), digest(title)[:6], kind])
 
 
 def _same_comparison(cell: CellNames, other: CellNames) -> bool:
@@ -136,11 +162,12 @@ def _same_comparison(cell: CellNames, other: CellNames) -> bool:
     return all(cell[name] == other[name] for name in shared)
 
 
-def _rows(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
-    rows: dict[tuple[str, str], list[Record]] = {}
+def by_method(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """The records of each image source and method, whatever the seed."""
+    made: dict[tuple[str, str], list[Record]] = {}
     for record in sorted(records, key=lambda r: json.dumps(r["cell"], sort_keys=True)):
-        rows.setdefault((record["cell"]["images"], record["cell"]["method"]), []).append(record)
-    return rows
+        made.setdefault((record["cell"]["images"], record["cell"]["method"]), []).append(record)
+    return made
 
 
 def _prior(record: Record) -> str:
@@ -151,7 +178,7 @@ def _prior(record: Record) -> str:
 
 def _accuracy(records: Sequence[Record], missing: Sequence[CellNames]) -> pd.DataFrame:
     rows = []
-    for (images, method), members in _rows(records).items():
+    for (images, method), members in by_method(records).items():
         mean, half = mean_interval([r["result"]["accuracy"] for r in members])
         rows.append(
             {
@@ -180,14 +207,21 @@ def _accuracy(records: Sequence[Record], missing: Sequence[CellNames]) -> pd.Dat
     return frame.drop(columns="order")
 
 
+def _ratio(soft: int, total: int) -> str:
+    """How much smaller than all labels; a method that is larger says so."""
+    ratio = f"{soft / total:.1f}x"
+    larger = total > soft and ratio != "1.0x"  # all labels themselves come in a container
+    return f"{ratio} (more than all labels)" if larger else ratio
+
+
 def _storage(records: Sequence[Record]) -> pd.DataFrame:
     rows = []
-    for (images, method), members in _rows(records).items():
+    for (images, method), members in by_method(records).items():
         stored = members[0]["storage"]
         row: dict[str, Any] = {"images": images, "method": method}
         for name in ("values", "indices", "views", "weights", "container", "total"):
             row[name] = f"{stored[name]:,}"
-        row["ratio"] = f"{stored['soft'] / stored['total']:.1f}x"
+        row["ratio"] = _ratio(stored["soft"], stored["total"])
         row["prior"] = _prior(members[0])
         row["teacher"] = f"{stored['teacher']:,}"
         row["images (B)"] = f"{stored['images']:,}"
@@ -211,16 +245,14 @@ def _images(records: Sequence[Record]) -> pd.DataFrame:
 
 def _throughput(records: Sequence[Record]) -> pd.DataFrame:
     rows = []
-    for (images, method), members in _rows(records).items():
+    for (images, method), members in by_method(records).items():
         timings = [r["throughput"] for r in members]
         batch = timings[0]["batch"]
         step = median(s for t in timings for s in t["seconds_step"])
         labels = median(s for t in timings for s in t["seconds_targets"])
-        ratios = [
-            s / b
-            for t in timings
-            for s, b in zip(t["seconds_step"], t["seconds_bare_step"], strict=True)
-        ]
+        ratios = _paired(timings, "seconds_step", "seconds_bare_step")
+        shares = _paired(timings, "seconds_targets", "seconds_step")
+        floors = _paired(timings, "seconds_targets", "seconds_floor")
         rows.append(
             {
                 "images": images,
@@ -229,6 +261,8 @@ def _throughput(records: Sequence[Record]) -> pd.DataFrame:
                 "images/s": f"{batch / step:,.0f}",
                 "ratio to bare step": f"{median(ratios):.2f}",
                 "lowest..highest": f"{min(ratios):.2f}..{max(ratios):.2f}",
+                "share of step": f"{median(shares):.1%}",
+                "over floor": f"{median(floors):.2f}x" if floors else "-",
                 "repeats": str(len(ratios)),
                 "fit (s)": f"{members[0]['result']['seconds_fit']:.1f}",
                 "prior": _prior(members[0]),
@@ -236,3 +270,13 @@ def _throughput(records: Sequence[Record]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).sort_values("order", kind="stable").drop(columns="order")
+
+
+def _paired(timings: Iterable[Throughput], over: str, under: str) -> list[float]:
+    """Ratios of each repeat's two times; none of a record that lacks one of them."""
+    return [
+        a / b
+        for timing in timings
+        if under in timing
+        for a, b in zip(timing[over], timing[under], strict=True)
+    ]

@@ -12,25 +12,23 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from . import code_version, distilled, networks, registry, teachers
+from . import code_version, networks, registry, teachers
 from .classifier import correct
 from .contract import LabelSource, LabelTask, task_shape
 from .device import Compute
-from .distilled import ImageTask
 from .errors import UserError
 from .grid import Cell, Grid, Variant, budget_bytes
+from .image_stages import ARTEFACT_SEED, PRIOR_CODE, ImageStages
 from .images import Dataset, ResidentImages
 from .options import build, change
+from .priors import content as prior_content
 from .recipe import RECIPES
 from .sharing import Shared
-from .similarity import within_class
 from .stages import Stages, content_digest, file_digest
 from .teachers import PRETRAINED, Teacher, TeacherOptions
 from .views import ViewPlan
 
-ARTEFACT_SEED = 0
 TRAINING_CODE = ("training", "classifier", "views", "render", "recipe")
-IMAGE_CODE = ("views", "render", "batch_norm", "training")
 LABEL_CODE = (
     "packing",
     "spool",
@@ -39,9 +37,7 @@ LABEL_CODE = (
     "official/file",
     "official/batch",
     "official/folder",
-    "priors/__init__",
-    "priors/clips",
-    "priors/backbones",
+    *PRIOR_CODE,
     "priors/prompts",
     "transfer",
     "weights",
@@ -75,9 +71,10 @@ class Pipeline:
         changed = grid.of("recipe")
         self.recipe = change(RECIPES[grid.recipe], changed, "recipe")
         self.on_protocol = self.recipe == RECIPES[grid.recipe]
-        self._resident: tuple[Path, ResidentImages] | None = None
-        # Folders of others' images and labels are large: read once, not once a cell.
-        self._content = cache(content_digest)
+        # Folders of others' images and labels, and priors, are large: read once, not once a cell.
+        self.content = cache(content_digest)
+        self.prior_content = cache(prior_content)
+        self.image_stages = ImageStages(self)
         self.options = cache(self._settled)
 
     def check(self, cells: list[Cell]) -> None:
@@ -99,8 +96,11 @@ class Pipeline:
         named = {key.partition(".")[0] for key in grid.set} - {"teacher"}
         for name in named & registry.methods().keys():
             build(registry.method(name).Options, grid.of(name), name)
-        for source in {cell.images for cell in cells} | named & registry.image_sources().keys():
-            self._image_options(source)
+        for source in named & registry.image_sources().keys():
+            self.image_stages.options(source)
+        sources = {(cell.images, cell.ipc) for cell in cells}
+        for source, ipc in sources:
+            self.image_stages.base(source, ipc)
         for variant in {cell.variant for cell in cells}:
             self.asked(variant)
         network, file = self._teacher_source
@@ -109,9 +109,8 @@ class Pipeline:
         untrained = networks.create(network, classes, images.channels, images.resolution)
         if file is not None and file != PRETRAINED:
             self.teacher  # noqa: B018 (raises where the file holds another network)
-        for source, ipc in {(cell.images, cell.ipc) for cell in cells}:
-            name, options = self._image_options(source)
-            registry.image_source(name).check(self.dataset, ipc, options, untrained)
+        for source, ipc in sources:
+            self.image_stages.check(source, ipc, untrained)
         for cell in cells:
             self.labels_key(cell)
 
@@ -202,69 +201,13 @@ class Pipeline:
         folder = self.stages.make("teacher-accuracy", key, build_stage)
         return json.loads((folder / "accuracy.json").read_text())["accuracy"]
 
-    def images_key(self, source: str, ipc: int) -> dict[str, Any]:
-        """What decides the distilled images."""
-        name, options = self._image_options(source)
-        module = registry.image_source(name)
-        key: dict[str, Any] = {
-            "source": name,
-            "options": asdict(options),
-            "ipc": ipc,
-            "seed": ARTEFACT_SEED,
-            "train": self.dataset.train.digest,
-            "code": code_version.of_files(
-                [*registry.image_sources().values(), *code_version.paths(*IMAGE_CODE)]
-            ),
-        }
-        if module.NEEDS_TEACHER:
-            key["teacher"] = self.teacher_key
-        if path := getattr(options, "path", None):
-            key["content"] = self._content(Path(path))
-        return key
-
     def images_folder(self, source: str, ipc: int) -> Path:
         """The distilled images' stage."""
-        name, options = self._image_options(source)
-        module = registry.image_source(name)
-
-        def build_stage(folder: Path) -> None:
-            scratch = folder / "scratch"
-            scratch.mkdir(exist_ok=True)
-            task = ImageTask(
-                self.dataset,
-                ipc,
-                ARTEFACT_SEED,
-                self.runtime.compute,
-                scratch,
-                self.teacher if module.NEEDS_TEACHER else None,
-            )
-            distilled.write(folder, module.make(task, options))
-            shutil.rmtree(scratch)
-
-        return self.stages.make("images", self.images_key(source, ipc), build_stage)
-
-    def images(self, source: str, ipc: int) -> ResidentImages:
-        """The distilled images, on the device."""
-        folder = self.images_folder(source, ipc)
-        if self._resident is None or self._resident[0] != folder:
-            self._resident = folder, distilled.read(folder, self.runtime.compute.device)
-        return self._resident[1]
+        return self.image_stages.folder(source, ipc)
 
     def similarity(self, source: str, ipc: int) -> float | None:
         """How alike the teacher finds the images of a class; decides nothing."""
-
-        def build_stage(folder: Path) -> None:
-            images = self.images(source, ipc)
-            value = {"similarity": within_class(self.teacher, images, self.runtime.compute)}
-            (folder / "similarity.json").write_text(json.dumps(value))
-
-        key = {
-            "images": self.images_key(source, ipc),
-            "teacher": self.teacher_key,
-            "code": code_version.of_modules("similarity"),
-        }
-        folder = self.stages.make("similarity", key, build_stage)
-        return json.loads((folder / "similarity.json").read_text())["similarity"]
+        return self.image_stages.similarity(source, ipc)
 
     def plan(self, ipc: int) -> ViewPlan:
         """The views that students of this grid are shown."""
@@ -296,12 +239,13 @@ class Pipeline:
         """What decides an artefact."""
         name = cell.variant.method
         options = self.options(cell.variant, cell.ipc)
-        path = getattr(options, "path", None)
+        path, prior = getattr(options, "path", None), getattr(options, "prior", None)
         return {
-            "images": self.images_key(cell.images, cell.ipc),
+            "images": self.image_stages.key(cell.images, cell.ipc),
             "method": name,
             "options": asdict(options),
-            "content": self._content(Path(path)) if path else None,
+            "content": self.content(Path(path)) if path else None,
+            "prior": self.prior_content(prior) if prior else None,
             "plan": asdict(self.plan(cell.ipc)),
             "objective": asdict(self.recipe.objective),
             **self._fitting_key(cell.variant, cell.ipc),
@@ -359,7 +303,7 @@ class Pipeline:
     def task(self, cell: Cell, seed: int) -> LabelTask:
         """What a source of this cell is loaded with, for a student of this seed."""
         return LabelTask(
-            images=self.images(cell.images, cell.ipc),
+            images=self.image_stages.images(cell.images, cell.ipc),
             plan=self.plan(cell.ipc),
             objective=self.recipe.objective,
             compute=self.runtime.compute,
@@ -378,12 +322,6 @@ class Pipeline:
                 f"{cell.variant.label} takes {total:,} bytes, above its budget of {budget:,}: "
                 "the method's `settle` promised less than its artefact takes."
             )
-
-    def _image_options(self, source: str) -> tuple[str, Any]:
-        name, _, path = source.partition(":")
-        module = registry.image_source(name)
-        values = self.grid.of(name) | ({"path": path} if path else {})
-        return name, build(module.Options, values, name)
 
     @property
     def _teacher_options(self) -> TeacherOptions:

@@ -68,13 +68,14 @@ def measure(student: nn.Module, source: LabelSource, schedule: Schedule) -> Thro
     def make_targets() -> None:
         source.targets(stored, pixels, 0)
 
-    def floor() -> None:
-        with torch.no_grad(), compute.autocast():
-            network(pixels)
-
     timed = {"bare_step": bare_step, "step": step, "targets": make_targets}
     network = source.network
     if network is not None:
+
+        def floor() -> None:
+            with torch.no_grad(), compute.autocast():
+                network(pixels)
+
         timed["floor"] = floor
     counts = {name: _repetitions(work, compute.wait) for name, work in timed.items()}
     seconds: dict[str, list[float]] = {name: [] for name in timed}

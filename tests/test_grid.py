@@ -10,10 +10,12 @@ from benchmark.grid import (
     Variant,
     budget_bytes,
     cells,
+    images_label,
     make_grid,
+    parse_images,
     parse_variant,
     read_config,
-    split_methods,
+    split_outside_brackets,
     variants,
 )
 
@@ -44,13 +46,49 @@ def test_what_is_no_option():
         parse_variant("lpqld[k]", {})
 
 
-def test_methods_split_at_commas_outside_brackets():
-    assert split_methods("hello, lpqld[k=2,keep=0.1],hard,") == [
+def test_lists_split_at_commas_outside_brackets():
+    assert split_outside_brackets("hello, lpqld[k=2,keep=0.1],hard,") == [
         "hello",
         "lpqld[k=2,keep=0.1]",
         "hard",
     ]
-    assert split_methods("") == []
+    assert split_outside_brackets("path:/a[1]/b,rded") == ["path:/a[1]/b", "rded"]
+    assert split_outside_brackets("") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "options", "label"),
+    [
+        (" rded ", "rded", {}, "rded"),
+        ("rded[]", "rded", {}, "rded"),
+        (
+            "rded[factor=2, crops=3]",
+            "rded",
+            {"factor": "2", "crops": "3"},
+            "rded[crops=3,factor=2]",
+        ),
+        ("path:/my images/a=b:c", "path", {"path": "/my images/a=b:c"}, "path:/my images/a=b:c"),
+        ("path:/a[1]/b", "path", {"path": "/a[1]/b"}, "path:/a[1]/b"),
+        ("path[path=/a]", "path", {"path": "/a"}, "path:/a"),
+        ("path:/a[x=1]", "path", {"path": "/a", "x": "1"}, "path:/a[x=1]"),
+    ],
+)
+def test_image_sources(text, name, options, label):
+    assert parse_images(text) == (name, options)
+    assert images_label(text) == images_label(label) == label
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a b", "rded[factor=2", "rded]factor=2[", "a[b=1]c", "a[b[c]]"]
+)
+def test_what_is_no_image_source(text):
+    with pytest.raises(UserError, match="is no image source: write NAME"):
+        parse_images(text)
+
+
+def test_what_is_no_option_of_an_image_source():
+    with pytest.raises(UserError, match=r"'rded\[factor\]': 'factor' is no option"):
+        parse_images("rded[factor]")
 
 
 def labels(grid):
@@ -75,6 +113,14 @@ def test_controls_join_methods_and_random_images_join_images():
         ("random", "hard"),
         ("random", "soft"),
     ]
+
+
+def test_image_sources_are_called_by_their_label_once():
+    sources = ("random[]", "rded[factor=2,crops=3]", "rded[crops=3, factor=2]")
+    grid = Grid("d", sources, methods=("a",), seeds=1)
+    found = dict.fromkeys(cell.images for cell in cells(grid))
+    assert list(found) == ["random", "rded[crops=3,factor=2]"]
+    assert [row[2] for row in labels(grid) if row[0] == "random"] == ["a", *CONTROLS]
 
 
 def test_controls_asked_for_come_once():
@@ -167,9 +213,8 @@ def test_shipped_configs_name_what_there_is(file):
     known = {"recipe", "teacher", *registry.methods(), *registry.image_sources()}
     assert {key.partition(".")[0] for key in grid.set} <= known
     assert {cell.variant.method for cell in cells(grid)} <= registry.methods().keys()
-    assert {
-        cell.images.partition(":")[0] for cell in cells(grid)
-    } <= registry.image_sources().keys()
+    sources = {parse_images(cell.images)[0] for cell in cells(grid)}
+    assert sources <= registry.image_sources().keys()
     assert grid.dataset.partition(":")[0] in registry.datasets()
     for network in (*grid.students, grid.teacher.partition(":")[0]):
         networks.check(network)

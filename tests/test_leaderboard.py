@@ -52,6 +52,7 @@ HELLO["storage"] |= {"weights": 2500, "total": 3000, "parameters": 1250, "prior"
 HELLO["storage"]["blocks"] = 8192
 HELLO["prior"] = "embedded"
 HELLO["throughput"]["seconds_step"] = [0.03, 0.04]
+HELLO["throughput"]["seconds_floor"] = [0.001, 0.0008]  # ratios 1 and 1.25
 RECORDS = [record("hard", 0, 0.5), record("hard", 1, 0.52), HELLO]
 
 GOLDEN = """\
@@ -78,10 +79,10 @@ GOLDEN = """\
 
 ### Throughput: digits, IPC 10, convnet-d3, recipe quick, teacher resnet18 (95.00%), on NVIDIA Test, fp32
 
-| images   | method   |   labels/s |   images/s |   ratio to bare step |   lowest..highest |   repeats |   fit (s) |                  prior |
-|:---------|:---------|-----------:|-----------:|---------------------:|------------------:|----------:|----------:|-----------------------:|
-| random   | hard     |     50,000 |      2,857 |                 1.25 |        1.00..1.50 |         4 |       0.0 |                      - |
-| random   | hello    |     50,000 |      1,429 |                 2.50 |        2.00..3.00 |         2 |       0.0 | embedded (7,400,000 B) |
+| images   | method   |   labels/s |   images/s |   ratio to bare step |   lowest..highest |   share of step |   over floor |   repeats |   fit (s) |                  prior |
+|:---------|:---------|-----------:|-----------:|---------------------:|------------------:|----------------:|-------------:|----------:|----------:|-----------------------:|
+| random   | hard     |     50,000 |      2,857 |                 1.25 |        1.00..1.50 |            5.8% |            - |         4 |       0.0 |                      - |
+| random   | hello    |     50,000 |      1,429 |                 2.50 |        2.00..3.00 |            2.9% |        1.12x |         2 |       0.0 | embedded (7,400,000 B) |
 """  # noqa: E501
 
 
@@ -156,6 +157,45 @@ def test_times_of_other_hardware_stand_apart():
     assert titles == {"NVIDIA Test, fp32": 2, "Some CPU, CPU, 2 threads, fp32": 1}
 
 
+def column(kind: str, name: str, *found: Any) -> list[str]:
+    (table,) = (table for table in tables(found) if table.kind == kind)
+    return table.frame[name].tolist()
+
+
+def test_shares_and_floors_are_medians_of_paired_repeats():
+    one, two = record("teacher", 0, 0.5), record("teacher", 1, 0.5)
+    one["throughput"] |= {"seconds_step": [0.01, 0.04], "seconds_targets": [0.005, 0.004]}
+    two["throughput"] |= {"seconds_step": [0.02, 0.02], "seconds_targets": [0.004, 0.006]}
+    assert column("throughput", "share of step", one, two) == ["25.0%"]  # of 50, 10, 20, 30
+    assert column("throughput", "over floor", one, two) == ["-"]
+    two["throughput"]["seconds_floor"] = [0.002, 0.004]  # ratios 2 and 1.5
+    assert column("throughput", "over floor", one, two) == ["1.75x"]
+
+
+@pytest.mark.parametrize(
+    ("total", "ratio"),
+    [
+        (300, "40.0x"),
+        (12_000, "1.0x"),
+        (12_001, "1.0x"),  # all labels come in a container
+        (13_000, "0.9x (more than all labels)"),
+        (15_000, "0.8x (more than all labels)"),
+    ],
+)
+def test_storage_says_what_is_more_than_all_labels(total, ratio):
+    made = record("teacher", 0, 0.5)
+    made["storage"]["total"] = total
+    assert column("storage", "ratio", made) == [ratio]
+
+
+def test_notes_of_a_fit_change_nothing():
+    noted = copy.deepcopy(RECORDS)
+    for made in noted:
+        made["result"]["fit"] = {"agreement": 0.9, "rounds": [1, 2]}
+    plain, other = tables(RECORDS), tables(noted)
+    assert [table.markdown() for table in plain] == [table.markdown() for table in other]
+
+
 def test_every_table_of_methods_names_the_prior_and_its_bytes():
     for table in tables(RECORDS):
         if table.kind == "images":
@@ -177,3 +217,11 @@ def test_published_files(tmp_path):
         "random,hard,51.00,12.71,2,500,-\n"
     )
     assert len(paths) == len(set(paths)) == 5
+
+
+def test_pictures_are_shown_above_the_tables(tmp_path):
+    publish(tables(RECORDS), tmp_path, [tmp_path / "digits-frontier.png"])
+    text = (tmp_path / "leaderboards.md").read_text()
+    assert text.index("![digits-frontier](digits-frontier.png)") < text.index("### Accuracy: ")
+    publish(tables(RECORDS), tmp_path)
+    assert "![" not in (tmp_path / "leaderboards.md").read_text()

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from tiny import NETWORK, quick_clock, reloaded, tiny_task
+from torch import nn
 
 from benchmark import student, throughput
 from benchmark.methods.lpqld import LPQLD
@@ -25,9 +26,33 @@ def test_every_repeat_is_kept(source):
     for name in ("seconds_bare_step", "seconds_step", "seconds_targets"):
         assert len(found[name]) == throughput.REPEATS
         assert all(0 < seconds < 60 for seconds in found[name])
+    assert "seconds_floor" not in found  # stored labels run no network
     assert found["batch"] == 7  # 20 images in three batches
     assert found["precision"] == "fp32"
     assert found["hardware"].startswith("CPU, ")
+
+
+def test_an_online_source_is_timed_beside_its_bare_network(source):
+    passes = []
+
+    class Watched(nn.Flatten):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            assert not torch.is_grad_enabled()
+            passes.append(tuple(pixels.shape))
+            return super().forward(pixels)
+
+    class Online(type(source)):
+        network = Watched()
+
+    source.__class__ = Online
+    with quick_clock():
+        classifier = student.build(NETWORK, source, 0)
+        found = throughput.measure(classifier, source, student.schedule(RECIPE, source))
+    floor = found.get("seconds_floor", [])
+    assert len(floor) == len(found["seconds_targets"]) == throughput.REPEATS
+    assert all(0 < seconds < 60 for seconds in floor)
+    images = source.task.images
+    assert set(passes) == {(7, images.channels, images.resolution, images.resolution)}
 
 
 def test_nothing_that_is_measured_changes(source):

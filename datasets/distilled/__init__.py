@@ -7,7 +7,9 @@ A source is a module, found by its file's name, that has
 - `check(dataset, ipc, options, network)`: raises a `UserError` for what shows before anything
   is made; `network` is of the teacher's kind, its weights unset;
 - `make(task: ImageTask, options) -> ResidentImages`: exactly `task.ipc` images of every class,
-  class by class in label order, on the CPU, at the dataset's resolution.
+  class by class in label order, on the CPU, at the dataset's resolution;
+- `base(options, ipc) -> (source, ipc)`, only if it refines images of another source: which, and
+  how many of each class; `make` finds them as `task.based()`.
 
 `task.taught()` maps float pixels in 0..1, (B, C, R, R) on the device, to logits (B, classes);
 it normalises them itself and is in evaluation mode. A source is a pure function of its task:

@@ -1,45 +1,55 @@
 """HeLlO: labels made online by CLIP with low-rank changes, so that no label is stored.
 
-A projector (CLIP image tower, and a linear map that starts as the class names' text
-embeddings) is fitted to the teacher on the real training set; only its low-rank changes are
-shipped, and the public CLIP must be present at training time.
+A projector (a public model's image tower, and a linear map that starts as the class names'
+text embeddings) is fitted to the teacher on the real training set; only its low-rank changes
+are shipped, and the public model must be present at training time.
 
 Heavy Labels Out! (ICCV 2025, arXiv 2408.08201). No code was published, and the paper leaves
-much open. Our choices, each an option where that makes sense:
+much open. Our choices, each an option:
 
-- prior: `embedded`, this project's small CLIP, so that nothing need be downloaded. The paper's
-  counts fit OpenAI's RN50 (`--set hello.clip=RN50:openai`).
-- prompt: "a photo of a {}."; a class that lists synonyms counts by its first.
+- `prior`: `embedded`, this project's small CLIP, so that nothing need be downloaded. The
+  paper's counts fit OpenAI's RN50 (`hello.prior=RN50:openai`). Any open_clip model serves, and
+  so does any backbone of timm or torchvision (`timm:MODEL:pretrained`), without text.
+- `prompts`: "a photo of a {}."; a class that lists synonyms counts by its first.
 - features are normalised; the scale is learnt, since the target is logits.
-- low-rank changes on the 3x3 convolutions (the paper's counts fit that), by peft; its form
-  ships fewer numbers than the original LoRA code's, which the paper's counts fit.
-- one teacher at its final weights; the paper averages nine weak checkpoints of one training.
+- `layers`: low-rank changes on the 3x3 convolutions, which the paper's counts fit; on
+  attention and linear layers of towers that have none. `form`: peft's; the paper's counts fit
+  that of the original LoRA code, `loralib`, which ships more numbers (see `lora`). `alpha` is
+  twice the rank, as is usual.
+- `teachers`: `final`, the teacher itself. The paper averages nine weak checkpoints of one
+  training, `trajectory`; which nine is not known: ours are evenly spaced, and the logits'
+  mean is taken (`teacher.epochs`, `teacher.snapshots`).
 - real images are seen through the recipe's views: on those the projector will be asked.
-- before the fit, the map is solved for by ridge regression of the teacher's logits on the
-  prior's features, pulled towards the text embeddings. With gradient steps alone a prior that
-  does not know the domain (ours, on digits) stayed at chance for hundreds of steps, because
-  its features then differ little from image to image.
-- loss: mean squared error of logits + `ce_weight` x cross-entropy; weight, optimiser (AdamW)
-  and epochs are not in the paper.
+- `probe`: before the fit, the map is solved for by ridge regression of the teachers' logits on
+  the prior's features, pulled towards the text embeddings. With gradient steps alone a prior
+  that does not know the domain (ours, on digits) stayed at chance for hundreds of steps,
+  because its features then differ little from image to image.
+- `loss`, `ce_weight`: mean squared error of logits, as in the paper, plus 0.1 x cross-entropy;
+  the weight, optimiser (AdamW), rate, batch and epochs are not in the paper.
+- `weights`: fp16. The paper counts numbers, not bytes.
+- students: the recipes `hello` and `cpu-mse` have the paper's loss for them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import chain, islice
-from typing import Any, Self
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from benchmark.artefact import Artefact, Blob
 from benchmark.contract import LabelSource, LabelTask
 from benchmark.errors import ArtefactError
-from benchmark.render import render_gathered
-from benchmark.training import Schedule, optimise
+from benchmark.priors import Prior, content, load_prior
+from benchmark.priors.prompts import templates
+from benchmark.transfer import Fit, Lessons, transfer
 from benchmark.views import ViewBatch
+from benchmark.weights import decode, encode
 
-from benchmark.priors import Prior, load_prior
+from . import lora
 from .projector import Projector
 
 
@@ -51,116 +61,178 @@ class HeLlO(LabelSource):
 
     @dataclass(frozen=True)
     class Options:
-        """How the projector is built and fitted.
+        """How the projector is built, fitted and shipped.
 
         Attributes:
-            clip: the prior: `embedded`, or an open_clip `MODEL:WEIGHTS`.
-            rank: of the changes to the image tower.
-            map_rank: of the change to the map; the paper's 64 for 100 classes, 128 for 1,000.
+            prior: `embedded`, an open_clip `MODEL:WEIGHTS`, `timm:MODEL:WEIGHTS` or
+                `torchvision:MODEL:WEIGHTS`.
+            prompts: `photo`, `simple`, `imagenet`, or texts with one `{}` each, joined by `|`.
+            text: whether the map starts as the class names' text embeddings, or at zero.
+            layers: that get low-rank changes: `auto`, or kinds joined by `+` (see `lora`).
+            form: of the changes to convolutions.
+            rank: of the changes to the image tower; 0 leaves it as it is (a linear probe).
+            map_rank: of the change to the map (the paper's 64 for 100 classes, 128 for 1,000);
+                0 is a full matrix.
             alpha: LoRA's scaling; changes are multiplied by alpha / rank.
-            epochs, batch_size, rate: of the fit on the real training set.
+            teachers: `final`, or the mean of a `trajectory` of weak ones.
+            epochs, batch_size, rate, loss, held_out, patience, minutes, replay: of the fit on
+                the real training set; see `benchmark.transfer.Fit`.
             ce_weight: of the cross-entropy with real labels (the paper's lambda).
-            probe: views on which the map is first solved for in closed form; 0 starts from
-                the text embeddings alone.
+            probe: views on which the map is first solved for in closed form; 0 goes without.
+            weights: how the changes are shipped.
         """
 
-        clip: str = "embedded"
+        prior: str = "embedded"
+        prompts: str = "photo"
+        text: bool = True
+        layers: str = "auto"
+        form: lora.Form = "peft"
         rank: int = 8
         map_rank: int = 64
         alpha: float = 16.0
+        teachers: Literal["final", "trajectory"] = "final"
         epochs: int = 10
         batch_size: int = 64
         rate: float = 2e-3
+        loss: Literal["mse", "kl"] = "mse"
         ce_weight: float = 0.1
+        held_out: float = 0.02
+        patience: int = 0
+        minutes: float = 0.0
+        replay: int = 0
         probe: int = 8192
+        weights: Literal["fp16", "int8", "int4"] = "fp16"
 
         def __post_init__(self) -> None:
-            for name in ("rank", "map_rank", "epochs", "batch_size"):
-                if getattr(self, name) < 1:
-                    raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-            if self.probe < 0:
-                raise ValueError(f"probe must not be negative, got {self.probe}")
-            if not self.rate > 0 or not self.alpha > 0 or not self.ce_weight >= 0:
-                raise ValueError("rate and alpha must be positive, ce_weight not negative")
+            for name in ("rank", "map_rank", "probe"):
+                if getattr(self, name) < 0:
+                    raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+            if not self.alpha > 0:
+                raise ValueError(f"alpha must be positive, got {self.alpha}")
+            templates(self.prompts)
+            self.fit()
 
-    def __init__(self, task: LabelTask, options: Any, prior: Prior, projector: Projector) -> None:
+        def fit(self) -> Fit:
+            """How the projector is fitted."""
+            return Fit(**{f.name: getattr(self, f.name) for f in fields(Fit)})
+
+    def __init__(
+        self, task: LabelTask, options: Any, projector: Projector, shipped: Sequence[Blob]
+    ) -> None:
         super().__init__(task, options)
-        self.prior, self.projector = prior, projector
+        self.projector, self.shipped = projector, shipped
+        tensors = {blob.name: blob.tensor for blob in shipped}
+        places = projector.changes()
+        values = decode(tensors, options.weights, [p.shape for p in places])  # type: ignore[arg-type]
+        with torch.no_grad():
+            for place, value in zip(places, values, strict=True):
+                place.copy_(value)
+        projector.merge()
 
     @classmethod
-    def _build(cls, task: LabelTask, options: Any) -> tuple[Prior, Projector]:
-        prior = load_prior(options.clip, task.device)
-        text = prior.embed_classes(task.images.class_names)
-        return prior, Projector(prior, text, options.rank, options.map_rank, options.alpha)
+    def _build(cls, task: LabelTask, options: Any) -> Projector:
+        prior = load_prior(options.prior, task.device)
+        names = task.images.class_names
+        if options.text:
+            start = prior.embed_classes(names, options.prompts)
+        else:
+            start = torch.zeros(len(names), prior.width, device=task.device)
+        return Projector(
+            prior,
+            start,
+            options.rank,
+            options.map_rank,
+            options.alpha,
+            options.layers,
+            options.form,
+        )
 
     @classmethod
     def fit(cls, task: LabelTask, options: Any) -> Self:
-        torch.manual_seed(task.seed)
-        prior, projector = cls._build(task, options)
-        teacher, train, scratch = task.fitting()
-        train_labels = train.labels.to(task.device)
-        plan = replace(
-            task.plan, images=len(train), batch_size=options.batch_size, epochs=options.epochs
-        )
+        # Neither the distilled images nor the shipped form matter to the fit.
+        key = {name: value for name, value in asdict(options).items() if name != "weights"}
+        key["weights of the prior"] = content(options.prior)
+        if options.loss == "kl":
+            key["temperature"] = task.objective.temperature
 
-        def batches(epoch: int) -> Iterator[tuple[ViewBatch, Tensor, Tensor]]:
-            """Views on the device, their pixels, and the teacher's logits."""
-            for views in plan.epoch(epoch):
-                block = train.take(views.index).to(task.device, non_blocking=True)
-                views = views.to(task.device)
-                pixels = render_gathered(block, views)
-                with torch.no_grad(), task.compute.autocast():
-                    wanted = teacher(pixels).float()
-                yield views, pixels, wanted
+        def build(folder: Path) -> None:
+            torch.manual_seed(task.seed)
+            projector = cls._build(task, options)
+            notes = fit_projector(task, options, projector, folder / "checkpoint.pt")
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
+            row = torch.cat([p.detach().flatten() for p in projector.changes()])
+            save_file({"changes": row.cpu()}, folder / "projector.safetensors")
+            (folder / "notes.json").write_text(json.dumps(notes))
 
-        def probe_pairs() -> Iterator[tuple[Tensor, Tensor]]:
-            count = -(-options.probe // options.batch_size)
-            epochs = range(options.epochs, options.epochs + -(-count // plan.batches))
-            every = chain.from_iterable(batches(epoch) for epoch in epochs)
-            for _, pixels, wanted in islice(every, count):
-                with torch.no_grad(), task.compute.autocast():
-                    yield projector.features(pixels).float(), wanted
-
-        if options.probe:
-            features, logits = zip(*probe_pairs(), strict=True)
-            projector.probe(torch.cat(features), torch.cat(logits))
-
-        def losses(epoch: int) -> Iterator[Tensor]:
-            for views, pixels, wanted in batches(epoch):
-                labels = train_labels[views.index]
-                with task.compute.autocast():
-                    logits = projector(pixels).float()
-                own = F.cross_entropy(logits, labels, reduction="none")
-                other = F.cross_entropy(logits, labels[views.partner], reduction="none")
-                entropy = torch.lerp(other, own, views.mix_weight).mean()
-                yield F.mse_loss(logits, wanted) + options.ce_weight * entropy
-
-        schedule = Schedule(
-            options.epochs, plan.batches, rate=options.rate, weight_decay=0.0, warmup=0.05
-        )
-        optimise(projector, losses, schedule, "fit hello", scratch / "projector.pt")
-        return cls(task, options, prior, projector)
+        folder = task.once("projector", key, build)
+        projector = cls._build(task, options)
+        row = load_file(folder / "projector.safetensors")["changes"]
+        sizes = [p.shape for p in projector.changes()]
+        parts = row.split([size.numel() for size in sizes])
+        changes = [part.view(size) for part, size in zip(parts, sizes, strict=True)]
+        source = cls(task, options, projector, encode(changes, options.weights))
+        source.notes = json.loads((folder / "notes.json").read_text())
+        return source
 
     def blobs(self) -> Iterable[Blob]:
-        yield Blob("projector", "weights", self.projector.flat().half())
+        return self.shipped
 
     def requires(self) -> Mapping[str, Any]:
-        prior = self.prior
+        prior = self.projector.prior
         return {"prior": {"name": prior.name, "bytes": prior.bytes, "sha256": prior.digest}}
 
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
-        prior, projector = cls._build(task, options)
         wanted = shipped.manifest["requires"]["prior"]["sha256"]
-        if prior.digest != wanted:
-            raise ArtefactError(
-                f"These labels need the prior {prior.name!r} with weights of SHA-256 {wanted}; "
-                f"the one on this machine has {prior.digest}."
-            )
-        projector.unflatten(shipped.tensors["projector"].float().to(task.device))
-        return cls(task, options, prior, projector.requires_grad_(False))
+        projector = cls._build(task, options)
+        refuse_other(projector.prior, wanted)
+        told = shipped.manifest["blobs"]
+        blobs = [
+            Blob(name, "weights", tensor, told[name].get("numbers"))
+            for name, tensor in shipped.tensors.items()
+        ]
+        return cls(task, options, projector, blobs)
+
+    @property
+    def network(self) -> nn.Module:
+        return self.projector
 
     @torch.no_grad()
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
         with self.task.compute.autocast():
             return self.projector(images).float()
+
+
+def fit_projector(
+    task: LabelTask, options: Any, projector: Projector, checkpoint: Path
+) -> dict[str, Any]:
+    """Fit a fresh projector to the teachers; returns what there is to tell."""
+    final, _, _ = task.fitting()
+    teachers = task.weak_teachers() if options.teachers == "trajectory" else [final]
+    fit = options.fit()
+    pixels = task.images.pixels[:2].float() / 255
+    if options.rank:
+        lora.check_used(projector.tower, projector.prior.normalise(pixels))
+    # Where nothing in the tower learns, its features of a view need be made only once.
+    frozen = None if options.rank else (projector.prior.digest, projector.features)
+    if options.probe:
+        lessons, features, logits = Lessons(task, teachers, fit, frozen), [], []
+        for lesson in lessons.epoch(0):
+            with torch.no_grad(), task.compute.autocast():
+                shown = lesson.shown if frozen else projector.features(lesson.shown)
+            features.append(shown.float())
+            logits.append(lesson.wanted)
+            if sum(map(len, logits)) >= options.probe:
+                break
+        projector.map.solve(torch.cat(features), torch.cat(logits))
+    network = projector.map if frozen else projector
+    return transfer(task, network, teachers, fit, "fit hello", checkpoint, frozen)
+
+
+def refuse_other(prior: Prior, wanted: str) -> None:
+    """Raise an ArtefactError if the prior is not the one that the labels were made with."""
+    if prior.digest != wanted:
+        raise ArtefactError(
+            f"These labels need the prior {prior.name!r} with weights of SHA-256 {wanted}; "
+            f"the one on this machine has {prior.digest}."
+        )

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import pytest
 import torch
 from tiny import reloaded  # type: ignore[import-not-found]
@@ -5,11 +7,12 @@ from tiny import reloaded  # type: ignore[import-not-found]
 from benchmark.errors import UserError
 from benchmark.methods.teacher import ShippedTeacher
 from benchmark.options import build
+from benchmark.weights import Form
 
 
 @pytest.fixture
 def sources(task, tmp_path):
-    """The task's teacher, and the same as it arrives in fp32, fp16 and int8."""
+    """The task's teacher, and the same as it arrives in each form."""
     # A unit whose weights are large, and one whose weights are all nil, need scales of their own.
     first = next(p for p in task.teacher.parameters() if p.ndim == 4)
     first[0] *= 50
@@ -19,7 +22,7 @@ def sources(task, tmp_path):
         source = ShippedTeacher.fit(task, ShippedTeacher.Options(weights))
         return reloaded(source, tmp_path / weights)
 
-    return task.teacher, {weights: arrived(weights) for weights in ("fp32", "fp16", "int8")}
+    return task.teacher, {weights: arrived(weights) for weights in get_args(Form)}
 
 
 def pairs(teacher, source):
@@ -40,16 +43,17 @@ def test_fp16_is_rounded_once(sources):
     assert all(a.half().float().equal(b) for a, b in pairs(teacher, arrived["fp16"]))
 
 
-def test_int8_is_off_by_at_most_half_a_step_of_its_channel(sources):
+@pytest.mark.parametrize(("weights", "most"), [("int8", 127), ("int4", 7)])
+def test_whole_numbers_are_off_by_at_most_half_a_step_of_their_channel(sources, weights, most):
     teacher, arrived = sources
-    quantised = [(a, b) for a, b in pairs(teacher, arrived["int8"]) if a.ndim > 1]
+    quantised = [(a, b) for a, b in pairs(teacher, arrived[weights]) if a.ndim > 1]
     assert len(quantised) == 3
     for before, after in quantised:
-        step = before.flatten(1).abs().amax(1) / 127
+        step = before.flatten(1).abs().amax(1) / most
         error = (before - after).flatten(1).abs().amax(1)
         assert (error <= step * 0.5 * (1 + 2**-8)).all()
         assert error.max() > 0
-    vectors = [(a, b) for a, b in pairs(teacher, arrived["int8"]) if a.ndim == 1]
+    vectors = [(a, b) for a, b in pairs(teacher, arrived[weights]) if a.ndim == 1]
     assert all(a.half().float().equal(b) for a, b in vectors)
 
 
@@ -62,6 +66,23 @@ def test_bytes(sources):
     matrices, channels = 8 * 9 + 64 * 9 + 32 * 10, 8 + 8 + 10
     vectors = counts["fp32"] - matrices
     assert weights["int8"] == matrices + 2 * channels + 2 * vectors
+    assert weights["int4"] == matrices // 2 + 2 * channels + 2 * vectors
+
+
+def test_all_tensors_share_a_few_headers(sources):
+    _, arrived = sources
+    assert all(len(list(source.blobs())) <= 3 for source in arrived.values())
+    assert arrived["fp16"].storage().container < 1500
+
+
+def test_the_network_is_named_for_the_throughput_floor(sources):
+    _, arrived = sources
+    assert arrived["fp32"].network is arrived["fp32"].teacher
+
+
+def test_a_whole_network_meets_no_budget(task):
+    with pytest.raises(UserError, match=r"teacher\[shrink=prune\] or teacher\[shrink=low-rank\]"):
+        ShippedTeacher.settle(ShippedTeacher.Options(), task.shape, 10_000)
 
 
 def test_the_normalisation_travels_with_the_network(sources):
@@ -73,5 +94,5 @@ def test_the_normalisation_travels_with_the_network(sources):
 
 
 def test_unknown_formats():
-    with pytest.raises(UserError, match=r"'fp8'.*Valid: fp16, fp32, int8"):
+    with pytest.raises(UserError, match=r"'fp8'.*Valid: fp16, fp32, int4, int8"):
         build(ShippedTeacher.Options, {"weights": "fp8"}, "teacher")

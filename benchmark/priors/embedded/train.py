@@ -151,13 +151,10 @@ def blurred(images: Tensor) -> Tensor:
 def zero_shot(data: Dataset) -> float:
     """Share of `data`'s test images that the finished prior classifies by class names alone."""
     prior = load_prior("embedded", torch.device("cpu"))
-    text = prior.embed_classes(data.class_names)
+    text = prior.embed_classes(data.class_names, "photo")
     right = 0
     for indices in torch.arange(len(data.test)).split(500):
-        images = data.test.take(indices).float() / 255
-        images = images.expand(-1, 3, -1, -1)
-        images = F.interpolate(images, prior.resolution, mode="bilinear", antialias=True)
-        features: Tensor = prior.clip.encode_image(normalize(images, [*prior.mean], [*prior.std]))  # type: ignore
+        features = prior.tower(prior.normalise(data.test.take(indices).float() / 255))
         right += int(((features @ text.T).argmax(1) == data.test.labels[indices]).sum())
     return right / len(data.test)
 

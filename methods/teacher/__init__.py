@@ -1,0 +1,211 @@
+"""Ship the teacher: the network itself, run online. The ceiling, and on small data the cheapest.
+
+RDED's released code labels this way (Sun et al., CVPR 2024); no paper of the field counts it
+as a rival in bytes. Whole, it is the ceiling. Shrunk to as many bytes as HeLlO ships, by leaving
+out small weights or by low-rank factors, and tuned towards the whole teacher, it is the rival
+that HeLlO's paper leaves out.
+"""
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from benchmark import networks
+from benchmark.artefact import Artefact, Blob
+from benchmark.contract import LabelSource, LabelTask, TaskShape
+from benchmark.errors import UserError
+from benchmark.teachers import Teacher
+from benchmark.views import ViewBatch
+from benchmark.weights import Form, decode, encode
+
+from . import sparse
+from .shrink import STEPS, LowRank, Pruning, dense, largest_share, layout, matrices, whole
+from .tuning import tune
+
+# A shrunk network serves several image sets, whose manifests differ by some tens of bytes.
+MARGIN = 256
+STATE, NOTES = "state.safetensors", "notes.json"
+
+
+class ShippedTeacher(LabelSource):
+    """Logits of the shipped network on every view."""
+
+    paper = "Sun et al., On the Diversity and Realism of Distilled Dataset (RDED), CVPR 2024"
+    space = "logits"
+
+    @dataclass(frozen=True)
+    class Options:
+        """How the network is shipped.
+
+        Attributes:
+            weights: how its numbers are stored; int8 and int4 for weights of two or more
+                dimensions, with one fp16 scale for each output channel, all others as fp16.
+            shrink: `prune` leaves out the smallest weights, `low-rank` ships factors of each.
+            bytes: the artefact's size on disk that shrinking must not exceed.
+            epochs, batch_size, rate: of tuning after shrinking, towards the whole teacher on
+                the real training set.
+        """
+
+        weights: Form = "fp32"
+        shrink: Literal["none", "prune", "low-rank"] = "none"
+        bytes: int = 0
+        epochs: int = 0
+        batch_size: int = 64
+        rate: float = 1e-3
+
+        def __post_init__(self) -> None:
+            if self.bytes < 0 or self.epochs < 0 or self.batch_size < 1 or not self.rate > 0:
+                raise ValueError(
+                    "bytes and epochs must not be negative, batch_size at least 1 and rate "
+                    f"positive, got {self.bytes}, {self.epochs}, {self.batch_size}, {self.rate}"
+                )
+            if self.shrink == "none" and (self.bytes or self.epochs):
+                raise ValueError(
+                    "bytes and epochs are for a shrunk network: choose shrink=prune or "
+                    "shrink=low-rank"
+                )
+
+    def __init__(
+        self,
+        task: LabelTask,
+        options: Any,
+        teacher: Teacher,
+        state: Mapping[str, Tensor],
+        share: float = 1.0,
+    ) -> None:
+        """`state` is what ships (see `shrink`), `share` what is left; 1 is the whole network."""
+        super().__init__(task, options)
+        self.teacher, self.share = teacher, share
+        self.state = dict(sorted(state.items()))
+
+    @classmethod
+    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+        """Under a budget: the network is shrunk to it, or to `bytes` if those are fewer."""
+        if budget is not None and options.shrink == "none":
+            raise UserError(
+                "teacher ships the whole network, whatever the budget: choose "
+                "teacher[shrink=prune] or teacher[shrink=low-rank], or leave it out of a run "
+                "with --budget."
+            )
+        if budget is not None:
+            return replace(options, bytes=min(options.bytes or budget, budget))
+        if options.shrink != "none" and not options.bytes:
+            raise UserError(
+                f"teacher[shrink={options.shrink}] needs a size to shrink to: write "
+                f"teacher[shrink={options.shrink},bytes=N]."
+            )
+        return options
+
+    @classmethod
+    def fit(cls, task: LabelTask, options: Any) -> Self:
+        teacher, _, _ = task.fitting()
+        if options.shrink == "none":
+            return cls(task, options, teacher, whole(teacher.network))
+        folder = task.once("shrunk", asdict(options), lambda f: cls._shrink(task, options, f))
+        state, notes = load_file(folder / STATE), json.loads((folder / NOTES).read_text())
+        shrunk = copy.deepcopy(teacher)
+        shapes = matrices(shrunk.network)
+        shrunk.network.load_state_dict(dense(state, shapes), strict=False)
+        source = cls(task, options, shrunk, state, notes["share"])
+        source.notes = notes
+        return source
+
+    @classmethod
+    def _shrink(cls, task: LabelTask, options: Any, folder: Path) -> None:
+        """Shrink the teacher to its bytes and tune it; state and notes go into `folder`.
+
+        Raises:
+            UserError: it cannot be had in so few bytes.
+        """
+        teacher, _, _ = task.fitting()
+        rest = whole(teacher.network)
+        shapes = matrices(teacher.network)
+        forms = {"prune": Pruning, "low-rank": LowRank}
+        form = forms[options.shrink]({name: rest.pop(name) for name in sorted(shapes)})
+
+        def size(share: float) -> int:
+            state = {**rest, **form.at(share)}
+            return cls(task, options, teacher, state, share).storage().total + MARGIN
+
+        share = largest_share(size, options.bytes)
+        if not share:
+            raise UserError(
+                f"teacher[shrink={options.shrink}] cannot ship {teacher.network_name} in "
+                f"{options.bytes:,} bytes: the least it can take is {size(2.0**-STEPS):,}."
+            )
+        state, notes = {**rest, **form.at(share)}, {}
+        if options.epochs and share < 1:
+            state, notes = tune(task, teacher, state, options, folder)
+        save_file({name: value.contiguous() for name, value in state.items()}, folder / STATE)
+        (folder / NOTES).write_text(json.dumps({"share": share, **notes}))
+
+    @property
+    def _pruned(self) -> bool:
+        return self.options.shrink == "prune" and self.share < 1
+
+    @cached_property
+    def _sparse(self) -> tuple[list[Blob], sparse.Gaps]:
+        """Blobs of the pruned weights, and how to read them."""
+        names = sorted(matrices(self.teacher.network))
+        return sparse.encode([self.state[name] for name in names], self.options.weights)
+
+    def manifest(self) -> Mapping[str, Any]:
+        teacher = self.teacher
+        norm = [list(teacher.mean), list(teacher.std)]
+        facts: dict[str, Any] = {"network": teacher.network_name, "norm": norm}
+        if self.share < 1:
+            facts["share"] = self.share
+        if self._pruned:
+            facts["gaps"] = asdict(self._sparse[1])
+        return facts
+
+    def blobs(self) -> Iterable[Blob]:
+        form = self.options.weights
+        if not self._pruned:
+            return encode(list(self.state.values()), form)
+        shapes = matrices(self.teacher.network)
+        rest = [value for name, value in self.state.items() if name not in shapes]
+        return [*encode(rest, _rest_form(form)), *self._sparse[0]]
+
+    @classmethod
+    def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
+        images, manifest, tensors = task.images, shipped.manifest, shipped.tensors
+        name, form, share = manifest["network"], options.weights, manifest.get("share", 1.0)
+        network = networks.create(name, task.classes, images.channels, images.resolution)
+        shapes = matrices(network)
+        rest = {n: value.shape for n, value in whole(network).items() if n not in shapes}
+        if "gaps" in manifest:
+            names, gaps = sorted(shapes), sparse.Gaps(**manifest["gaps"])
+            kept = sparse.decode(tensors, form, [shapes[n] for n in names], gaps)
+            others = decode(tensors, _rest_form(form), [rest[n] for n in sorted(rest)])
+            state = dict(zip([*names, *sorted(rest)], [*kept, *others], strict=True))
+        else:
+            stored = dict(sorted({**rest, **layout(shapes, share)}.items()))
+            state = dict(zip(stored, decode(tensors, form, list(stored.values())), strict=True))
+        network.load_state_dict(dense(state, shapes), strict=False)
+        mean, std = manifest["norm"]
+        teacher = Teacher(name, network, tuple(mean), tuple(std))
+        teacher = teacher.to(task.device).eval().requires_grad_(False)
+        return cls(task, options, teacher, state, share)
+
+    @property
+    def network(self) -> nn.Module:
+        return self.teacher
+
+    @torch.no_grad()
+    def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
+        with self.task.compute.autocast():
+            return self.teacher(images).float()
+
+
+def _rest_form(form: Form) -> Form:
+    """How tensors that are not pruned are stored."""
+    return "fp32" if form == "fp32" else "fp16"
