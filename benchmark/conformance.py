@@ -246,12 +246,13 @@ def _tiny_task(root: Path) -> LabelTask:
         std=data.std,
         teacher=teacher,
         train=small.train,
+        weak=lambda: [teacher],
         scratch=scratch,
     )
 
 
 def _as_shipped(task: LabelTask, seed: int) -> LabelTask:
-    return replace(task, teacher=None, train=None, scratch=None, seed=seed)
+    return replace(task, teacher=None, train=None, weak=None, scratch=None, seed=seed)
 
 
 def _views(source: LabelSource) -> list[ViewBatch]:

@@ -22,6 +22,8 @@ TIMM = "timm:"
 NAMES = {
     "convnet-d3": "3-block ConvNet of width 128; also other depths and widths: convnet-d5-w32",
     "convnet-d4": "4-block ConvNet of width 128, the usual one for 64x64 images",
+    "lenet": "LeNet with ReLU and max-pooling, 0.06 M parameters",
+    "alexnet": "AlexNet cut down for CIFAR: two convolutions of width 64, 1.8 M parameters",
     "resnet20": "CIFAR ResNet with option-A shortcuts, 0.27 M parameters",
     "resnet56": "CIFAR ResNet with option-A shortcuts, 0.85 M parameters",
     "resnet18": "ResNet of basic blocks, 11.2 M parameters",
@@ -65,6 +67,10 @@ def create(name: str, classes: int, channels: int, resolution: int) -> nn.Module
 
         depth, width = match.groups(default="128")
         return ConvNet(int(depth), int(width), classes, channels, resolution)
+    if name in ("lenet", "alexnet"):
+        from .lenet import AlexNet, LeNet
+
+        return (LeNet if name == "lenet" else AlexNet)(classes, channels, resolution)
     if name in ("resnet20", "resnet56"):
         from .cifar_resnet import CifarResNet
 
@@ -82,6 +88,28 @@ def create(name: str, classes: int, channels: int, resolution: int) -> nn.Module
     if name == "swin-tiny":
         return swin(classes, channels, resolution)
     return from_timm(name.removeprefix(TIMM), classes, channels, resolution)
+
+
+def headless(network: nn.Module, classes: int) -> int:
+    """Take the last linear layer off, in place: the network then gives the features before it.
+
+    Returns:
+        How many features there are.
+
+    Raises:
+        UserError: the network does not end in a linear layer.
+    """
+    from torch import nn
+
+    linear = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
+    last: Any = network.get_submodule(linear[-1]) if linear else None
+    if last is None or last.out_features != classes:
+        raise UserError(
+            f"A {type(network).__name__} does not end in a linear layer of {classes} classes, so "
+            "there are no features before it; take a network such as convnet-d3 or lenet."
+        )
+    network.set_submodule(linear[-1], nn.Identity())
+    return last.in_features
 
 
 def resnet(name: str, classes: int, channels: int, resolution: int) -> nn.Module:

@@ -41,8 +41,16 @@ LABEL_CODE = (
     "priors/prompts",
     "transfer",
     "weights",
+    "label_learning/settings",
+    "label_learning/learner",
+    "label_learning/second_order",
+    "label_learning/ridge",
+    "label_learning/table",
+    "label_learning/resets",
+    "label_learning/real",
+    "label_learning/run",
 )
-NETWORK_CODE = ("networks", "convnet", "cifar_resnet")
+NETWORK_CODE = ("networks", "convnet", "cifar_resnet", "lenet")
 
 
 @dataclass(frozen=True)
@@ -254,7 +262,7 @@ class Pipeline:
     def _fitting_key(self, variant: Variant, ipc: int) -> dict[str, Any]:
         """What decides a fit, but for the distilled images and the method's options."""
         weak = getattr(self.options(variant, ipc), "teachers", None) == "trajectory"
-        core = ("contract", "artefact", *LABEL_CODE, *TRAINING_CODE)
+        core = ("contract", "artefact", *LABEL_CODE, *TRAINING_CODE, *NETWORK_CODE)
         return {
             "teacher": self.teacher_key,
             "weak": self.training_key if weak else None,

@@ -6,7 +6,7 @@ shows that work goes on without filling up.
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,8 +19,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """Pass `items` on, showing `label`, how many of `total` are done, and the time left."""
+def track(
+    items: Iterable[T], label: str | Callable[[], str], total: int | None = None
+) -> Iterator[T]:
+    """Pass `items` on, showing `label`, how many of `total` are done, and the time left.
+
+    Args:
+        label: asked for anew whenever it is shown, if it can be.
+    """
     if total is None:
         total = len(items)  # type: ignore[arg-type]
     started = shown = time.monotonic()
@@ -34,7 +40,7 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
             continue
         shown = now
         left = (now - started) / done * (total - done)
-        line = f"{label}: {done}/{total}, {_clock(left)} left"
+        line = f"{label() if callable(label) else label}: {done}/{total}, {_clock(left)} left"
         if live:
             drawn = True
             print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)

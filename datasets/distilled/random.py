@@ -16,7 +16,13 @@ NEEDS_TEACHER = False
 
 @dataclass(frozen=True)
 class Options:
-    """There is nothing to choose."""
+    """draw: which of many random draws; images of two draws may coincide."""
+
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        if self.draw < 0:
+            raise ValueError(f"draw must not be negative, got {self.draw}")
 
 
 def make(task: ImageTask, options: Options) -> ResidentImages:
@@ -29,7 +35,7 @@ def make(task: ImageTask, options: Options) -> ResidentImages:
     """
     dataset, drawn = task.dataset, []
     for label in range(len(dataset.class_names)):
-        order = random_order(dataset, label, task.seed)
+        order = random_order(dataset, label, task.seed, options.draw)
         check_enough(task.ipc, len(order), dataset.class_names[label], "the training set")
         drawn.append(order[: task.ipc])
     indices = torch.cat(drawn)
@@ -46,10 +52,10 @@ def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> N
         check_enough(ipc, available, dataset.class_names[label], "the training set")
 
 
-def random_order(dataset: Dataset, label: int, seed: int) -> Tensor:
+def random_order(dataset: Dataset, label: int, seed: int, draw: int = 0) -> Tensor:
     """All training images of one class in random order, int64 (n,), on the CPU."""
     members = torch.nonzero(dataset.train.labels == label).squeeze(1)
-    words = random_words(seed, label, 0, SAMPLE, len(members))
+    words = random_words(seed, label, draw, SAMPLE, len(members))
     return members[torch.from_numpy(permutation(words))]
 
 

@@ -77,6 +77,19 @@ def test_random_images_follow_the_seed():
     assert shades(0) == [32, 44, 40, 4, 16, 100, 136, 120, 108, 128], "golden"
 
 
+def test_draws_are_random_images_of_their_own():
+    def shades(draw: int, ipc: int = 5) -> list[int]:
+        images = made(random, shaded(), ipc, random.Options(draw), 0, None)
+        return images.pixels[:, 0, 0, 0].tolist()
+
+    assert shades(0) == [32, 44, 40, 4, 16, 100, 136, 120, 108, 128], "as ever"
+    assert len({tuple(shades(draw)) for draw in range(5)}) == 5
+    assert shades(3) == shades(3)
+    assert shades(3, 2) == shades(3)[:2] + shades(3)[5:7], "nested"
+    with pytest.raises(ValueError, match="draw must not be negative, got -1"):
+        random.Options(-1)
+
+
 def test_more_images_than_a_class_holds():
     message = (
         "IPC 13 needs 13 images of class 'cat', but the training set has 12: choose an IPC of "

@@ -1,0 +1,112 @@
+"""Labels through ridge regression: the last layer is solved for, and the solution differentiated.
+
+LD-RR (arXiv 2006.08572, section 3.2, algorithm 2).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .learner import Learner, Optimiser, Outer, apart, error, optimiser, soft_cross_entropy
+
+SHARE = 0.01  # of the newest solution in the moving average of the last layer
+SCALE_RATE = 1e-2
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What regression on a batch of labelled images found.
+
+    Attributes:
+        features: of the images, with a one for the bias, (n, d + 1).
+        root: Cholesky factor of their Gram matrix plus the ridge, (n, n).
+        weights: the last layer's moving average, (d + 1, C).
+    """
+
+    features: Tensor
+    root: Tensor
+    weights: Tensor
+
+
+class Ridge(Learner):
+    """Features that learn, and a last layer W that is a moving average of ridge regressions.
+
+    With A = (F F^T + ridge I)^-1, a batch's solution is F^T A Y, so the gradient for its labels
+    is closed, and real images need no backward pass:
+
+        dL/dY = 0.01 scale / B * A F F_real^T (softmax(scale F_real W) - one-hot).
+
+    The features then step on the distilled images, through the solution too. The scale, learned
+    with them, calibrates the logits of a regression for the cross-entropy.
+
+    Args:
+        features: a network without its last layer, from pixels in 0..1 to `width` features.
+        ridge: added to the Gram matrix's diagonal; the bias is shrunk like the rest.
+        kind, rate: of the step of the features; the scale's rate is 0.01.
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        width: int,
+        classes: int,
+        ridge: float,
+        kind: Optimiser,
+        rate: float,
+    ) -> None:
+        self.network, self.ridge = features.train(), ridge
+        like = next(features.parameters())
+        self.weights = like.new_zeros(width + 1, classes)
+        self.scale = like.new_ones(1).requires_grad_()
+        groups = [
+            {"params": list(features.parameters()), "lr": rate},
+            {"params": [self.scale], "lr": SCALE_RATE},
+        ]
+        self.optimiser = optimiser(kind, groups)
+
+    def inner(self, images: Tensor, labels: Tensor) -> Inner:
+        features = _with_one(self.network(images[0]))
+        gram = features @ features.T
+        gram.diagonal().add_(self.ridge)
+        root = torch.linalg.cholesky_ex(gram).L
+        solution = features.T @ torch.cholesky_solve(labels[0], root)
+        weights = (1 - SHARE) * self.weights + SHARE * solution
+        self.weights = weights.detach()
+        return Inner(features, root, weights)
+
+    @torch.no_grad()
+    def outer(self, inner: Inner, pixels: Tensor, truth: Tensor) -> Outer:
+        features = _with_one(apart(self.network, {}, pixels))
+        logits = features @ (self.scale * self.weights)
+        wrong = F.softmax(logits, 1) - F.one_hot(truth, logits.shape[1]).to(logits)
+        gradient = torch.cholesky_solve(inner.features @ (features.T @ wrong), inner.root)
+        gradient *= SHARE * self.scale / len(truth)
+        return Outer(gradient[None], F.cross_entropy(logits, truth), error(logits, truth))
+
+    def move(self, inner: Inner, labels: Tensor) -> Tensor:
+        logits = inner.features @ (self.scale * inner.weights)
+        loss = soft_cross_entropy(logits, labels[0])
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        return loss.detach()
+
+    def predict(self, pixels: Tensor) -> Tensor:
+        """As in the authors' code without the scale: the same classes, but not calibrated."""
+        return _with_one(self.network(pixels)) @ self.weights
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "weights": self.weights, "scale": self.scale.detach()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self.weights.copy_(state["weights"])
+        with torch.no_grad():
+            self.scale.copy_(state["scale"])
+
+
+def _with_one(features: Tensor) -> Tensor:
+    return F.pad(features, (0, 1), value=1.0)

@@ -1,0 +1,108 @@
+"""Expert: a teacher that was stopped early labels each image once, without augmentation.
+
+Qin, Deng and Alvarez-Melis, "A Label is Worth a Thousand Images in Dataset Distillation"
+(NeurIPS 2024): on random real images such labels rival distilled ones; the fewer the images,
+the earlier the best expert (theirs for CIFAR-10: epochs 20, 44 and 128 at IPC 1, 10 and 50).
+How early is chosen here on held-out real training images: for each snapshot of a training, a
+small student learns from its labels. (The snapshots have seen these images; its student has not.)
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from benchmark import networks, student
+from benchmark.classifier import Classifier, correct
+from benchmark.contract import LabelTask, TaskShape
+from benchmark.image_labels import ImageLabels
+from benchmark.progress import track
+from benchmark.recipe import Recipe
+from benchmark.teachers import Teacher
+from benchmark.trials import BLOCK, held_out, usual_convnet
+
+
+class Expert(ImageLabels):
+    """The probabilities that the best snapshot gives each image."""
+
+    paper = "Qin et al., A Label is Worth a Thousand Images, NeurIPS 2024, arXiv 2406.10485"
+
+    @dataclass(frozen=True)
+    class Options(ImageLabels.Options):
+        """Which labels, and how the snapshot is chosen.
+
+        Attributes:
+            form, k: how labels are shipped; see `benchmark.image_labels`.
+            teachers: `trajectory`, the snapshots along one training (`teacher.epochs`,
+                `teacher.snapshots`).
+            temperature: at which a snapshot's logits become probabilities.
+            student: that learns from each snapshot's labels, as shipped; `auto` is a ConvNet of
+                width 32 whose depth fits the resolution (see `benchmark.trials`).
+            steps, rate: of that student's training on the plan's views, in whole epochs.
+            held_out: real training images that it is measured on.
+        """
+
+        teachers: Literal["trajectory"] = "trajectory"
+        temperature: float = 1.0
+        student: str = "auto"
+        steps: int = 300
+        rate: float = 2e-3
+        held_out: int = 2000
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not self.temperature > 0 or not self.rate > 0:
+                raise ValueError(
+                    f"temperature and rate must be positive, got {self.temperature}, {self.rate}"
+                )
+            if self.steps < 1 or self.held_out < 1:
+                raise ValueError(
+                    f"steps and held_out must be at least 1, got {self.steps}, {self.held_out}"
+                )
+
+    @classmethod
+    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+        if options.student == "auto":
+            options = replace(options, student=usual_convnet(shape.resolution, width=32))
+        networks.check(options.student)
+        return super().settle(options, shape, budget)
+
+    @classmethod
+    def fit(cls, task: LabelTask, options: Any) -> Self:
+        apart, _ = held_out(task, options.held_out)
+        best, found = None, []
+        for number, expert in enumerate(task.weak_teachers()):
+            source = cls(task, options, soft_labels(task, expert, options.temperature))
+            found.append(correct(source.trial(number), apart, task.compute).double().mean().item())
+            if best is None or found[-1] > max(found[:-1]):
+                best = source
+        assert best is not None
+        best.notes = {
+            "held_out_images": len(apart),
+            "held_out_accuracy": found,
+            "snapshot": found.index(max(found)),
+        }
+        return best
+
+    def trial(self, number: int) -> Classifier:
+        """A student that has learnt from these labels; each starts from the same weights."""
+        task, options = self.task, self.options
+        epochs = -(-options.steps // task.plan.batches)
+        recipe = Recipe("trial", epochs, task.plan.batch_size, rate=options.rate)
+        learner = student.build(options.student, self, task.seed)
+        checkpoint = task.workspace() / f"trial-{number:02}.pt"
+        student.train(learner, self, recipe, checkpoint, f"try the labels of snapshot {number}")
+        checkpoint.unlink(missing_ok=True)
+        return learner
+
+
+@torch.no_grad()
+def soft_labels(task: LabelTask, expert: Teacher, temperature: float) -> Tensor:
+    """An expert's probabilities for each plain image, float32 (N, C) on the device."""
+    rows = []
+    for pixels in track(task.images.pixels.split(BLOCK), "label the images"):
+        with task.compute.autocast():
+            logits = expert(pixels.float() / 255)
+        rows.append((logits.float() / temperature).softmax(1))
+    return torch.cat(rows)

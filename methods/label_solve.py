@@ -1,0 +1,186 @@
+"""Label Solve: the labels with which kernel ridge regression fits the real training set best.
+
+Nguyen, Chen and Lee, "Dataset Meta-Learning from Kernel Ridge-Regression" (ICLR 2021, arXiv
+2011.00050): the labels Y of images s are solved for in closed form, so that
+K_ts (K_ss + lambda I)^-1 Y comes nearest to the one-hot labels of the real images t. Ours differs:
+
+- the kernel is that of some random finite networks, not of an infinitely wide one: the mean
+  inner product of their last features, each of length 1, plus 1 for a bias;
+- students learn by cross-entropy, so labels must be probabilities. As in label distillation
+  (Bohdal et al., 2020) they are clamped to 0..1 and divided by their sum; a row of which
+  nothing is left becomes uniform. `notes` tell what the predictor loses by that.
+
+Without a ridge on Y the predictor would not depend on lambda: (K_ss + lambda I) W with one W
+solves all of them. Lambda decides how far labels lie from probabilities, and so what clamping
+costs. It is chosen by the predictor's accuracy with the clamped labels on held-out real
+training images; of equals the largest.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark import networks
+from benchmark.classifier import Classifier
+from benchmark.contract import LabelTask, TaskShape
+from benchmark.errors import UserError
+from benchmark.image_labels import ImageLabels
+from benchmark.progress import track
+from benchmark.trials import BLOCK, held_out, usual_convnet
+
+MOST_HELD_OUT = 0.2  # of the training set
+
+
+class LabelSolve(ImageLabels):
+    """The solved labels, as probabilities."""
+
+    paper = "Nguyen et al., Dataset Meta-Learning from Kernel Ridge-Regression, ICLR 2021"
+
+    @dataclass(frozen=True)
+    class Options(ImageLabels.Options):
+        """The kernel, and how labels are solved for.
+
+        Attributes:
+            form, k: how labels are shipped; see `benchmark.image_labels`.
+            network: whose random weights give features; `auto` is a ConvNet of width 128 whose
+                depth fits the resolution (see `benchmark.trials`).
+            draws: of its weights.
+            lambdas: to choose from, as shares of the mean of K_ss's diagonal.
+            ridge: on the labels, as a share of the mean of the normal equations' diagonal.
+            held_out: real training images kept apart for the choice; at most a fifth of all.
+        """
+
+        network: str = "auto"
+        draws: int = 4
+        lambdas: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+        ridge: float = 1e-4
+        held_out: int = 2000
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.draws < 1 or self.held_out < 1:
+                raise ValueError(
+                    f"draws and held_out must be at least 1, got {self.draws}, {self.held_out}"
+                )
+            if not self.lambdas or not min(self.lambdas) > 0 or not self.ridge >= 0:
+                raise ValueError(
+                    "lambdas must be one or more, all positive, and ridge must not be negative, "
+                    f"got {self.lambdas} and {self.ridge}"
+                )
+
+    @classmethod
+    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+        if options.network == "auto":
+            options = replace(options, network=usual_convnet(shape.resolution, width=128))
+        networks.check(options.network)
+        return super().settle(options, shape, budget)
+
+    @classmethod
+    @torch.no_grad()
+    def fit(cls, task: LabelTask, options: Any) -> Self:
+        _, train, _ = task.fitting()
+        most = max(1, int(MOST_HELD_OUT * len(train)))
+        apart, rest = held_out(task, min(options.held_out, most))
+        features = RandomFeatures(task, options.network, options.draws)
+        own = features(task.images.pixels)
+
+        def kernel(pixels: Tensor) -> Tensor:
+            return (features(pixels) @ own.T).double()
+
+        support = kernel(task.images.pixels)
+        gram, cross = torch.zeros_like(support), support.new_zeros(len(support), task.classes)
+        for rows in track(rest.split(BLOCK), "label solve"):
+            block = kernel(train.take(rows))
+            gram += block.T @ block
+            cross += block.T @ one_hot(train.labels[rows], task)
+        to_apart = kernel(apart.pixels)
+        truth = apart.labels.to(task.device)
+        lambdas = sorted(options.lambdas, reverse=True)
+        found, accuracies = [], []
+        for strength in lambdas:
+            system = damped(support, strength)
+            labels = solve(system, gram, cross, options.ridge)
+            found.append(probabilities(labels))
+            said = [to_apart @ torch.linalg.solve(system, y) for y in (labels, found[-1])]
+            accuracies.append([(s.argmax(1) == truth).double().mean().item() for s in said])
+        clamped = [after for _, after in accuracies]
+        best = clamped.index(max(clamped))
+        source = cls(task, options, found[best].float())
+        source.notes = {
+            "held_out_images": len(apart),
+            "lambdas": lambdas,
+            "held_out_accuracy_solved": [before for before, _ in accuracies],
+            "held_out_accuracy_probabilities": clamped,
+            "lambda": lambdas[best],
+        }
+        return source
+
+
+class RandomFeatures:
+    """Features of images whose inner product is the kernel.
+
+    Args:
+        network: by name; its last linear layer is left out, and batch norms are as initialised.
+        draws: networks with random weights, which follow the task's seed.
+
+    Raises:
+        UserError: the network has no linear layer.
+    """
+
+    def __init__(self, task: LabelTask, network: str, draws: int) -> None:
+        images = task.images
+        torch.manual_seed(task.seed)
+        self.device = task.device
+        self.networks = []
+        for _ in range(draws):
+            drawn = networks.create(network, task.classes, images.channels, images.resolution)
+            linear = [name for name, m in drawn.named_modules() if isinstance(m, nn.Linear)]
+            if not linear:
+                raise UserError(f"{network} has no linear layer, whose input is its features.")
+            drawn.set_submodule(linear[-1], nn.Identity())
+            self.networks.append(Classifier(drawn, task.mean, task.std).to(task.device).eval())
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Float32 (B, features) of uint8 (B, channels, R, R), on the device."""
+        return torch.cat([self._of(block) for block in pixels.split(BLOCK)])
+
+    def _of(self, pixels: Tensor) -> Tensor:
+        shown = pixels.to(self.device, non_blocking=True).float() / 255
+        each = [F.normalize(network(shown).flatten(1)) for network in self.networks]
+        bias = shown.new_ones(len(shown), 1)
+        return torch.cat([torch.cat(each, 1) / len(each) ** 0.5, bias], 1)
+
+
+def damped(support: Tensor, strength: float) -> Tensor:
+    """K_ss + lambda I; lambda is `strength` x the mean of the diagonal."""
+    diagonal = support.diagonal()
+    return support + torch.diag(torch.full_like(diagonal, strength * diagonal.mean().item()))
+
+
+def solve(system: Tensor, gram: Tensor, cross: Tensor, ridge: float) -> Tensor:
+    """Labels Y that minimise |K_ts system^-1 Y - Y_t|^2, and the ridge times |Y|^2; (N, C).
+
+    Args:
+        system: K_ss + lambda I, (N, N), symmetric.
+        gram, cross: K_ts^T K_ts, (N, N), and K_ts^T Y_t, (N, C).
+        ridge: as a share of the mean of the normal equations' diagonal.
+    """
+    half = torch.linalg.solve(system, gram)
+    normal = damped(torch.linalg.solve(system, half.T), ridge)
+    return torch.linalg.solve(normal, torch.linalg.solve(system, cross))
+
+
+def probabilities(labels: Tensor) -> Tensor:
+    """Labels (N, C) clamped to 0..1 and divided by their sum; uniform where nothing is left."""
+    clamped = labels.clamp(0, 1)
+    total = clamped.sum(1, keepdim=True)
+    return torch.where(total > 0, clamped / total, 1 / labels.shape[1])
+
+
+def one_hot(labels: Tensor, task: LabelTask) -> Tensor:
+    """Float64 (B, C) on the device."""
+    return F.one_hot(labels.to(task.device), task.classes).double()

@@ -1,0 +1,63 @@
+"""LD-RR: labels learned through ridge regression on a network's features, in closed form.
+
+Flexible Dataset Distillation (arXiv 2006.08572), the ridge-regression variant, within one
+dataset. As in the authors' code, but for what `ld` lists; the closed form of the labels'
+gradient replaces a backward pass over the real images, whose result that code throws away.
+Students train on the labels as on any others, not by regression.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from torch import nn
+
+from benchmark import networks
+from benchmark.classifier import Classifier
+from benchmark.contract import LabelTask, TaskShape
+from benchmark.image_labels import ImageLabels
+from benchmark.label_learning.ridge import Ridge
+from benchmark.label_learning.run import learned
+from benchmark.label_learning.settings import Learning
+
+
+class LDRR(ImageLabels):
+    """Probabilities of each image, learned by differentiating a ridge regression."""
+
+    paper = "Bohdal, Yang and Hospedales, Flexible Dataset Distillation, arXiv 2006.08572, 2020"
+
+    @dataclass(frozen=True)
+    class Options(Learning):
+        """How labels are learned (see `Learning`) and shipped (see `ImageLabels`).
+
+        Attributes:
+            ridge: the regression's penalty (the paper's lambda).
+        """
+
+        ridge: float = 1.0
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not self.ridge > 0:
+                raise ValueError(f"ridge must be positive, got {self.ridge}")
+
+    @classmethod
+    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+        return super().settle(options.sized(shape), shape, budget)
+
+    @classmethod
+    def fit(cls, task: LabelTask, options: Any) -> Self:
+        def make(network: nn.Module) -> Ridge:
+            width = networks.headless(network, task.classes)
+            return Ridge(
+                Classifier(network, task.mean, task.std).to(task.device),
+                width,
+                task.classes,
+                options.ridge,
+                options.network_optimiser,
+                options.network_rate,
+            )
+
+        labels, notes = learned(task, options, cls.name, make)
+        source = cls(task, options, labels)
+        source.notes = notes
+        return source

@@ -1,0 +1,123 @@
+"""Expert labels on real digits: which snapshot is chosen, and what is shipped."""
+
+import copy
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import reloaded, run_tiny, tiny_task  # type: ignore[import-not-found]
+
+from benchmark.conformance import CHECKS, _tiny_task, check_method
+from benchmark.contract import TaskShape
+from benchmark.datasets.digits import load as load_digits
+from benchmark.datasets.place import Place
+from benchmark.errors import UserError
+from benchmark.methods.expert import Expert, soft_labels
+from benchmark.stages import Stages
+from benchmark.teachers import TeacherOptions, load, trained
+
+FEW = {"steps": 30, "rate": 5e-3}
+
+
+def settled(task, **options):
+    return Expert.settle(Expert.Options(**options), task.shape, None)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A task of real digits, whose teacher has learnt something."""
+    root = tmp_path_factory.mktemp("digits")
+    task = _tiny_task(root)
+    whole = load_digits(Place(None, Stages(root / "stages")))
+    network = "convnet-d2-w16"
+    trained(network, whole, TeacherOptions(epochs=2, snapshots=0), task.compute, root)
+    teacher = load(network, root / "teacher.safetensors", 10, 1, 8, task.device)
+    return replace(task, teacher=teacher)
+
+
+@pytest.fixture
+def blind(digits):
+    """The teacher, but each image looks like any other to it."""
+    teacher = copy.deepcopy(digits.teacher)
+    for parameter in teacher.parameters():
+        parameter.zero_()
+    return teacher
+
+
+def test_the_snapshot_whose_student_does_best_is_taken(digits, blind, tmp_path):
+    task = replace(digits, weak=lambda: [blind, digits.teacher, blind])
+    source = Expert.fit(task, settled(task, **FEW))
+    assert source.labels.allclose(soft_labels(task, digits.teacher, 1.0), atol=1e-3)
+    accuracies = source.notes["held_out_accuracy"]
+    assert source.notes["snapshot"] == 1
+    assert accuracies[1] > 0.3 > accuracies[0] == accuracies[2]
+    assert source.notes["held_out_images"] == 200
+    assert json.loads(json.dumps(source.notes)) == source.notes
+    assert not list(digits.scratch.glob("trial*"))
+    assert reloaded(source, tmp_path / "saved").labels.equal(source.labels)
+
+
+def test_of_equals_the_earlier(digits):
+    task = replace(digits, weak=lambda: [digits.teacher, copy.deepcopy(digits.teacher)])
+    source = Expert.fit(task, settled(task, **FEW))
+    assert source.notes["snapshot"] == 0
+    first, second = source.notes["held_out_accuracy"]
+    assert first == second
+
+
+def test_labels_are_those_of_plain_images_at_the_temperature(digits):
+    task = replace(digits, weak=lambda: [digits.teacher])
+    source = Expert.fit(task, settled(task, temperature=4.0, steps=1))
+    logits = digits.teacher(task.images.pixels.float() / 255)
+    assert source.labels.allclose((logits / 4).softmax(1), atol=1e-3)
+    assert not source.labels.allclose(logits.softmax(1), atol=1e-2)
+
+
+def test_the_student_learns_from_what_is_shipped(digits):
+    task = replace(digits, weak=lambda: [digits.teacher])
+    one = Expert.fit(task, settled(task, form="top-k", k=1, steps=3))
+    hard = torch.nn.functional.one_hot(one.labels.argmax(1), 10).float()
+    assert one.labels.equal(hard)
+    torch.manual_seed(5)  # nothing but the task's seed matters
+    again = Expert.fit(task, settled(task, form="top-k", k=1, steps=3))
+    assert again.notes == one.notes
+
+
+def test_the_student_fits_the_resolution():
+    shape = TaskShape(classes=10, images=100, batches=4, epochs=1, resolution=32)
+    assert Expert.settle(Expert.Options(), shape, None).student == "convnet-d3-w32"
+    small = Expert.settle(Expert.Options(), replace(shape, resolution=8), 2600)
+    assert (small.student, small.form) == ("convnet-d2-w32", "int8")
+    with pytest.raises(UserError, match=r"Unknown network 'convet-d3'\. Did you mean 'convnet-d3'"):
+        Expert.settle(Expert.Options(student="convet-d3"), shape, None)
+
+
+def test_a_training_without_snapshots_is_refused(tmp_path):
+    task = tiny_task(tmp_path / "scratch")
+    with pytest.raises(UserError, match="There are no weak teachers"):
+        Expert.fit(task, settled(task))
+
+
+@pytest.mark.parametrize("option", ["k", "temperature", "steps", "rate", "held_out"])
+def test_options_that_cannot_be(option):
+    with pytest.raises(ValueError, match=f"{option}.* must be"):
+        Expert.Options(**{option: 0})
+
+
+def test_it_keeps_the_contract():
+    results = list(check_method("expert"))
+    assert [problem for _, problem in results if problem] == []
+    assert len(results) == len(CHECKS)
+
+
+def test_from_the_command_line(tmp_path):
+    told = ("--images", "random[draw=1]", "--set", "teacher.epochs=3")
+    out = run_tiny(tmp_path, *told, "--methods", "expert[steps=3],label_solve[draws=1]")
+    assert re.search(r"^random\[draw=1\] +expert\[steps=3\] ", out, re.MULTILINE)
+    assert re.search(r"^random\[draw=1\] +label_solve\[draws=1\] ", out, re.MULTILINE)
+    fits = [json.loads(Path(f).read_text()) for f in tmp_path.rglob("fit.json")]
+    (expert,) = [fit for fit in fits if "snapshot" in fit]
+    assert len(expert["held_out_accuracy"]) == 2  # after one epoch and two of three
