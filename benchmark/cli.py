@@ -116,7 +116,8 @@ def run(
 
     from . import running
     from .device import choose
-    from .pipeline import Pipeline, Runtime
+    from .inputs import Runtime
+    from .pipeline import Pipeline
 
     runtime = Runtime(work, choose(device, precision), data_root, download, force)
     execute = None

@@ -4,7 +4,7 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
@@ -13,11 +13,9 @@ from .distilled import ImageTask
 from .errors import UserError
 from .grid import parse_images
 from .images import ResidentImages
+from .inputs import Inputs
 from .options import build
 from .similarity import within_class
-
-if TYPE_CHECKING:
-    from .pipeline import Pipeline
 
 ARTEFACT_SEED = 0
 IMAGE_CODE = ("views", "render", "batch_norm", "training")
@@ -31,10 +29,10 @@ PRIOR_CODE = (
 
 
 class ImageStages:
-    """The image stages of one pipeline; a `source` is written as in its grid's cells."""
+    """The image stages of one grid; a `source` is written as in its cells."""
 
-    def __init__(self, pipeline: "Pipeline") -> None:
-        self.pipeline = pipeline
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
         self._resident: tuple[Path, ResidentImages] | None = None
 
     def options(self, source: str) -> tuple[str, Any]:
@@ -45,7 +43,7 @@ class ImageStages:
         """
         name, given = parse_images(source)
         module = registry.image_source(name)
-        return name, build(module.Options, self.pipeline.grid.of(name) | given, name)
+        return name, build(module.Options, self.inputs.grid.of(name) | given, name)
 
     def base(self, source: str, ipc: int) -> tuple[str, int] | None:
         """The source and IPC of the images that these are made from; None if from none.
@@ -73,7 +71,7 @@ class ImageStages:
             UserError: says what is wrong and what would be valid.
         """
         name, options = self.options(source)
-        registry.image_source(name).check(self.pipeline.dataset, ipc, options, network)
+        registry.image_source(name).check(self.inputs.dataset, ipc, options, network)
         if base := self.base(source, ipc):
             try:
                 self.check(*base, network)
@@ -90,17 +88,17 @@ class ImageStages:
             "options": asdict(options),
             "ipc": ipc,
             "seed": ARTEFACT_SEED,
-            "train": self.pipeline.dataset.train.digest,
+            "train": self.inputs.dataset.train.digest,
             "code": code_version.of_files(
                 [*registry.image_sources().values(), *code_version.paths(*IMAGE_CODE)]
             ),
         }
         if registry.image_source(name).NEEDS_TEACHER:
-            key["teacher"] = self.pipeline.teacher_key
+            key["teacher"] = self.inputs.teacher_key
         if path := getattr(options, "path", None):
-            key["content"] = self.pipeline.content(Path(path))
+            key["content"] = self.inputs.content(Path(path))
         if prior := getattr(options, "prior", None):
-            weights = self.pipeline.prior_content(prior)
+            weights = self.inputs.prior_content(prior)
             key["prior"] = [weights, code_version.of_modules(*PRIOR_CODE)]
         if base := self.base(source, ipc):
             key["base"] = self.key(*base)
@@ -109,46 +107,46 @@ class ImageStages:
     def folder(self, source: str, ipc: int) -> Path:
         """The images' stage."""
         name, options = self.options(source)
-        module, pipeline = registry.image_source(name), self.pipeline
+        module, inputs = registry.image_source(name), self.inputs
 
         def build_stage(folder: Path) -> None:
             scratch = folder / "scratch"
             scratch.mkdir(exist_ok=True)
             base = self.base(source, ipc)
             task = ImageTask(
-                pipeline.dataset,
+                inputs.dataset,
                 ipc,
                 ARTEFACT_SEED,
-                pipeline.runtime.compute,
+                inputs.runtime.compute,
                 scratch,
-                pipeline.teacher if module.NEEDS_TEACHER else None,
+                inputs.teacher if module.NEEDS_TEACHER else None,
                 self.images(*base) if base else None,
             )
             distilled.write(folder, module.make(task, options))
             shutil.rmtree(scratch)
 
-        return pipeline.stages.make("images", self.key(source, ipc), build_stage)
+        return inputs.stages.make("images", self.key(source, ipc), build_stage)
 
     def images(self, source: str, ipc: int) -> ResidentImages:
         """The images, on the device."""
         folder = self.folder(source, ipc)
         if self._resident is None or self._resident[0] != folder:
-            self._resident = folder, distilled.read(folder, self.pipeline.runtime.compute.device)
+            self._resident = folder, distilled.read(folder, self.inputs.runtime.compute.device)
         return self._resident[1]
 
     def similarity(self, source: str, ipc: int) -> float | None:
         """How alike the teacher finds the images of a class; decides nothing."""
-        pipeline = self.pipeline
+        inputs = self.inputs
 
         def build_stage(folder: Path) -> None:
             images = self.images(source, ipc)
-            value = within_class(pipeline.teacher, images, pipeline.runtime.compute)
+            value = within_class(inputs.teacher, images, inputs.runtime.compute)
             (folder / "similarity.json").write_text(json.dumps({"similarity": value}))
 
         key = {
             "images": self.key(source, ipc),
-            "teacher": pipeline.teacher_key,
+            "teacher": inputs.teacher_key,
             "code": code_version.of_modules("similarity"),
         }
-        folder = pipeline.stages.make("similarity", key, build_stage)
+        folder = inputs.stages.make("similarity", key, build_stage)
         return json.loads((folder / "similarity.json").read_text())["similarity"]

@@ -11,7 +11,8 @@ from . import artefact, code_version, distilled, records, registry, student
 from .classifier import correct
 from .environment import environment
 from .grid import Cell
-from .pipeline import NETWORK_CODE, TRAINING_CODE, Pipeline
+from .inputs import NETWORK_CODE, TRAINING_CODE
+from .pipeline import Pipeline
 from .records import CellNames, Record, Result
 from .stages import digest
 from .throughput import measure
@@ -98,7 +99,7 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
     )
     throughput = measure(classifier, source, student.schedule(pipeline.recipe, source))
     checkpoint.unlink(missing_ok=True)
-    images = pipeline.images_folder(cell.images, cell.ipc)
+    images = pipeline.image_stages.folder(cell.images, cell.ipc)
     requires = artefact.read_manifest(folder / "artefact")["requires"]
     return Record(
         schema=records.SCHEMA,
@@ -111,8 +112,8 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
             "train": pipeline.dataset.train.digest,
             "test": pipeline.dataset.test.digest,
             "images": source.task.images.digest,
-            "similarity": pipeline.similarity(cell.images, cell.ipc),
-            "images_stage": pipeline.images_folder(cell.images, cell.ipc).name,
+            "similarity": pipeline.image_stages.similarity(cell.images, cell.ipc),
+            "images_stage": pipeline.image_stages.folder(cell.images, cell.ipc).name,
             "teacher": digest(pipeline.teacher_key),
             "teacher_accuracy": pipeline.teacher_accuracy,
             "labels": folder.name,

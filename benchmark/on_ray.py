@@ -11,7 +11,8 @@ import ray
 
 from . import registry
 from .grid import Cell, Grid
-from .pipeline import Pipeline, Runtime
+from .inputs import Runtime
+from .pipeline import Pipeline
 from .progress import track
 from .running import Failures, measure
 

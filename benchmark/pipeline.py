@@ -1,34 +1,28 @@
 """From a grid to records: each stage keyed by the content of its inputs, made once and kept.
 
-dataset -> teacher -> distilled images -> artefact -> student -> record
+dataset and teacher (`inputs`) -> distilled images (`image_stages`) -> artefact -> student -> record
 """
 
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
-from inspect import signature
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import code_version, networks, registry, teachers
-from .classifier import correct
+from . import code_version, networks, registry
 from .contract import LabelSource, LabelTask, task_shape
-from .device import Compute
 from .errors import UserError
 from .grid import Cell, Grid, Variant, budget_bytes
 from .image_stages import ARTEFACT_SEED, PRIOR_CODE, ImageStages
-from .images import Dataset, ResidentImages
+from .inputs import NETWORK_CODE, TRAINING_CODE, Inputs, Runtime
 from .options import build, change
-from .priors import content as prior_content
 from .recipe import RECIPES
 from .sharing import Shared
-from .stages import Stages, content_digest, file_digest
-from .teachers import PRETRAINED, Teacher, TeacherOptions
+from .teachers import PRETRAINED, TeacherOptions
 from .views import ViewPlan
 
-TRAINING_CODE = ("training", "classifier", "views", "render", "recipe")
 LABEL_CODE = (
     "packing",
     "spool",
@@ -41,6 +35,9 @@ LABEL_CODE = (
     "priors/prompts",
     "transfer",
     "weights",
+    "image_labels",
+    "trials",
+    "student",
     "label_learning/settings",
     "label_learning/learner",
     "label_learning/second_order",
@@ -50,38 +47,16 @@ LABEL_CODE = (
     "label_learning/real",
     "label_learning/run",
 )
-NETWORK_CODE = ("networks", "convnet", "cifar_resnet", "lenet")
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """Where and on what a run works; nothing here changes what is measured.
-
-    Attributes:
-        work: folder of stages, checkpoints and records.
-        data_root: of local copies of datasets.
-        force: measure finished cells anew, from the artefacts that are there.
-    """
-
-    work: Path
-    compute: Compute
-    data_root: Path | None
-    download: bool = False
-    force: bool = False
-
-
-class Pipeline:
-    """The stages of one grid."""
+class Pipeline(Inputs):
+    """All stages of one grid."""
 
     def __init__(self, grid: Grid, runtime: Runtime) -> None:
-        self.grid, self.runtime = grid, runtime
-        self.stages = Stages(runtime.work / "stages")
+        super().__init__(grid, runtime)
         changed = grid.of("recipe")
         self.recipe = change(RECIPES[grid.recipe], changed, "recipe")
         self.on_protocol = self.recipe == RECIPES[grid.recipe]
-        # Folders of others' images and labels, and priors, are large: read once, not once a cell.
-        self.content = cache(content_digest)
-        self.prior_content = cache(prior_content)
         self.image_stages = ImageStages(self)
         self.options = cache(self._settled)
 
@@ -111,7 +86,7 @@ class Pipeline:
             self.image_stages.base(source, ipc)
         for variant in {cell.variant for cell in cells}:
             self.asked(variant)
-        network, file = self._teacher_source
+        network, file = self.teacher_source
         # From here on class counts are needed, and with them the dataset.
         images, classes = self.dataset.train, len(self.dataset.class_names)
         untrained = networks.create(network, classes, images.channels, images.resolution)
@@ -122,100 +97,7 @@ class Pipeline:
         for cell in cells:
             self.labels_key(cell)
 
-    # The way of the data: for each stage its key, then the stage itself.
-
-    @cached_property
-    def dataset(self) -> Dataset:
-        """The real dataset."""
-        from .datasets.place import Place  # type: ignore[import-not-found]
-
-        name, _, path = self.grid.dataset.partition(":")
-        module = registry.dataset(name)
-        place = Place(self.runtime.data_root, self.stages, self.runtime.download)
-        if path and len(signature(module.load).parameters) == 1:
-            raise UserError(f"Dataset {name!r} takes nothing after a colon, got {path!r}.")
-        loaded: Dataset = module.load(place, path) if path else module.load(place)
-        device = self.runtime.compute.device
-        if device.type == "cuda" and isinstance(loaded.train, ResidentImages):
-            loaded = replace(loaded, train=loaded.train.to(device))
-        return loaded
-
-    @cached_property
-    def teacher_key(self) -> dict[str, Any]:
-        """What decides the teacher's weights."""
-        network, file = self._teacher_source
-        key = {"network": network, "train": self.dataset.train.digest}
-        if file is not None:
-            return {**key, "file": str(file) if file == PRETRAINED else file_digest(file)}
-        return self.training_key
-
-    @cached_property
-    def training_key(self) -> dict[str, Any]:
-        """What decides a teacher that is trained here, and its snapshots."""
-        return {
-            "network": self._teacher_source[0],
-            "train": self.dataset.train.digest,
-            "options": asdict(self._teacher_options),
-            "code": code_version.of_modules("teachers", *TRAINING_CODE, *NETWORK_CODE),
-        }
-
-    def _trained(self) -> Path:
-        """The stage of a teacher that is trained here, and its snapshots."""
-        network, options = self._teacher_source[0], self._teacher_options
-        compute = self.runtime.compute
-        return self.stages.make(
-            "teacher",
-            self.training_key,
-            lambda f: teachers.trained(network, self.dataset, options, compute, f),
-        )
-
-    @cached_property
-    def teacher(self) -> Teacher:
-        """The teacher, on the device."""
-        network, file = self._teacher_source
-        images, compute = self.dataset.train, self.runtime.compute
-        classes = len(self.dataset.class_names)
-        if file == PRETRAINED:
-            return teachers.pretrained(network, classes, compute.device)
-        if file is None:
-            file = self._trained() / teachers.WEIGHTS
-        size = (classes, images.channels, images.resolution)
-        return teachers.load(network, file, *size, compute.device)
-
-    @cached_property
-    def weak_teachers(self) -> list[Teacher]:
-        """Snapshots along one training of the teacher's network, on the device.
-
-        A teacher from a file has no training to look back on: one is made for them.
-        """
-        images, folder = self.dataset.train, self._trained()
-        size = (len(self.dataset.class_names), images.channels, images.resolution)
-        device = self.runtime.compute.device
-        return [
-            teachers.load(self._teacher_source[0], file, *size, device)
-            for file in sorted(folder.glob(teachers.SNAPSHOTS))
-        ]
-
-    @cached_property
-    def teacher_accuracy(self) -> float:
-        """Of the teacher on the test set, measured here; decides nothing."""
-
-        def build_stage(folder: Path) -> None:
-            right = correct(self.teacher, self.dataset.test, self.runtime.compute)
-            value = {"accuracy": right.double().mean().item()}
-            (folder / "accuracy.json").write_text(json.dumps(value))
-
-        key = {"teacher": self.teacher_key, "test": self.dataset.test.digest}
-        folder = self.stages.make("teacher-accuracy", key, build_stage)
-        return json.loads((folder / "accuracy.json").read_text())["accuracy"]
-
-    def images_folder(self, source: str, ipc: int) -> Path:
-        """The distilled images' stage."""
-        return self.image_stages.folder(source, ipc)
-
-    def similarity(self, source: str, ipc: int) -> float | None:
-        """How alike the teacher finds the images of a class; decides nothing."""
-        return self.image_stages.similarity(source, ipc)
+    # The way of the data goes on: for each stage its key, then the stage itself.
 
     def plan(self, ipc: int) -> ViewPlan:
         """The views that students of this grid are shown."""
@@ -330,11 +212,3 @@ class Pipeline:
                 f"{cell.variant.label} takes {total:,} bytes, above its budget of {budget:,}: "
                 "the method's `settle` promised less than its artefact takes."
             )
-
-    @property
-    def _teacher_options(self) -> TeacherOptions:
-        return build(TeacherOptions, self.grid.of("teacher"), "teacher")
-
-    @property
-    def _teacher_source(self) -> tuple[str, Path | None]:
-        return teachers.find(self.grid.teacher, self.runtime.data_root)

@@ -169,13 +169,14 @@ class Lessons:
 
             def build(folder: Path, name: str = name, make: Any = make) -> None:
                 spool = None
-                for epoch in track(range(self.fit.replay), f"{name} of real views"):
-                    for views in plan.epoch(epoch):
-                        index = self.seen[views.index]
-                        made = make(self._pixels(index, views.to(self.task.device)))
-                        if spool is None:
-                            spool = Spool(folder / name, torch.float16, tuple(made.shape[1:]))
-                        spool.add(made.clamp(-65504, 65504))
+                every = (v for epoch in range(self.fit.replay) for v in plan.epoch(epoch))
+                count = self.fit.replay * plan.batches
+                for views in track(every, f"{name} of real views", count):
+                    index = self.seen[views.index]
+                    made = make(self._pixels(index, views.to(self.task.device)))
+                    if spool is None:
+                        spool = Spool(folder / name, torch.float16, tuple(made.shape[1:]))
+                    spool.add(made.clamp(-65504, 65504))
                 assert spool is not None
                 (folder / "width").write_text(str(spool.row[0]))
 

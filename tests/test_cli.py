@@ -93,7 +93,7 @@ BAD = [
     ("--students timm:resnt18", "Unknown timm model 'resnt18'. Did you mean 'resnet18'"),
     ("--students convnet-d4", "at least 16 pixels a side, not 8"),
     ("--recipe quik", "Unknown recipe 'quik'. Did you mean 'quick'? Valid: "),
-    ("--images randm", "Unknown image source 'randm'. Did you mean 'random'? Valid: "),
+    ("--images randm", "Unknown image source 'randm'. Did you mean 'random' or 'refined'? Valid: "),
     ("--images path:nowhere", "'nowhere' names no distilled images"),
     ("--teacher resnet19", "Unknown network 'resnet19'. Did you mean"),
     ("--teacher resnet18:absent.safetensors", "There is no teacher file 'absent.safetensors'"),

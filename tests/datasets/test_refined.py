@@ -10,14 +10,15 @@ import torch.nn.functional as F
 from tiny import GRID, run_main, run_tiny
 from torch import Tensor, nn
 
-import benchmark.pipeline
+import benchmark.inputs
 from benchmark.datasets.distilled import refined
 from benchmark.device import Compute, choose
 from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.grid import cells, make_grid
 from benchmark.images import Dataset, ResidentImages
-from benchmark.pipeline import Pipeline, Runtime
+from benchmark.inputs import Runtime
+from benchmark.pipeline import Pipeline
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 NAMES = ("cat", "dog")
@@ -200,7 +201,7 @@ def test_keys_follow_options_base_and_prior(tmp_path, monkeypatch):
     assert plain != key("refined", rded__crops=3)
     assert plain != key("refined[base=random]")
     assert "teacher" not in key("refined[base=random]")
-    monkeypatch.setattr(benchmark.pipeline, "prior_content", lambda name: f"other {name}")
+    monkeypatch.setattr(benchmark.inputs, "prior_content", lambda name: f"other {name}")
     assert plain != key("refined")
 
 
