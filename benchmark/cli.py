@@ -31,6 +31,10 @@ def run(
     images: Annotated[
         str | None, typer.Option(help="Image sources, as methods: rded[factor=2]; or path:PATH.")
     ] = None,
+    base_images: Annotated[
+        str | None,
+        typer.Option(help="A dataset whose images get this one's labels; comma-separated."),
+    ] = None,
     ipc: Annotated[str | None, typer.Option(help="Images per class, comma-separated.")] = None,
     students: Annotated[str | None, typer.Option(help="Networks, comma-separated.")] = None,
     recipe: Annotated[str | None, typer.Option(help="How students are trained.")] = None,
@@ -92,9 +96,10 @@ def run(
         values = grids.read_config(config)
     elif dataset is None:
         values = grids.read_config(Path("quick"))
+    foreign = [f"{grids.FOREIGN}[dataset={name}]" for name in _split(base_images) or ()]
     given = {
         "dataset": dataset,
-        "images": _split(images),
+        "images": [*(_split(images) or ()), *foreign] or None,
         "ipc": _split(ipc),
         "students": _split(students),
         "recipe": recipe,

@@ -168,6 +168,11 @@ class LabelTask:
 
     @cached_property
     def _one_hot(self) -> Tensor:
+        if not self.images.labelled:
+            raise UserError(
+                "These images show none of the classes, so they have no labels of their own: "
+                "leave out hard, smoothed, and recipes with a cross-entropy of hard labels."
+            )
         return F.one_hot(self.images.labels, self.classes).float().to(self.device)
 
 

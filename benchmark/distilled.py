@@ -4,6 +4,7 @@ On disk they are `images.safetensors`: uint8 pixels, and labels with class names
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class ImageTask:
         teacher: only for sources that say they need one.
         base: the images to start from, class by class in label order; only for sources that
             define `base`.
+        open: gives another real dataset, named as for `--dataset`; only for sources with an
+            option `dataset`.
     """
 
     dataset: Dataset
@@ -40,6 +43,7 @@ class ImageTask:
     scratch: Path
     teacher: Teacher | None = None
     base: ResidentImages | None = None
+    open: Callable[[str], Dataset] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -56,6 +60,12 @@ class ImageTask:
         if self.base is None:
             raise RuntimeError("the source must define `base` to be given images to start from")
         return self.base
+
+    def other(self, name: str) -> Dataset:
+        """Another real dataset, for sources with an option `dataset`."""
+        if self.open is None:
+            raise RuntimeError("the source must have an option `dataset` to open others")
+        return self.open(name)
 
 
 def write(folder: Path, images: ResidentImages) -> None:

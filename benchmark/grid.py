@@ -12,6 +12,7 @@ from .options import build
 from .recipe import RECIPES
 
 CONTROLS = ("hard", "soft", "teacher", "teacher[weights=fp16]", "teacher[weights=int8]")
+FOREIGN = "foreign"  # the image source whose images have no labels of their own
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -114,7 +115,9 @@ def cells(grid: Grid) -> Iterator[Cell]:
     names = {parse_images(source)[0] for source in sources}
     for ipc in grid.ipc:
         for images in sources:
-            for variant in dict.fromkeys([*chosen, *controls]):
+            unlabelled = parse_images(images)[0] == FOREIGN
+            kept = [v for v in controls if not (unlabelled and v.method == "hard")]
+            for variant in dict.fromkeys([*chosen, *kept]):
                 yield from _of_variant(grid, images, ipc, variant)
         if grid.controls and "random" not in names:
             for variant in of_random:

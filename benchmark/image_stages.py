@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class ImageStages:
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
+        self._other = cache(inputs.open)
         self._resident: tuple[Path, ResidentImages] | None = None
 
     def options(self, source: str) -> tuple[str, Any]:
@@ -100,6 +102,8 @@ class ImageStages:
         if prior := getattr(options, "prior", None):
             weights = self.inputs.prior_content(prior)
             key["prior"] = [weights, code_version.of_modules(*PRIOR_CODE)]
+        if other := getattr(options, "dataset", None):
+            key["dataset"] = self._other(other).train.digest
         if base := self.base(source, ipc):
             key["base"] = self.key(*base)
         return key
@@ -121,6 +125,7 @@ class ImageStages:
                 scratch,
                 inputs.teacher if module.NEEDS_TEACHER else None,
                 self.images(*base) if base else None,
+                self._other if hasattr(options, "dataset") else None,
             )
             distilled.write(folder, module.make(task, options))
             shutil.rmtree(scratch)

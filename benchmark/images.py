@@ -23,6 +23,7 @@ from .stages import hold
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+UNLABELLED = -1  # of images that show none of the classes
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
@@ -30,7 +31,8 @@ class Images(ABC):
     """A labelled set of square pictures.
 
     Attributes:
-        labels: class of each image, int64 (N,), on the CPU.
+        labels: class of each image, int64 (N,), on the CPU; all UNLABELLED in a set whose images
+            show none of the classes.
         class_names: one name a class, in label order.
         digest: SHA-256 of the content; part of every key that depends on these images.
         channels, resolution: of every image; 1 or 3, and pixels a side.
@@ -49,6 +51,11 @@ class Images(ABC):
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the images show the classes, so that each has a label of its own."""
+        return not len(self) or int(self.labels[0]) != UNLABELLED
+
 
 class ResidentImages(Images):
     """Images held whole, as uint8 (N, C, R, R); `pixels` may be memory-mapped or on a device."""
@@ -66,7 +73,8 @@ class ResidentImages(Images):
             )
         if len(pixels) != len(labels):
             raise UserError(f"{len(pixels)} images came with {len(labels)} labels.")
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(class_names):
+        unlabelled = bool((labels == UNLABELLED).all())
+        if not unlabelled and not 0 <= labels.min() <= labels.max() < len(class_names):
             raise UserError(
                 f"Labels run from {int(labels.min())} to {int(labels.max())}, "
                 f"but there are {len(class_names)} class names."

@@ -52,9 +52,17 @@ class Inputs:
     @cached_property
     def dataset(self) -> Dataset:
         """The real dataset."""
+        return self.open(self.grid.dataset)
+
+    def open(self, text: str) -> Dataset:
+        """Any real dataset, named as for `--dataset`.
+
+        Raises:
+            UserError: there is no such dataset, or it is not on this machine.
+        """
         from .datasets.place import Place  # type: ignore[import-not-found]
 
-        name, _, path = self.grid.dataset.partition(":")
+        name, _, path = text.partition(":")
         module = registry.dataset(name)
         place = Place(self.runtime.data_root, self.stages, self.runtime.download)
         if path and len(signature(module.load).parameters) == 1:

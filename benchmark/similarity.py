@@ -17,11 +17,13 @@ def within_class(teacher: Teacher, images: ResidentImages, compute: Compute) -> 
 
     Of their features, the input of the teacher's last linear layer, without augmentation. The
     lower, the more diverse the images (LPLD, arXiv 2410.15919). Classes of one image do not
-    count; None where no class has more.
+    count; None where no class has more, or images show none of the classes.
 
     Raises:
         UserError: the teacher has no linear layer.
     """
+    if not images.labelled:
+        return None
     unit = F.normalize(features(teacher, images, compute).float(), dim=1).double()
     labels = images.labels.to(unit.device)
     counts = labels.bincount(minlength=len(images.class_names))

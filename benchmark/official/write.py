@@ -67,6 +67,8 @@ def write_images(folder: Path, images: ResidentImages) -> None:
     Raises:
         UserError: the folder exists, or the images are not in label order, one or more a class.
     """
+    if not images.labelled:
+        raise UserError("Class folders hold images of the classes; these show none of them.")
     labels = images.labels.cpu()
     per_class = torch.bincount(labels, minlength=len(images.class_names))
     if (labels.diff() < 0).any() or not per_class.all():

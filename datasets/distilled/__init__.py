@@ -11,6 +11,9 @@ A source is a module, found by its file's name, that has
 - `base(options, ipc) -> (source, ipc)`, only if it refines images of another source: which, and
   how many of each class; `make` finds them as `task.based()`.
 
+An option called `prior` or `path` enters the keys by its content. A source with an option
+called `dataset` may open that real dataset as `task.other(name)`.
+
 `task.taught()` maps float pixels in 0..1, (B, C, R, R) on the device, to logits (B, classes);
 it normalises them itself and is in evaluation mode. A source is a pure function of its task:
 the same seed gives the same images. The first line of its docstring is what

@@ -1,0 +1,103 @@
+"""Omniglot: hand-drawn characters of 1 x 28 x 28, 20 drawings each; `omniglot:Latin` is a part.
+
+Lake et al., "Human-level concept learning through probabilistic program induction" (Science,
+2015). Pictures of 105 pixels a side are shrunk to 28, and ink is bright, as in MNIST. The split
+is ours: drawers 1 to 15 for training, 16 to 20 for testing. Alphabets are named as in the
+original folders, such as `Japanese_(katakana)`.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision.datasets import Omniglot
+
+from benchmark.errors import UserError, unknown
+from benchmark.images import (
+    Dataset,
+    ResidentImages,
+    decode_all,
+    decoded_images,
+    of_classes,
+    pixel_statistics,
+)
+from benchmark.stages import Stages
+
+from .cifar10 import download
+from .parquet import describe, read_images
+from .place import Place
+
+RESOLUTION = 28
+LAYOUT = "omniglot-py"
+TRAINING_DRAWERS = 15
+
+
+def load(place: Place, alphabet: str = "") -> Dataset:
+    """From Parquet files in `omniglot/`, or the original pictures in torchvision's folder.
+
+    Args:
+        alphabet: one of the alphabets that are there; all of them if empty.
+
+    Raises:
+        UserError: the data is not there, or has no such alphabet.
+    """
+    folder = place.find("omniglot", "omniglot", LAYOUT)
+    assert place.root is not None  # or `find` had raised
+    if folder is None:
+        download("omniglot", _both_parts, LAYOUT, place.root)
+        folder = place.root / LAYOUT
+    if files := sorted(folder.glob("train-*.parquet")):
+        _, _, names = describe(files, folder)
+        tests = sorted(folder.glob("test-*.parquet"))
+        train, test = (
+            read_images(part, place.stages, 1, RESOLUTION, names)[0] for part in (files, tests)
+        )
+    else:
+        train, test = _pictures(folder, place.stages)
+    whole = _dataset("omniglot", _bright(train), _bright(test))
+    if not alphabet:
+        return whole
+    alphabets = [name.partition("/")[0] for name in whole.class_names]
+    if alphabet not in alphabets:
+        raise unknown("alphabet of Omniglot", alphabet, sorted(set(alphabets)))
+    labels = [label for label, of in enumerate(alphabets) if of == alphabet]
+    name = f"omniglot:{alphabet}"
+    part = of_classes(whole, labels, name)
+    assert isinstance(part.train, ResidentImages)
+    assert isinstance(part.test, ResidentImages)
+    return _dataset(name, part.train, part.test)
+
+
+def _dataset(name: str, train: ResidentImages, test: ResidentImages) -> Dataset:
+    mean, std = pixel_statistics(train.pixels).tolist()
+    return Dataset(name, train, test, tuple(mean), tuple(std), mirror=False)
+
+
+def _bright(images: ResidentImages) -> ResidentImages:
+    """The same drawings with ink at 255."""
+    return ResidentImages(255 - images.pixels, images.labels, images.class_names)
+
+
+def _pictures(folder: Path, stages: Stages) -> tuple[ResidentImages, ResidentImages]:
+    """Training and test drawings of `images_*/ALPHABET/CHARACTER/NUMBER_DRAWER.png`."""
+    paths = sorted(folder.glob("images_*/*/*/*.png"), key=lambda path: path.parts[-3:])
+    if not paths:
+        raise UserError(f"{str(folder)!r} holds no pictures images_*/ALPHABET/CHARACTER/*.png.")
+    classes = [f"{path.parts[-3]}/{path.parts[-2]}" for path in paths]
+    names = sorted(set(classes))
+    labels = torch.tensor([names.index(name) for name in classes])
+    drawers = torch.tensor([int(path.stem.rpartition("_")[2]) for path in paths])
+    key = {"files": [(*p.parts[-3:], p.stat().st_size) for p in paths], "resolution": RESOLUTION}
+    decoded = stages.make("decoded", key, decode_all(paths, 1, RESOLUTION, "decode Omniglot"))
+    images = decoded_images(decoded, labels, names)
+
+    def part(chosen: Tensor) -> ResidentImages:
+        return ResidentImages(images.pixels[chosen], labels[chosen], names)
+
+    return part(drawers <= TRAINING_DRAWERS), part(drawers > TRAINING_DRAWERS)
+
+
+def _both_parts(root: str, train: bool, download: bool) -> Omniglot:
+    """torchvision's background and evaluation sets, fetched one after the other."""
+    Omniglot(root, background=False, download=download)
+    return Omniglot(root, background=True, download=download)
