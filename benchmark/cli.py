@@ -158,13 +158,7 @@ def list_() -> None:
     section("students and teachers (--students, --teacher)", networks.names())
     section(
         "recipes (--recipe)",
-        {
-            name: f"{r.epochs} epochs, batch {r.batch_size}, {r.optimiser} {r.rate:g}, "
-            f"{r.augmentation.mix}, "
-            + (f"{o.loss}" if (o := r.objective).loss == "mse" else f"kl at T={o.temperature:g}")
-            + (f" + {o.ce_weight:g} ce" if o.ce_weight else "")
-            for name, r in RECIPES.items()
-        },
+        {name: _in_words(recipe) for name, recipe in RECIPES.items()},
     )
     grids = {path.stem: path for path in sorted(CONFIGS.glob("*.toml"))}
     first = {n: p.read_text(encoding="utf-8").partition("\n")[0] for n, p in grids.items()}
@@ -235,6 +229,21 @@ def ship(
 
     copy(record, to, work)
     typer.echo(f"wrote {to / 'labels'} and {to / 'images'}")
+
+
+def _in_words(recipe: Any) -> str:
+    objective = recipe.objective
+    loss = "mse" if objective.loss == "mse" else f"kl at T={objective.temperature:g}"
+    parts = [
+        f"at most {recipe.steps} steps" if recipe.steps else f"{recipe.epochs} epochs",
+        f"batch {recipe.batch_size}",
+        f"{recipe.optimiser} {recipe.rate:g}" + (" constant" * (recipe.course == "constant")),
+        recipe.augmentation.mix,
+        loss + (f" + {objective.ce_weight:g} ce" if objective.ce_weight else ""),
+        *(["steps chosen on held-out images"] if recipe.stop == "held-out" else []),
+        *(["ridge tester"] if recipe.tester == "ridge" else []),
+    ]
+    return ", ".join(parts)
 
 
 def _split(text: str | None) -> list[str] | None:

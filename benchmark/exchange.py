@@ -165,7 +165,7 @@ def import_labels(
             len(distilled_images),
             distilled_images.resolution,
             recipe.batch_size,
-            recipe.epochs,
+            recipe.epochs_of(len(distilled_images)),
             recipe.augmentation,
         )
         if found.batches > plan.steps and not options.keys() & {"keep", "batches"}:

@@ -2,22 +2,24 @@
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from . import artefact, code_version, distilled, records, registry, student
+from . import artefact, code_version, distilled, records, registry, ridge_student, stopping, student
 from .classifier import correct
+from .contract import LabelSource
 from .environment import environment
 from .grid import Cell
-from .inputs import NETWORK_CODE, TRAINING_CODE
 from .pipeline import Pipeline
 from .records import CellNames, Record, Result
 from .stages import digest
+from .student import Student
 from .throughput import measure
 
 RECORDS = "records"
+TESTERS = {"network": student.build, "ridge": ridge_student.build}
 
 
 def record_key(pipeline: Pipeline, cell: Cell) -> str:
@@ -29,7 +31,7 @@ def record_key(pipeline: Pipeline, cell: Cell) -> str:
         "recipe": asdict(pipeline.recipe),
         "test": pipeline.dataset.test.digest,
         "schema": records.SCHEMA,
-        "code": code_version.of_modules("student", "throughput", *TRAINING_CODE, *NETWORK_CODE),
+        "code": code_version.of_modules("throughput", *stopping.CODE),
     }
     return digest(key)[:24]
 
@@ -79,12 +81,18 @@ def run(pipeline: Pipeline, cell: Cell, wait: bool) -> bool:
 
 def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
     folder = pipeline.labels_folder(cell)
-    method = registry.method(cell.variant.method)
-    source = method.load(folder / "artefact", pipeline.task(cell, cell.seed))
+    method, recipe = registry.method(cell.variant.method), pipeline.recipe
+
+    def fresh(seed: int) -> tuple[Student, LabelSource]:
+        source = method.load(folder / "artefact", pipeline.task(cell, seed))
+        return TESTERS[recipe.tester](cell.student, source, seed), source
+
+    stop = stopping.chosen(pipeline, cell, fresh) if recipe.stop == "held-out" else {}
+    length = replace(recipe, epochs=stop["epochs"], steps=0) if stop else recipe
     checkpoint = pipeline.runtime.work / "checkpoints" / f"{key}.pt"
-    classifier = student.build(cell.student, source, cell.seed)
+    classifier, source = fresh(cell.seed)
     started = time.perf_counter()
-    curve = student.train(classifier, source, pipeline.recipe, checkpoint, cell.label)
+    curve = student.train(classifier, source, length, checkpoint, cell.label)
     seconds = time.perf_counter() - started
     right = correct(classifier, pipeline.dataset.test, pipeline.runtime.compute)
     fit = json.loads((folder / "fit.json").read_text())
@@ -97,7 +105,9 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
         seconds_fit=fit.pop("seconds"),
         fit=fit,
     )
-    throughput = measure(classifier, source, student.schedule(pipeline.recipe, source))
+    # Labels are timed beside the network itself, whatever the tester.
+    bare = student.build(cell.student, source, cell.seed)
+    throughput = measure(bare, source, student.schedule(recipe, source))
     checkpoint.unlink(missing_ok=True)
     images = pipeline.image_stages.folder(cell.images, cell.ipc)
     requires = artefact.read_manifest(folder / "artefact")["requires"]
@@ -117,6 +127,7 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
             "teacher": digest(pipeline.teacher_key),
             "teacher_accuracy": pipeline.teacher_accuracy,
             "labels": folder.name,
+            **stop,
             "set": {k: str(v) for k, v in pipeline.grid.set.items()},
         },
         storage={

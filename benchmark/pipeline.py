@@ -37,6 +37,7 @@ LABEL_CODE = (
     "weights",
     "image_labels",
     "trials",
+    "ridge",
     "student",
     "label_learning/settings",
     "label_learning/learner",
@@ -89,7 +90,11 @@ class Pipeline(Inputs):
         network, file = self.teacher_source
         # From here on class counts are needed, and with them the dataset.
         images, classes = self.dataset.train, len(self.dataset.class_names)
-        untrained = networks.create(network, classes, images.channels, images.resolution)
+        size = (classes, images.channels, images.resolution)
+        untrained = networks.create(network, *size)
+        if self.recipe.tester == "ridge":
+            for name in grid.students:
+                networks.headless(networks.create(name, *size), classes)
         if file is not None and file != PRETRAINED:
             self.teacher  # noqa: B018 (raises where the file holds another network)
         for source, ipc in sources:
@@ -102,15 +107,15 @@ class Pipeline(Inputs):
     def plan(self, ipc: int) -> ViewPlan:
         """The views that students of this grid are shown."""
         recipe, dataset = self.recipe, self.dataset
-        augmentation = recipe.augmentation
+        images, augmentation = ipc * len(dataset.class_names), recipe.augmentation
         if not dataset.mirror:
             augmentation = replace(augmentation, flip=0.0)
         return ViewPlan(
             ARTEFACT_SEED,
-            ipc * len(dataset.class_names),
+            images,
             dataset.train.resolution,
             recipe.batch_size,
-            recipe.epochs,
+            recipe.epochs_of(images),
             augmentation,
         )
 

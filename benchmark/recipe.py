@@ -4,10 +4,11 @@ Every method of a comparison shares one recipe. A recipe changed with `--set rec
 off-protocol: its records say so, and never share a table with others.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Mix = Literal["none", "cutmix", "mixup"]
+Course = Literal["cosine", "constant"]
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,18 @@ class Recipe:
 
     Attributes:
         name: as chosen with `--recipe`.
-        epochs: passes over the distilled images; the last one's accuracy counts.
+        epochs: passes over the distilled images; the last one's accuracy counts. 0 with `steps`.
         batch_size: views a step, at most.
-        rate: peak learning rate; it falls along a half cosine to zero, step by step.
+        rate: peak learning rate.
         weight_decay: not applied to one-dimensional parameters (biases, norms).
         momentum: of SGD; AdamW uses its defaults.
         warmup: share of the steps over which the rate rises linearly.
+        course: of the rate afterwards: along a half cosine to zero, step by step, or constant.
+        steps: in place of epochs: as many whole epochs as make up at least so many steps.
+        stop: `last`, after all epochs; `held-out`, after as many as served a pilot student best
+            on real training images kept apart (see `benchmark.stopping`).
+        tester: the student, `network` as it is, or `ridge`, with a last layer that is solved
+            for (see `benchmark.ridge_student`).
     """
 
     name: str
@@ -95,9 +102,19 @@ class Recipe:
     warmup: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     objective: Objective = field(default_factory=Objective)
+    course: Course = "cosine"
+    steps: int = 0
+    stop: Literal["last", "held-out"] = "last"
+    tester: Literal["network", "ridge"] = "network"
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
+        if self.steps < 0:
+            raise ValueError(f"steps must not be negative, got {self.steps}")
+        if self.steps and self.epochs:
+            raise ValueError(
+                f"steps stand in place of epochs, got {self.steps} steps and {self.epochs} epochs"
+            )
+        if (self.epochs < 1 and not self.steps) or self.batch_size < 1:
             raise ValueError(
                 f"epochs and batch_size must be at least 1, got {self.epochs}, {self.batch_size}"
             )
@@ -105,9 +122,46 @@ class Recipe:
             raise ValueError(f"rate must be positive, got {self.rate}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be a share below 1, got {self.warmup}")
+        if self.stop == "held-out" and (self.course != "constant" or self.warmup):
+            raise ValueError(
+                "stop=held-out needs a rate that is constant from the start, or fewer epochs would "
+                f"be another training; got course {self.course}, warmup {self.warmup}"
+            )
+        objective = self.objective
+        if self.tester == "ridge" and (
+            objective.loss != "kl" or objective.rescale or objective.ce_weight
+        ):
+            raise ValueError(
+                "the ridge tester minimises the cross-entropy with the targets alone, so the "
+                f"objective must be a plain kl; got {objective}"
+            )
+
+    def epochs_of(self, images: int) -> int:
+        """Passes over so many distilled images: `epochs`, or what makes up the `steps`."""
+        batches = -(-images // self.batch_size)
+        return self.epochs or -(-self.steps // batches)
 
 
 _SMALL_IMAGES = Augmentation(crop_scale=(0.25, 1.0))
+
+# The test of label distillation (Bohdal et al., arXiv 2006.08572): Adam, which AdamW is without
+# weight decay, at a constant rate, on whole images; the cross-entropy with the labels, from which
+# this KL differs by a constant. What differs from the authors' code: there 10, 10, 25, 50, 50 and
+# 50 of 10, 20, 50, 100, 200 and 500 images make a batch, drawn anew for each step, here 50 or
+# all, epoch by epoch; there learned labels bring their own number of steps, and for others it is
+# chosen among up to 1,000, or 1,701 for more than 100 images, here alike for all labels among up
+# to 1,000; there 20 repeats are counted, here as many as there are seeds.
+_LD = Recipe(
+    "ld",
+    epochs=0,
+    batch_size=50,
+    weight_decay=0.0,
+    augmentation=Augmentation((1.0, 1.0), (1.0, 1.0), flip=0.0, mix="none"),
+    objective=Objective(temperature=1.0),
+    course="constant",
+    steps=1000,
+    stop="held-out",
+)
 
 RECIPES = {
     # The quick start: 8x8 digits on a laptop. Crops are mild because digits fill the picture.
@@ -163,4 +217,7 @@ RECIPES = {
         augmentation=Augmentation(mix="none"),
         objective=Objective(rescale=True),
     ),
+    # Label distillation's two tests: a network's own last layer, and ridge regression.
+    "ld": _LD,
+    "ld-ridge": replace(_LD, name="ld-ridge", tester="ridge"),
 }

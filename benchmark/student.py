@@ -1,10 +1,10 @@
 """One student: trained on distilled images and one source's labels, tested once at the end."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import networks
 from .classifier import Classifier
@@ -12,44 +12,72 @@ from .contract import LabelSource
 from .recipe import Recipe
 from .render import render
 from .training import Schedule, optimise
+from .views import ViewBatch
 
 
-def build(name: str, source: LabelSource, seed: int) -> Classifier:
+class Student(Classifier):
+    """A network that learns by the source's loss."""
+
+    def loss(
+        self, source: LabelSource, pixels: Tensor, targets: Tensor, views: ViewBatch, epoch: int
+    ) -> Tensor:
+        """The scalar to minimise; arguments as those of `LabelSource.targets` and `loss`."""
+        with source.task.compute.autocast():
+            logits = self(pixels)
+        return source.loss(logits.float(), targets, views, epoch)
+
+
+def build(name: str, source: LabelSource, seed: int) -> Student:
     """A student whose initial weights depend on its seed alone, so that methods are paired."""
+    task = source.task
+    return Student(untrained(name, source, seed), task.mean, task.std).to(task.device)
+
+
+def untrained(name: str, source: LabelSource, seed: int) -> nn.Module:
+    """The network itself, with the seed's initial weights."""
     task, images = source.task, source.task.images
     torch.manual_seed(seed)
-    network = networks.create(name, task.classes, images.channels, images.resolution)
-    return Classifier(network, task.mean, task.std).to(task.device)
+    return networks.create(name, task.classes, images.channels, images.resolution)
 
 
 def schedule(recipe: Recipe, source: LabelSource) -> Schedule:
-    """The recipe's schedule over the plan's steps."""
+    """The recipe's schedule over the plan's batches."""
+    plan = source.task.plan
     return Schedule(
-        recipe.epochs,
-        source.task.plan.batches,
+        recipe.epochs_of(plan.images),
+        plan.batches,
         recipe.optimiser,
         recipe.rate,
         recipe.weight_decay,
         recipe.momentum,
         recipe.warmup,
+        course=recipe.course,
     )
 
 
-def train(
-    student: Classifier, source: LabelSource, recipe: Recipe, checkpoint: Path, label: str
-) -> list[float]:
-    """Train `student` in place towards the source's targets; returns each epoch's mean loss."""
-    task, compute = source.task, source.task.compute
+def lessons(student: Student, source: LabelSource) -> Callable[[int], Iterator[Tensor]]:
+    """The losses of an epoch, one a step."""
 
     def losses(epoch: int) -> Iterator[Tensor]:
+        task = source.task
         for views in source.views(epoch):
-            views = views.to(compute.device)
+            views = views.to(task.device)
             pixels = render(task.images.pixels, views)
             targets = source.targets(views, pixels, epoch)
-            with compute.autocast():
-                logits = student(pixels)
-            yield source.loss(logits.float(), targets, views, epoch)
+            yield student.loss(source, pixels, targets, views, epoch)
 
+    return losses
+
+
+def train(
+    student: Student, source: LabelSource, recipe: Recipe, checkpoint: Path, label: str
+) -> list[float]:
+    """Train `student` in place towards the source's targets; returns each epoch's mean loss."""
     return optimise(
-        student, losses, schedule(recipe, source), label, checkpoint, source.training_state
+        student,
+        lessons(student, source),
+        schedule(recipe, source),
+        label,
+        checkpoint,
+        source.training_state,
     )

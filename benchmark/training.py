@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .errors import UserError
 from .progress import say, track
+from .recipe import Course
 
 CHECKPOINT_EVERY_SECONDS = 20.0
 
@@ -25,8 +26,8 @@ CHECKPOINT_EVERY_SECONDS = 20.0
 class Schedule:
     """How weights are moved: optimiser, peak rate, and the rate's course over all steps.
 
-    The rate rises linearly over the first `warmup` share of steps, then falls along a half
-    cosine to zero.
+    The rate rises linearly over the first `warmup` share of steps; then it falls along a half
+    cosine to zero, or stays.
     """
 
     epochs: int
@@ -37,6 +38,7 @@ class Schedule:
     momentum: float = 0.9
     warmup: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
+    course: Course = "cosine"
 
     def build(self, module: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
         """The optimiser over `module`'s trainable weights, and its rate's schedule."""
@@ -55,6 +57,8 @@ class Schedule:
         def share(step: int) -> float:
             if step < rising:
                 return (step + 1) / rising
+            if self.course == "constant":
+                return 1.0
             done = (step - rising) / max(1, steps - rising)
             return 0.5 * (1 + math.cos(math.pi * done))
 

@@ -19,7 +19,9 @@ def held_out(task: LabelTask, count: int) -> tuple[ResidentImages, Tensor]:
     Raises:
         UserError: none is left.
     """
-    _, train, _ = task.fitting()
+    train = task.train
+    if train is None:
+        raise RuntimeError("held-out images need the training set, which is not there")
     order = torch.from_numpy(permutation(random_words(task.seed, 0, 0, SAMPLE, len(train))))
     drawn, others = order[:count], order[count:]
     known = {image.numpy().tobytes() for image in task.images.pixels.cpu()}

@@ -62,6 +62,11 @@ def test_list_names_what_there_is():
     for name in ("lpqld", "digits", "rded", "resnet18", "standard", "quick"):
         assert f"\n  {name} " in out
     assert "Hard labels: " in out
+    assert "\n  quick        60 epochs, batch 50, adamw 0.005, cutmix, kl at T=20\n" in out
+    constant = "at most 1000 steps, batch 50, adamw 0.001 constant, none, kl at T=1"
+    chosen = "steps chosen on held-out images"
+    assert f"\n  ld           {constant}, {chosen}\n" in out
+    assert f"\n  ld-ridge     {constant}, {chosen}, ridge tester\n" in out
 
 
 def test_a_users_error_is_one_line_and_exit_code_2(tmp_path):

@@ -104,6 +104,12 @@ def test_the_rate_rises_and_falls():
     assert rates(Schedule(1, 2, "adamw", rate=1.0)) == pytest.approx([1.0, 0.5])
 
 
+def test_a_constant_rate_stays_and_may_rise_first():
+    assert rates(Schedule(2, 2, rate=0.5, course="constant")) == [0.5] * 4
+    rising = rates(Schedule(1, 4, rate=1.0, warmup=0.5, course="constant"))
+    assert rising == [0.5, 1.0, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 def test_norms_and_biases_do_not_decay_and_frozen_weights_do_not_move(optimiser):
     module = network()

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.ridge import SHARE, moved, solve, with_one
+
 from .learner import Learner, Optimiser, Outer, apart, error, optimiser, soft_cross_entropy
 
-SHARE = 0.01  # of the newest solution in the moving average of the last layer
 SCALE_RATE = 1e-2
 
 
@@ -68,18 +69,15 @@ class Ridge(Learner):
         self.optimiser = optimiser(kind, groups)
 
     def inner(self, images: Tensor, labels: Tensor) -> Inner:
-        features = _with_one(self.network(images[0]))
-        gram = features @ features.T
-        gram.diagonal().add_(self.ridge)
-        root = torch.linalg.cholesky_ex(gram).L
-        solution = features.T @ torch.cholesky_solve(labels[0], root)
-        weights = (1 - SHARE) * self.weights + SHARE * solution
+        features = with_one(self.network(images[0]))
+        solution, root = solve(features, labels[0], self.ridge)
+        weights = moved(self.weights, solution)
         self.weights = weights.detach()
         return Inner(features, root, weights)
 
     @torch.no_grad()
     def outer(self, inner: Inner, pixels: Tensor, truth: Tensor) -> Outer:
-        features = _with_one(apart(self.network, {}, pixels))
+        features = with_one(apart(self.network, {}, pixels))
         logits = features @ (self.scale * self.weights)
         wrong = F.softmax(logits, 1) - F.one_hot(truth, logits.shape[1]).to(logits)
         gradient = torch.cholesky_solve(inner.features @ (features.T @ wrong), inner.root)
@@ -96,7 +94,7 @@ class Ridge(Learner):
 
     def predict(self, pixels: Tensor) -> Tensor:
         """As in the authors' code without the scale: the same classes, but not calibrated."""
-        return _with_one(self.network(pixels)) @ self.weights
+        return with_one(self.network(pixels)) @ self.weights
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "weights": self.weights, "scale": self.scale.detach()}
@@ -106,7 +104,3 @@ class Ridge(Learner):
         self.weights.copy_(state["weights"])
         with torch.no_grad():
             self.scale.copy_(state["scale"])
-
-
-def _with_one(features: Tensor) -> Tensor:
-    return F.pad(features, (0, 1), value=1.0)
