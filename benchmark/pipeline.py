@@ -27,6 +27,7 @@ LABEL_CODE = (
     "packing",
     "spool",
     "relabel",
+    "ensemble",
     "stored_views",
     "official/file",
     "official/batch",

@@ -1,6 +1,7 @@
 """Stored soft labels: every label of every view, as fp16 logits. The 1x of every ratio."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from benchmark.artefact import Artefact, Blob
 from benchmark.contract import LabelSource, LabelTask
+from benchmark.ensemble import Teachers, taught_by
 from benchmark.relabel import relabel, resident
 from benchmark.spool import Spool, Stored
 from benchmark.views import ViewBatch
@@ -22,6 +24,12 @@ class Soft(LabelSource):
     paper = "Yin, Xing and Shen, Squeeze, Recover and Relabel (SRe2L), NeurIPS 2023"
     space = "logits"
 
+    @dataclass(frozen=True)
+    class Options:
+        """teachers: the `final` one, or the mean of weak ones along a `trajectory` (HeLlO)."""
+
+        teachers: Teachers = "final"
+
     def __init__(self, task: LabelTask, options: Any, logits: Tensor | Stored) -> None:
         super().__init__(task, options)
         self.logits = logits
@@ -30,7 +38,9 @@ class Soft(LabelSource):
     def fit(cls, task: LabelTask, options: Any) -> Self:
         _, _, scratch = task.fitting()
         logits = Spool(scratch / "logits", torch.float16, (task.classes,))
-        for _, rows in relabel(task, range(task.plan.steps), "label all views"):
+        for _, rows in relabel(
+            taught_by(task, options.teachers), range(task.plan.steps), "label all views"
+        ):
             logits.add(rows)
         return cls(task, options, logits.stored())
 

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from benchmark.artefact import Artefact, Blob
 from benchmark.contract import LabelSource, LabelTask, TaskShape
+from benchmark.ensemble import Teachers, taught_by
 from benchmark.errors import UserError
 from benchmark.official import open_folder
 from benchmark.relabel import resident
@@ -76,6 +77,8 @@ class LPQLD(LabelSource):
                 compared at the labels' temperature.
             path: a folder of labels in SRe2L's, LPLD's or LPQLD's form, to be taken instead of
                 the teacher's; its image numbers count these images in their order.
+            teachers: whose logits are kept: the `final` one's, as in the papers, or the mean of
+                weak ones' along a `trajectory`, as HeLlO has.
         """
 
         keep: float = 0.1
@@ -94,8 +97,11 @@ class LPQLD(LabelSource):
         floor: float = 2.0
         calibrate: bool = True
         path: str = ""
+        teachers: Teachers = "final"
 
         def __post_init__(self) -> None:
+            if self.path and self.teachers != "final":
+                raise ValueError("path brings labels that are made; teachers has no say in them")
             if not 0 < self.keep <= 1 or not 0 < self.mass <= 1:
                 raise ValueError(
                     "keep and mass must be shares above 0 and at most 1, got "
@@ -157,6 +163,7 @@ class LPQLD(LabelSource):
 
     @classmethod
     def fit(cls, task: LabelTask, options: Any) -> Self:
+        task = taught_by(task, options.teachers)
         supply = Imported(task, Path(options.path)) if options.path else Made(task)
         scores = (
             score(options.select, logits, task.hard_labels(views.to(task.device)))

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import torch
-from tiny import reloaded  # type: ignore[import-not-found]
+from tiny import reloaded, tiny_task  # type: ignore[import-not-found]
 
 from benchmark import artefact
 from benchmark.methods.soft import Soft
@@ -49,3 +49,19 @@ def test_all_views_of_an_epoch_are_new(task):
     source = Soft.fit(task, Soft.Options())
     crops = [torch.cat([v.crop for v in source.views(epoch)]) for epoch in (0, 1)]
     assert not crops[0].equal(crops[1])
+
+
+def test_labels_of_weak_teachers_are_the_mean_of_their_logits(tmp_path):
+    task = tiny_task(tmp_path / "scratch")
+
+    class Half(torch.nn.Module):
+        def forward(self, pixels):
+            return task.teacher(pixels) / 2  # type: ignore[misc]
+
+    weak = [task.teacher, Half()]
+    plain = Soft.fit(task, Soft.Options())
+    one = plain.logits[0:20].float()
+    (tmp_path / "other").mkdir()
+    other = replace(task, weak=lambda: weak, scratch=tmp_path / "other")  # type: ignore[arg-type]
+    mean = Soft.fit(other, Soft.Options(teachers="trajectory")).logits[0:20].float()
+    torch.testing.assert_close(mean, 0.75 * one, rtol=2e-3, atol=2e-3)
