@@ -5,7 +5,9 @@ take lossless sources only.
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torchvision.datasets import CIFAR10
@@ -85,7 +87,7 @@ def from_torchvision(
     return Dataset(name, images, split(train=False), tuple(mean), tuple(std), mirror)
 
 
-def download(name: str, source: type, layout: str, root: Path) -> None:
+def download(name: str, source: Callable[..., Any], layout: str, root: Path) -> None:
     """Have torchvision fetch `<root>/<layout>`: all of it, or nothing is left behind.
 
     Raises:

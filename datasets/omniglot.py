@@ -97,7 +97,7 @@ def _pictures(folder: Path, stages: Stages) -> tuple[ResidentImages, ResidentIma
     return part(drawers <= TRAINING_DRAWERS), part(drawers > TRAINING_DRAWERS)
 
 
-def _both_parts(root: str, train: bool, download: bool) -> Omniglot:
-    """torchvision's background and evaluation sets, fetched one after the other."""
-    Omniglot(root, background=False, download=download)
-    return Omniglot(root, background=True, download=download)
+def _both_parts(root: str, train: bool, download: bool) -> None:
+    """Have torchvision fetch its background and evaluation sets."""
+    for background in (True, False):
+        Omniglot(root, background=background, download=download)
