@@ -49,7 +49,7 @@ def test_summaries_are_first_lines():
 @pytest.mark.parametrize(
     ("find", "name", "message"),
     [
-        (registry.method, "lpqd", r"Unknown method 'lpqd'. Did you mean 'lpqld'\?.*hello"),
+        (registry.method, "lpqd", r"Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld'\?.*hello"),
         (registry.dataset, "cifar11", r"Unknown dataset 'cifar11'. Did you mean 'cifar10'"),
         (registry.dataset, "place", r"Unknown dataset 'place'"),
         (registry.image_source, "rdde", r"Unknown image source 'rdde'. Did you mean 'rded'\?"),

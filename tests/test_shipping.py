@@ -161,7 +161,7 @@ def test_changed_images_are_refused(given):
 def test_an_unknown_method_is_named(given):
     manifest = given / "labels" / artefact.MANIFEST
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "method": "lpqd"}))
-    with pytest.raises(UserError, match=r"Unknown method 'lpqd'. Did you mean 'lpqld'\?"):
+    with pytest.raises(UserError, match=r"Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld'\?"):
         open_labels(given / "labels", given / "images", device="cpu")
 
 
