@@ -261,6 +261,8 @@ def transfer(
         fit.epochs, lessons.plan.batches, rate=fit.rate, weight_decay=0.0, warmup=0.05
     )
     curve = optimise(network, losses, schedule, label, checkpoint, memory, enough)
+    if fit.held_out and len(memory["agreement"]) < len(curve):
+        look()  # it was killed between its last checkpoint and this look
     if fit.patience:
         with torch.no_grad():
             for name, parameter in trainable.items():

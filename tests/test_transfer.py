@@ -144,6 +144,26 @@ def test_a_killed_fit_goes_on_as_if_it_had_not_been(task, monkeypatch, patience)
     assert all(a.equal(b) for a, b in zip(network.parameters(), whole.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("patience", [0, 1])
+def test_a_fit_killed_after_its_last_checkpoint_still_looks(task, monkeypatch, patience):
+    fit = Fit(epochs=1, batch_size=20, held_out=0.2, patience=patience)
+    whole, notes = learn(task, fit)
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY_SECONDS", 0.0)
+    network = pupil()
+    arguments = (task, network, [task.teacher], fit, "fit", task.scratch / "c")
+    with monkeypatch.context() as patched:
+
+        def killed(self, network):
+            raise KeyboardInterrupt
+
+        patched.setattr(Lessons, "agreement", killed)
+        with pytest.raises(KeyboardInterrupt):
+            transfer.transfer(*arguments)
+    assert (task.scratch / "c").exists()
+    assert transfer.transfer(*arguments) == notes
+    assert all(a.equal(b) for a, b in zip(network.parameters(), whole.parameters(), strict=True))
+
+
 def test_losses_by_hand(task):
     fit = Fit(1, batch_size=20, held_out=0, ce_weight=0.5)
     lesson = next(Lessons(task, [task.teacher], fit).epoch(0))

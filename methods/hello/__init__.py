@@ -15,7 +15,7 @@ much open. Our choices, each an option:
 - `layers`: low-rank changes on the 3x3 convolutions, which the paper's counts fit; on
   attention and linear layers of towers that have none. `form`: peft's; the paper's counts fit
   that of the original LoRA code, `loralib`, which ships more numbers (see `lora`). `alpha` is
-  twice the rank, as is usual.
+  16, twice the default rank, as is usual.
 - `teachers`: `final`, the teacher itself. The paper averages nine weak checkpoints of one
   training, `trajectory`; which nine is not known: ours are evenly spaced, and the logits'
   mean is taken (`teacher.epochs`, `teacher.snapshots`).
