@@ -1,0 +1,306 @@
+"""Comparisons: which records may stand side by side, and which methods are shown to be better.
+
+Tables, pictures and the site all read these; nothing else decides what is compared with what.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .records import CellNames, Record, unpack_bits
+from .stages import digest
+from .statistics import Paired, corrected, mean_interval, paired
+
+Repeat = tuple[int, int]  # draw of the images, seed of the student
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the records of a comparison share.
+
+    Attributes:
+        teacher_accuracy: on the test set, 0..1.
+        changed: digest of a recipe that is off-protocol, else empty.
+    """
+
+    dataset: str
+    ipc: int
+    student: str
+    recipe: str
+    teacher: str
+    teacher_accuracy: float
+    changed: str
+
+    @property
+    def on_protocol(self) -> bool:
+        return not self.changed
+
+    @property
+    def title(self) -> str:
+        """In full, with the IPC."""
+        return ", ".join([self.dataset, f"IPC {self.ipc}", *self._rest])
+
+    @property
+    def family(self) -> str:
+        """In full, for all IPCs."""
+        return ", ".join([self.dataset, *self._rest])
+
+    @property
+    def short(self) -> str:
+        """In few words, for file names; not unique without a digest of the title."""
+        return f"{self.dataset} ipc{self.ipc} {self.student} {self.recipe}"
+
+    @property
+    def _rest(self) -> list[str]:
+        teacher = f"teacher {self.teacher} ({self.teacher_accuracy:.2%})"
+        off = [f"OFF-PROTOCOL {self.changed[:6]}"] if self.changed else []
+        return [self.student, f"recipe {self.recipe}", teacher, *off]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one image source.
+
+    Attributes:
+        images: without its `draw`: several draws are repeats of one another.
+        method: as in cells; where options differ that its label does not show, with these.
+        records: one a repeat, in their order; none where the method is missing.
+        asked: repeats that it should have: those of any method on these images here.
+        rank: 1 is best; methods that cannot be told apart from the best of a rank share it, and
+            the next rank counts them all (1, 1, 3). None where there are too few repeats to
+            tell, where it is missing, or off protocol.
+    """
+
+    images: str
+    method: str
+    records: tuple[Record, ...]
+    asked: int
+    rank: int | None = None
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.images, self.method
+
+    @property
+    def n(self) -> int:
+        return len(self.records)
+
+    @cached_property
+    def accuracy(self) -> tuple[float, float | None]:
+        """Mean, 0..1, and half of its 95 % interval; only of a row that has records."""
+        return mean_interval([r["result"]["accuracy"] for r in self.records])
+
+    @cached_property
+    def correct(self) -> dict[Repeat, np.ndarray]:
+        """Which test images were right in each repeat, booleans; without records that lack it."""
+        return {
+            repeat(r): unpack_bits(r["result"]["correct"], r["result"]["test_images"])
+            for r in self.records
+            if "correct" in r["result"]
+        }
+
+    @property
+    def storage(self) -> dict[str, int]:
+        """The ledger of the repeat that ships most."""
+        return max((r["storage"] for r in self.records), key=lambda s: s["total"])
+
+    @property
+    def prior(self) -> str | None:
+        """The public model that must be there."""
+        return self.records[0]["prior"] if self.records else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods that may be compared, best first; missing ones last.
+
+    Attributes:
+        pairs: of rows that have records, by their places in `rows`, the lower first.
+        left_out: records of a repeat that another record stands for, measured by another
+            version; see `comparisons`.
+    """
+
+    setting: Setting
+    rows: tuple[Row, ...]
+    pairs: dict[tuple[int, int], Paired]
+    left_out: tuple[Record, ...] = ()
+
+    @property
+    def records(self) -> list[Record]:
+        """Those that count."""
+        return [record for row in self.rows for record in row.records]
+
+
+def comparisons(records: Iterable[Record], missing: Sequence[CellNames] = ()) -> list[Comparison]:
+    """All comparisons among records, in the order of their titles.
+
+    Records are compared only if dataset, IPC, student, recipe, and teacher with its accuracy are
+    the same. Where one repeat was measured by several versions of the code, one counts: that of
+    the version (commit) which has most repeats of this method, or else the first by name.
+
+    Args:
+        missing: cells that were asked for and have no record.
+    """
+    by_setting: dict[Setting, list[Record]] = {}
+    for record in records:
+        by_setting.setdefault(setting(record), []).append(record)
+    expected: dict[str, set[tuple[str, str]]] = {}  # rows of a family at any IPC
+    labels: dict[Setting, dict[tuple[str, str], list[Record]]] = {}
+    for at, members in by_setting.items():
+        labels[at] = _by_row(members)
+        if at.on_protocol:
+            expected.setdefault(at.family, set()).update(labels[at])
+    made = []
+    for at in sorted(by_setting, key=lambda s: (s.family, s.ipc)):
+        absent = [cell for cell in missing if _belongs(cell, at)]
+        made.append(_compare(at, labels[at], expected.get(at.family, set()), absent))
+    return made
+
+
+def setting(record: Record) -> Setting:
+    """The comparison that a record belongs to."""
+    cell = record["cell"]
+    return Setting(
+        cell["dataset"],
+        cell["ipc"],
+        cell["student"],
+        cell["recipe"],
+        cell["teacher"],
+        record["inputs"]["teacher_accuracy"],
+        "" if record["on_protocol"] else digest(record["recipe"]),
+    )
+
+
+def repeat(record: Record) -> Repeat:
+    """Which repeat a record is."""
+    return _draw(record["cell"]["images"])[1], record["cell"]["seed"]
+
+
+def _draw(images: str) -> tuple[str, int]:
+    """An image source without its `draw`, and that draw: `random[draw=2]` is (`random`, 2)."""
+    found = re.search(r"(?<=[\[,])draw=(\d+)(,|(?=\]))", images)
+    if found is None:
+        return images, 0
+    rest = images[: found.start()] + images[found.end() :]
+    return rest.replace(",]", "]").replace("[]", ""), int(found[1])
+
+
+def _belongs(cell: CellNames, at: Setting) -> bool:
+    shared = ("dataset", "ipc", "student", "recipe", "teacher")
+    return all(cell[name] == getattr(at, name) for name in shared)
+
+
+def _by_row(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """Records of each image source and method; options that labels hide are added to them."""
+    alike: dict[tuple[str, str], dict[str, list[Record]]] = {}
+    for record in sorted(records, key=lambda r: r["key"]):
+        cell = record["cell"]
+        options = json.dumps(record["options"], sort_keys=True)
+        same = alike.setdefault((_draw(cell["images"])[0], cell["method"]), {})
+        same.setdefault(options, []).append(record)
+    made = {}
+    for (images, method), variants in alike.items():
+        for members in variants.values():
+            label = method
+            if len(variants) > 1:
+                label += _hidden(
+                    members[0]["options"], [v[0]["options"] for v in variants.values()]
+                )
+            made[images, label] = members
+    return made
+
+
+def _hidden(options: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
+    """The options in which variants of one label differ: ` (epochs=3)`."""
+    names = sorted({name for other in others for name in other if len(_values(others, name)) > 1})
+    return f" ({', '.join(f'{name}={options.get(name)}' for name in names)})"
+
+
+def _values(options: Sequence[dict[str, Any]], name: str) -> set[str]:
+    return {json.dumps(o.get(name), sort_keys=True) for o in options}
+
+
+def _compare(
+    at: Setting,
+    found: dict[tuple[str, str], list[Record]],
+    expected: set[tuple[str, str]],
+    missing: Sequence[CellNames],
+) -> Comparison:
+    asked: dict[str, set[Repeat]] = {}  # of each image source
+    for (images, _), members in found.items():
+        asked.setdefault(images, set()).update(map(repeat, members))
+    wanted = {name: set(asked.get(name[0], ())) for name in {*found, *expected}}
+    for cell in missing:
+        images, draw = _draw(cell["images"])
+        wanted.setdefault((images, cell["method"]), set()).add((draw, cell["seed"]))
+    rows, left_out = [], []
+    for name, repeats in wanted.items():
+        counted, others = _one_a_repeat(found.get(name, []))
+        left_out += others
+        rows.append(Row(*name, tuple(counted), len(repeats)))
+    rows.sort(key=lambda row: (-row.accuracy[0] if row.n else 1.0, row.name))
+    present = [row for row in rows if row.n]
+    pairs = _pairs(present)
+    if at.on_protocol:
+        ranks = _ranks(len(present), pairs)
+        rows[: len(present)] = [
+            replace(row, rank=rank) for row, rank in zip(present, ranks, strict=True)
+        ]
+    return Comparison(at, tuple(rows), pairs, tuple(left_out))
+
+
+def _one_a_repeat(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """One record a repeat, in their order, and the others."""
+    commits = Counter(r["environment"].get("commit", "") for r in records)
+
+    def order(record: Record) -> tuple[Any, ...]:
+        commit = record["environment"].get("commit", "")
+        return repeat(record), -commits[commit], commit, record["key"]
+
+    counted: dict[Repeat, Record] = {}
+    others = []
+    for record in sorted(records, key=order):
+        if repeat(record) in counted:
+            others.append(record)
+        else:
+            counted[repeat(record)] = record
+    return list(counted.values()), others
+
+
+def _pairs(rows: Sequence[Row]) -> dict[tuple[int, int], Paired]:
+    """All pairs of rows, their p values corrected together."""
+    raw: dict[tuple[int, int], Paired] = {}
+    for i, first in enumerate(rows):
+        for j in range(i + 1, len(rows)):
+            second = rows[j]
+            shared = [r for r in first.correct if r in second.correct]
+            shared = [r for r in shared if len(first.correct[r]) == len(second.correct[r])]
+            empty = np.zeros((0, 0), bool)
+            of = [
+                np.stack([x.correct[r] for r in shared]) if shared else empty
+                for x in (first, second)
+            ]
+            raw[i, j] = paired(*of)
+    tested = [at for at, pair in raw.items() if pair.p is not None]
+    fair = corrected([p for at in tested if (p := raw[at].p) is not None])
+    return raw | {at: replace(raw[at], p=p) for at, p in zip(tested, fair, strict=True)}
+
+
+def _ranks(count: int, pairs: dict[tuple[int, int], Paired]) -> list[int | None]:
+    """Ranks of rows that stand best first: the first of a rank decides who shares it."""
+    ranks: list[int | None] = []
+    first, rank = 0, 1
+    for place in range(count):
+        if place and pairs[first, place].p is None:
+            ranks.append(None)
+            continue
+        if place and pairs[first, place].differ:
+            first, rank = place, place + 1
+        ranks.append(rank)
+    return ranks
