@@ -74,9 +74,8 @@ def paired(first: np.ndarray, second: np.ndarray) -> Paired:
 def corrected(p_values: Sequence[float]) -> list[float]:
     """p values corrected for being many, by Benjamini and Hochberg (1995).
 
-    Of all differences that are then called shown, at most one in twenty is expected to be none.
-    Pairs depend on each other; that the procedure holds for all pairs of a set of means too is
-    known by simulation (Williams, Jones and Tukey, 1999, doi 10.3102/10769986024001042).
+    Of all differences that are then called shown, at most one in twenty is expected to be none,
+    unless tests depend on each other negatively (Benjamini and Yekutieli, 2001).
     """
     return stats.false_discovery_control(p_values, method="bh").tolist() if p_values else []
 
