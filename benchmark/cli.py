@@ -20,6 +20,9 @@ app.add_typer(cli_labels.app, name="labels")
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file with a method; repeatable.")
 ]
+Records = Annotated[
+    list[Path] | None, typer.Argument(help="Record files and folders; results if none.")
+]
 
 
 @app.command()
@@ -193,29 +196,74 @@ def check(
 
 @app.command()
 def leaderboard(
-    records: Annotated[
-        list[Path] | None, typer.Argument(help="Record files and folders [default: results].")
+    records: Records = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write tables (Markdown, CSV, LaTeX, JSON), pictures and the site here.",
+            file_okay=False,
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write tables and pictures here.")] = None,
 ) -> None:
-    """Print the leaderboards of records."""
-    from . import leaderboard as boards
-    from .records import read
+    """Print the leaderboards of records; with --out, also publish them in a folder."""
+    from .comparison import comparisons
+    from .leaderboard import tables
 
-    paths = records or [Path("results")]
-    found = read(paths)
-    if not found:
-        raise UserError(f"There are no records in {', '.join(map(str, paths))}.")
-    made = boards.tables(found)
-    for table in made:
+    found = comparisons(_read(records))
+    for table in tables(found):
         typer.echo(table.text())
     if out is not None:
-        from . import frontier
+        from . import curves, frontier
+        from .publishing import publish
+        from .site import publish as publish_site
 
-        drawn = frontier.publish(found, out)
+        drawn = [*frontier.publish(found, out), *curves.publish(found, out)]
         shown = [path for path in drawn if path.suffix == ".png"]
-        for path in [*boards.publish(made, out, shown), *drawn]:
+        for path in [*publish(found, out, shown), *drawn, publish_site(found, out / "site")]:
             typer.echo(f"wrote {path}")
+
+
+@app.command()
+def compare(
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="A method as tables call it, or IMAGES/METHOD.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    records: Records = None,
+) -> None:
+    """Say whether method A beats method B, in every comparison that holds both.
+
+    `rded/lpqld` is lpqld on the image source rded. Without IMAGES a method is taken on the images
+    of the other one, or on all that have both.
+    """
+    from .compare import duels
+    from .comparison import comparisons
+
+    found = duels(comparisons(_read(records)), first, second)
+    for duel in found:
+        typer.echo(duel.text())
+    typer.echo(
+        "A difference is shown if a paired t test over repeats and one over test images both find "
+        f"it at 5 %, corrected for the {len(found)} above by Benjamini and Hochberg."
+    )
+
+
+@app.command()
+def verify(
+    paths: Annotated[list[Path], typer.Argument(help="Record files and folders.")],
+) -> None:
+    """Check records before they are published: each whole, rows and controls complete."""
+    from .verify import verify as check_records
+
+    report = check_records(paths)
+    for line in report.warnings:
+        typer.echo(f"warning: {line}")
+    for line in report.problems:
+        typer.echo(f"problem: {line}")
+    if report.problems:
+        typer.echo(f"{report.count} records: {len(report.problems)} problems")
+        raise typer.Exit(1)
+    typer.echo(f"{report.count} records: complete")
 
 
 @app.command()
@@ -229,6 +277,17 @@ def ship(
 
     copy(record, to, work)
     typer.echo(f"wrote {to / 'labels'} and {to / 'images'}")
+
+
+def _read(paths: list[Path] | None) -> list[Any]:
+    """The records at these paths, or the published ones."""
+    from .records import read
+
+    paths = paths or [Path("results")]
+    found = read(paths)
+    if not found:
+        raise UserError(f"There are no records in {', '.join(map(str, paths))}.")
+    return found
 
 
 def _in_words(recipe: Any) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from . import ranking
 from .records import CellNames, Record, unpack_bits
 from .stages import digest
-from .statistics import Paired, corrected, mean_interval, paired
+from .statistics import Paired, mean_interval
 
 Repeat = tuple[int, int]  # draw of the images, seed of the student
 
@@ -71,7 +72,8 @@ class Row:
         images: without its `draw`: several draws are repeats of one another.
         method: as in cells; where options differ that its label does not show, with these.
         records: one a repeat, in their order; none where the method is missing.
-        asked: repeats that it should have: those of any method on these images here.
+        asked: repeats that it should have: those of any method on these images here, or on any
+            images where none was measured on these.
         rank: 1 is best; methods that cannot be told apart from the best of a rank share it, and
             the next rank counts them all (1, 1, 3). None where there are too few repeats to
             tell, where it is missing, or off protocol.
@@ -107,7 +109,7 @@ class Row:
 
     @property
     def storage(self) -> dict[str, int]:
-        """The ledger of the repeat that ships most."""
+        """The ledger of the repeat that ships most; only of a row that has records."""
         return max((r["storage"] for r in self.records), key=lambda s: s["total"])
 
     @property
@@ -155,7 +157,7 @@ def comparisons(records: Iterable[Record], missing: Sequence[CellNames] = ()) ->
     for at, members in by_setting.items():
         labels[at] = _by_row(members)
         if at.on_protocol:
-            expected.setdefault(at.family, set()).update(labels[at])
+            expected.setdefault(at.family, set()).update(map(_asked_as, labels[at].values()))
     made = []
     for at in sorted(by_setting, key=lambda s: (s.family, s.ipc)):
         absent = [cell for cell in missing if _belongs(cell, at)]
@@ -172,7 +174,7 @@ def setting(record: Record) -> Setting:
         cell["student"],
         cell["recipe"],
         cell["teacher"],
-        record["inputs"]["teacher_accuracy"],
+        round(record["inputs"]["teacher_accuracy"], 4),  # as titles show it, so titles differ
         "" if record["on_protocol"] else digest(record["recipe"]),
     )
 
@@ -216,6 +218,12 @@ def _by_row(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
     return made
 
 
+def _asked_as(records: Sequence[Record]) -> tuple[str, str]:
+    """The image source and method of a row as a grid names them, without hidden options."""
+    cell = records[0]["cell"]
+    return _draw(cell["images"])[0], cell["method"]
+
+
 def _hidden(options: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
     """The options in which variants of one label differ: ` (epochs=3)`."""
     names = sorted({name for other in others for name in other if len(_values(others, name)) > 1})
@@ -233,12 +241,18 @@ def _compare(
     missing: Sequence[CellNames],
 ) -> Comparison:
     asked: dict[str, set[Repeat]] = {}  # of each image source
-    for (images, _), members in found.items():
-        asked.setdefault(images, set()).update(map(repeat, members))
-    wanted = {name: set(asked.get(name[0], ())) for name in {*found, *expected}}
+    rows_of: dict[tuple[str, str], list[tuple[str, str]]] = {}  # that a grid names alike
+    for name, members in found.items():
+        asked.setdefault(name[0], set()).update(map(repeat, members))
+        rows_of.setdefault(_asked_as(members), []).append(name)
+    every = set().union(*asked.values())
+    wanted = {name: set(asked[name[0]]) for name in found}
+    for name in expected - rows_of.keys():
+        wanted[name] = set(asked.get(name[0], every))
     for cell in missing:
         images, draw = _draw(cell["images"])
-        wanted.setdefault((images, cell["method"]), set()).add((draw, cell["seed"]))
+        for name in rows_of.get((images, cell["method"]), [(images, cell["method"])]):
+            wanted.setdefault(name, set()).add((draw, cell["seed"]))
     rows, left_out = [], []
     for name, repeats in wanted.items():
         counted, others = _one_a_repeat(found.get(name, []))
@@ -246,9 +260,9 @@ def _compare(
         rows.append(Row(*name, tuple(counted), len(repeats)))
     rows.sort(key=lambda row: (-row.accuracy[0] if row.n else 1.0, row.name))
     present = [row for row in rows if row.n]
-    pairs = _pairs(present)
+    pairs = ranking.pairs(present)
     if at.on_protocol:
-        ranks = _ranks(len(present), pairs)
+        ranks = ranking.ranks(present, pairs)
         rows[: len(present)] = [
             replace(row, rank=rank) for row, rank in zip(present, ranks, strict=True)
         ]
@@ -257,10 +271,10 @@ def _compare(
 
 def _one_a_repeat(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
     """One record a repeat, in their order, and the others."""
-    commits = Counter(r["environment"].get("commit", "") for r in records)
+    commits = Counter(_commit(r) for r in records)
 
     def order(record: Record) -> tuple[Any, ...]:
-        commit = record["environment"].get("commit", "")
+        commit = _commit(record)
         return repeat(record), -commits[commit], commit, record["key"]
 
     counted: dict[Repeat, Record] = {}
@@ -273,34 +287,5 @@ def _one_a_repeat(records: Sequence[Record]) -> tuple[list[Record], list[Record]
     return list(counted.values()), others
 
 
-def _pairs(rows: Sequence[Row]) -> dict[tuple[int, int], Paired]:
-    """All pairs of rows, their p values corrected together."""
-    raw: dict[tuple[int, int], Paired] = {}
-    for i, first in enumerate(rows):
-        for j in range(i + 1, len(rows)):
-            second = rows[j]
-            shared = [r for r in first.correct if r in second.correct]
-            shared = [r for r in shared if len(first.correct[r]) == len(second.correct[r])]
-            empty = np.zeros((0, 0), bool)
-            of = [
-                np.stack([x.correct[r] for r in shared]) if shared else empty
-                for x in (first, second)
-            ]
-            raw[i, j] = paired(*of)
-    tested = [at for at, pair in raw.items() if pair.p is not None]
-    fair = corrected([p for at in tested if (p := raw[at].p) is not None])
-    return raw | {at: replace(raw[at], p=p) for at, p in zip(tested, fair, strict=True)}
-
-
-def _ranks(count: int, pairs: dict[tuple[int, int], Paired]) -> list[int | None]:
-    """Ranks of rows that stand best first: the first of a rank decides who shares it."""
-    ranks: list[int | None] = []
-    first, rank = 0, 1
-    for place in range(count):
-        if place and pairs[first, place].p is None:
-            ranks.append(None)
-            continue
-        if place and pairs[first, place].differ:
-            first, rank = place, place + 1
-        ranks.append(rank)
-    return ranks
+def _commit(record: Record) -> str:
+    return record["environment"].get("commit") or ""

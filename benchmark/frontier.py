@@ -1,69 +1,24 @@
-"""The frontier: accuracy over the bytes that are shipped, as pictures for papers.
+"""The frontier: accuracy over the bytes that are shipped, as pictures for papers."""
 
-matplotlib is imported when something is drawn, and pyplot never, so no screen is needed.
-"""
-
-import io
 import math
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .leaderboard import by_method, file_name, title
-from .records import Record
-from .stages import write_atomic
-from .statistics import mean_interval
+from .comparison import Comparison, Row
+from .leaderboard import one_line
+from .pictures import Picture, arrange, colours_of, entries, family, numbered, save, style
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
 
-# Okabe and Ito's colours and their grey, then some of Tol's: all safe for the colour-blind.
-COLOURS = {
-    "hard": "#000000",
-    "smoothed": "#999999",
-    "soft": "#0072B2",
-    "teacher": "#009E73",
-    "lpqld": "#D55E00",
-    "hello": "#CC79A7",
-    "ld": "#E69F00",
-    "ld_rr": "#F0E442",
-    "expert": "#56B4E9",
-    "label_solve": "#882255",
-}
-OTHERS = ("#332288", "#999933", "#44AA99", "#DDCC77", "#AA4499", "#117733")
 MARKERS = "osD^vP<X>ph8"
-DASHES = ("-", "--", "-.", (0, (8, 2, 2, 2, 2, 2)))
+DASHES = ("-", "--", "-.", (0, (8, 2, 2, 2, 2, 2)), (0, (4, 4)), (0, (12, 3)))
 REAL = "random"  # the image source that is not distilled: hollow, and not on a frontier
-
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "labelbench",  # the same picture, the same bytes
-    "pdf.fonttype": 42,  # TrueType, which conferences ask for
-    "font.size": 8,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 7,
-}
-FORMATS: dict[str, dict[str, None]] = {  # and what would hold the date
-    "png": {},
-    "svg": {"Date": None},
-    "pdf": {"CreationDate": None},
-}
-FIXED_SPACE = "\u00a0"
-DIGIT_WIDE = "\u2007"  # a space as wide as a digit
 NEAR = 11.0  # points; a number further from its point is tied to it
-PANEL = (3.9, 3.3)  # inches
-ONE_AT_A_TIME = RLock()  # matplotlib's settings belong to the whole process
 
 
 @dataclass(frozen=True)
@@ -71,7 +26,7 @@ class Point:
     """One method on one image source.
 
     Attributes:
-        accuracy: mean over students, in %.
+        accuracy: mean over repeats, in %.
         half: half of its 95 % interval, in %; None where there are too few.
         prior: bytes of the public model that must be there, else 0.
     """
@@ -83,69 +38,35 @@ class Point:
     half: float | None
     prior: int
 
-    @property
-    def family(self) -> str:
-        return self.method.partition("[")[0]
+
+def publish(found: Iterable[Comparison], folder: Path) -> list[Path]:
+    """Write all pictures into `folder`."""
+    return save(figures(found), folder)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """The frontier of one comparison, a panel for each IPC.
-
-    Attributes:
-        short: the comparison in few words, for file names.
-    """
-
-    title: str
-    short: str
-    figure: "Figure"
-
-    @property
-    def name(self) -> str:
-        """Of its files."""
-        return file_name(self.short, self.title, "frontier")
-
-
-def figures(records: Iterable[Record]) -> list[Picture]:
+def figures(found: Iterable[Comparison]) -> list[Picture]:
     """One picture for each dataset, student, recipe and teacher, on and off protocol."""
-    records = list(records)
-    families = sorted({r["cell"]["method"].partition("[")[0] for r in records} - {*COLOURS})
-    colours = COLOURS | {f: OTHERS[i % len(OTHERS)] for i, f in enumerate(families)}
-    sources = sorted({r["cell"]["images"] for r in records} - {REAL})
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(title(record, ipc=False), []).append(record)
+    found = list(found)
+    colours = colours_of(found)
+    sources = sorted({row.images for c in found for row in c.rows if row.n} - {REAL})
+    groups: dict[str, list[Comparison]] = {}
+    for comparison in found:
+        groups.setdefault(comparison.setting.family, []).append(comparison)
     made = []
-    for name, members in sorted(groups.items()):
-        cell = members[0]["cell"]
-        short = f"{cell['dataset']} {cell['student']} {cell['recipe']}"
-        with _style():
-            made.append(Picture(name, short, _draw(name, members, colours, sources)))
+    for title, members in sorted(groups.items()):
+        at = members[0].setting
+        short = f"{at.dataset} {at.student} {at.recipe}"
+        with style():
+            made.append(Picture("frontier", title, short, _draw(title, members, colours, sources)))
     return made
 
 
-def publish(records: Iterable[Record], folder: Path) -> list[Path]:
-    """Write each picture as PNG, SVG and PDF into `folder`; the same records, the same bytes."""
-    paths = []
-    for picture in figures(records):
-        for kind, metadata in FORMATS.items():
-            data = io.BytesIO()
-            with _style():
-                picture.figure.savefig(data, format=kind, dpi=200, metadata=metadata)
-            paths.append(folder / f"{picture.name}.{kind}")
-            write_atomic(paths[-1], data.getvalue())
-    return paths
-
-
-def points(records: Sequence[Record]) -> list[Point]:
-    """The records of one IPC as points, one for each method on each image source."""
-    made = []
-    for (images, method), members in by_method(records).items():
-        mean, half = mean_interval([100 * r["result"]["accuracy"] for r in members])
-        stored = members[0]["storage"]
-        prior = stored["prior"] if members[0]["prior"] else 0
-        made.append(Point(images, method, stored["total"], mean, half, prior))
-    return made
+def point(row: Row) -> Point:
+    """A row that has records, as a point."""
+    mean, half = row.accuracy
+    prior = row.storage["prior"] if row.prior else 0
+    scaled = None if half is None else 100 * half
+    return Point(row.images, row.method, row.storage["total"], 100 * mean, scaled, prior)
 
 
 def frontier(found: Iterable[Point]) -> list[Point]:
@@ -157,29 +78,22 @@ def frontier(found: Iterable[Point]) -> list[Point]:
     return best
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    """matplotlib with our settings, whatever the user's own are."""
-    import matplotlib
-
-    with ONE_AT_A_TIME, matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
-
-
 def _draw(
-    name: str, records: Sequence[Record], colours: Mapping[str, str], sources: Sequence[str]
+    title: str,
+    members: Sequence[Comparison],
+    colours: Mapping[str, str],
+    sources: Sequence[str],
 ) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    by_ipc: dict[int, list[Record]] = {}
-    for record in sorted(records, key=lambda r: r["cell"]["ipc"]):
-        by_ipc.setdefault(record["cell"]["ipc"], []).append(record)
-    panels = {ipc: points(members) for ipc, members in by_ipc.items()}
-    everything = [point for found in panels.values() for point in found]
-    numbers = _numbers(everything, list(colours))
+    by_ipc: dict[int, list[Row]] = {}
+    for comparison in sorted(members, key=lambda c: c.setting.ipc):
+        # In one order whatever the ranks, as later points cover earlier ones.
+        rows = sorted((row for row in comparison.rows if row.n), key=lambda row: row.name)
+        by_ipc.setdefault(comparison.setting.ipc, []).extend(rows)
+    panels = {ipc: [point(row) for row in rows] for ipc, rows in by_ipc.items()}
+    numbers = numbered((row for rows in by_ipc.values() for row in rows), list(colours))
     looks = {
         source: {"marker": MARKERS[i % len(MARKERS)], "linestyle": DASHES[i % len(DASHES)]}
         for i, source in enumerate(sources)
@@ -189,40 +103,16 @@ def _draw(
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for panel, (ipc, found) in zip(axes, panels.items(), strict=True):
-        full = sorted({r["storage"]["soft"] for r in by_ipc[ipc]})
+        full = sorted({record["storage"]["soft"] for row in by_ipc[ipc] for record in row.records})
         _panel(panel, found, full, colours, looks)
         panel.set_title(f"IPC {ipc}", loc="left", fontsize=9, fontweight="bold", pad=14)
         panel.set_xlabel("bytes shipped beyond the images")
     axes[0].set_ylabel("top-1 test accuracy (%)")
-    handles = _legend(everything, numbers, colours, looks)
-    legend = figure.legend(handles=handles, loc="outside right upper", labelspacing=0.35)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-    figure.draw_without_rendering()
-    beside = legend.get_window_extent()
-    width = PANEL[0] * len(panels)
-    whole = name.replace(" ", FIXED_SPACE).replace(f",{FIXED_SPACE}", ", ")  # breaks at commas
-    heading = textwrap.fill(whole, int(width * 13), break_on_hyphens=False)
-    figure.suptitle(heading, x=0.01, ha="left", fontsize=9, parse_math=False)
-    tall = PANEL[1] + 0.14 * len(heading.splitlines())
-    figure.set_size_inches(
-        width + beside.width / figure.dpi, max(tall, beside.height / figure.dpi + 0.1)
-    )
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # what is placed now stays
+    everything = [point for found in panels.values() for point in found]
+    arrange(figure, title, _legend(everything, numbers, colours, looks))
     for panel, found in zip(axes, panels.values(), strict=True):
-        _write_numbers(panel, found, numbers, colours)
+        _write_numbers(panel, found, numbers)
     return figure
-
-
-def _numbers(found: Iterable[Point], families: Sequence[str]) -> dict[str, int]:
-    """Each method's number in the picture; a family's from few bytes to many."""
-    least: dict[str, tuple[int, int, str]] = {}
-    for p in found:
-        key = (families.index(p.family), p.bytes, p.method)
-        least[p.method] = min(key, least.get(p.method, key))
-    return {method: i for i, method in enumerate(sorted(least, key=least.__getitem__), 1)}
 
 
 def _panel(
@@ -252,7 +142,7 @@ def _panel(
                 zorder=1.5,
             )
     for point in found:
-        colour = colours[point.family]
+        colour = colours[family(point.method)]
         panel.errorbar(
             point.bytes,
             point.accuracy,
@@ -305,20 +195,11 @@ def _legend(
     numbers: Mapping[str, int],
     colours: Mapping[str, str],
     looks: Mapping[str, Mapping],
-) -> list["Line2D | Patch"]:
+) -> list["Artist"]:
     from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
 
-    handles: list[Line2D | Patch] = []
-    methods = {point.method: point for point in found}
-    for method, number in numbers.items():
-        point = methods[method]
-        lines = textwrap.wrap(method.replace(",", ", "), 44, break_on_hyphens=False)
-        if point.prior:
-            lines[-1] += " †"
-            lines.append(f"† needs a public prior of {_amount(point.prior)}")
-        label = f"{number}".rjust(2, DIGIT_WIDE) + "  " + f"\n{DIGIT_WIDE * 2}  ".join(lines)
-        handles.append(Patch(color=colours[point.family], label=label))
+    priors = {p.method: f"needs a public prior of {_amount(p.prior)}" for p in found if p.prior}
+    handles = entries(numbers, colours, priors)
     sources = {point.images for point in found}
     if REAL in sources:
         look = _marker(REAL, "0.3", looks)
@@ -327,12 +208,14 @@ def _legend(
         if source in sources:
             line = {"linestyle": look["linestyle"], "color": "0.6", "linewidth": 0.8}
             marker = _marker(source, "0.3", looks) | line
-            handles.append(Line2D([], [], **marker, label=f"{source} images, Pareto frontier"))
+            handles.append(
+                Line2D([], [], **marker, label=f"{one_line(source)} images, Pareto frontier")
+            )
     dotted = {"color": "0.3", "linestyle": ":", "linewidth": 0.9}
     handles.append(Line2D([], [], **dotted, label="bytes of all soft labels as fp16"))
     if any(point.half is not None for point in found):
         bar = {"color": "0.3", "linestyle": "none", "marker": "|", "markersize": 8}
-        handles.append(Line2D([], [], **bar, label="95 % interval over student seeds"))
+        handles.append(Line2D([], [], **bar, label="95 % interval over repeats"))
     return handles
 
 
@@ -343,12 +226,7 @@ def _amount(size: int) -> str:
     return EngFormatter("B", places=1)(size).replace(".0 ", " ")
 
 
-def _write_numbers(
-    panel: "Axes",
-    found: Sequence[Point],
-    numbers: Mapping[str, int],
-    colours: Mapping[str, str],
-) -> None:
+def _write_numbers(panel: "Axes", found: Sequence[Point], numbers: Mapping[str, int]) -> None:
     """Each point's number beside it, where there is most room."""
     from matplotlib.patheffects import withStroke
 

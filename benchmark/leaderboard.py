@@ -1,23 +1,28 @@
-"""Leaderboards: tables, pure functions of records; terminal, Markdown and CSV."""
+"""Leaderboards: tables, pure functions of comparisons; for the terminal and as Markdown."""
 
-import json
+import html
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import pandas as pd
 
-from .records import CellNames, Record, Throughput
-from .stages import digest, write_atomic
-from .statistics import mean_interval
+from .comparison import Comparison, Row
+from .records import Record, Throughput
+from .stages import digest
 
 NOTES = {
     "accuracy": (
-        "Top-1 test accuracy in % after the last epoch, with half of the 95 % t interval over "
-        "n student seeds (images and artefact are made once). Sorted by mean; nearby rows may "
-        "not differ."
+        "Top-1 test accuracy in % after the last epoch: mean over n repeats, with half of the "
+        "95 % t interval. Repeats are seeds of the student, and draws of the images where an image "
+        "source has several (`draw`); `2/3` means that one of three is missing. Rank: methods are "
+        "compared in pairs, over the repeats that both have. Two differ if a paired t test over "
+        "repeats and one over test images both find it at 5 %, after the correction for all pairs "
+        "of the table by Benjamini and Hochberg. Methods that cannot be told apart from the best "
+        "of a rank share it (`1=`), and the next rank counts them all. Fewer than 3 pairs of "
+        "repeats are too few to tell (`n too small`), and nothing off protocol is ranked (`-`)."
     ),
     "storage": (
         "Bytes to be shipped beyond the images, measured on disk, split by purpose; `ratio` is "
@@ -28,17 +33,22 @@ NOTES = {
     ),
     "frontier": (
         "Top-1 test accuracy over the bytes shipped beyond the images, a panel for each IPC, "
-        "with 95 % t intervals over student seeds. The line is the Pareto frontier of an image "
+        "with 95 % t intervals over repeats. The line is the Pareto frontier of an image "
         "source's methods: the best mean at no more bytes, random real images apart. Right of "
         "the dotted line a method ships more than all soft labels as fp16."
     ),
+    "curves": (
+        "Mean training loss of each epoch, on a log scale: the mean over repeats, and a band from "
+        "the lowest to the highest. Methods have targets and losses of their own, so a lower curve "
+        "is no better labels."
+    ),
     "images": (
-        "What the labels are for. Similarity: mean cosine between the teacher's features of two "
-        "images of a class, over all pairs and classes; LPLD holds that lower, so more diverse, "
-        "images need fewer labels."
+        "What the labels are for, the mean over draws. Similarity: mean cosine between the "
+        "teacher's features of two images of a class, over all pairs and classes; LPLD holds that "
+        "lower, so more diverse, images need fewer labels."
     ),
     "throughput": (
-        "Medians over all repeats and seeds. Labels a second: targets alone. Images a second: "
+        "Medians over all repeats of the timings. Labels a second: targets alone. Images a second: "
         "the whole step. Ratio: whole step over bare step (forward, backward, optimiser on "
         "resident data), timed in turns in one run; 1 would be free labels. Share of step: the "
         "targets' seconds over the whole step's. Over floor, for online methods: the targets' "
@@ -54,13 +64,16 @@ class Table:
 
     Attributes:
         kind: accuracy, storage, images or throughput.
+        title: one line, as are all texts of the frame.
         short: the comparison in few words, for file names.
+        below: what to know of this table alone; often nothing.
     """
 
     kind: str
     title: str
     short: str
     frame: pd.DataFrame
+    below: str = ""
 
     @property
     def name(self) -> str:
@@ -69,142 +82,129 @@ class Table:
 
     def text(self) -> str:
         """For the terminal."""
-        return f"{self.kind.upper()} | {self.title}\n{self._body('simple')}\n"
+        lines = [f"{self.kind.upper()} | {self.title}", _drawn(self.frame, "simple"), self.below]
+        return "\n".join(filter(None, lines)) + "\n"
 
     def markdown(self) -> str:
         """For documents."""
-        return f"### {self.kind.capitalize()}: {self.title}\n\n{self._body('pipe')}\n"
-
-    def _body(self, style: str) -> str:
-        names = ("images", "method")
-        aligned = ["left" if name in names else "right" for name in self.frame.columns]
-        return self.frame.to_markdown(
-            index=False, tablefmt=style, colalign=aligned, disable_numparse=True
-        )
+        body = _drawn(self.frame.map(_in_markdown), "pipe")
+        parts = [f"### {self.kind.capitalize()}: {_in_markdown(self.title)}", body]
+        return "\n\n".join([*parts, *filter(None, [_in_markdown(self.below)])]) + "\n"
 
 
-def tables(records: Iterable[Record], missing: Sequence[CellNames] = ()) -> list[Table]:
-    """The leaderboards of all comparisons among `records`.
-
-    Records are compared only if dataset, IPC, student, teacher and recipe are the same;
-    throughput also only on the same hardware.
-
-    Args:
-        missing: cells that were asked for and have no record; they show as missing.
-    """
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(title(record), []).append(record)
+def tables(found: Iterable[Comparison]) -> list[Table]:
+    """The leaderboards of comparisons; throughput once for each hardware and precision."""
     made = []
-    for name, members in sorted(groups.items()):
-        cell = members[0]["cell"]
-        short = f"{cell['dataset']} ipc{cell['ipc']} {cell['student']} {cell['recipe']}"
-        absent = [c for c in missing if _same_comparison(c, cell)]
-        made.append(Table("accuracy", name, short, _accuracy(members, absent)))
-        made.append(Table("storage", name, short, _storage(members)))
-        made.append(Table("images", name, short, _images(members)))
-        by_hardware: dict[str, list[Record]] = {}
-        for record in members:
-            timing = record["throughput"]
-            cpu = f"{record['environment']['cpu']}, " if "CPU" in timing["hardware"] else ""
-            by_hardware.setdefault(f"{cpu}{timing['hardware']}, {timing['precision']}", []).append(
-                record
-            )
-        for hardware, timed in sorted(by_hardware.items()):
-            made.append(Table("throughput", f"{name}, on {hardware}", short, _throughput(timed)))
+    for comparison in found:
+        title, short = one_line(comparison.setting.title), comparison.setting.short
+        present = [row for row in comparison.rows if row.n]
+        below = _left_out(comparison.left_out)
+        made.append(Table("accuracy", title, short, _accuracy(comparison), below))
+        made.append(Table("storage", title, short, _storage(present)))
+        made.append(Table("images", title, short, _images(present)))
+        for hardware, timed in sorted(by_hardware(present).items()):
+            where = f"{title}, on {one_line(hardware)}"
+            made.append(Table("throughput", where, short, _throughput(timed)))
     return made
 
 
-def publish(made: Sequence[Table], folder: Path, pictures: Iterable[Path] = ()) -> list[Path]:
-    """Write `leaderboards.md`, and one CSV a table, into `folder`.
-
-    Args:
-        pictures: of the same records, in the same folder; shown above the tables.
-    """
-    sections = []
-    shown = "\n\n".join(f"![{path.stem}]({path.name})" for path in pictures)
-    if shown:
-        sections.append(f"### Accuracy over bytes\n\n{shown}\n\n{NOTES['frontier']}\n")
-    for table in made:
-        sections.append(f"{table.markdown()}\n{NOTES[table.kind]}\n")
-    text = "# Leaderboards\n\nMade by `python -m benchmark leaderboard` from records.\n\n"
-    paths = [folder / "leaderboards.md"]
-    write_atomic(paths[0], (text + "\n".join(sections)).encode())
-    for table in made:
-        paths.append(folder / f"{table.name}.csv")
-        write_atomic(paths[-1], table.frame.to_csv(index=False).encode())
-    return paths
+def rank_texts(comparison: Comparison) -> list[str]:
+    """Each row's rank as tables show it: `1`, `2=` if shared, `n too small`, `-`, or empty."""
+    shared = Counter(row.rank for row in comparison.rows)
+    texts = []
+    for row in comparison.rows:
+        if row.rank is not None:
+            texts.append(f"{row.rank}{'=' if shared[row.rank] > 1 else ''}")
+        elif not row.n:
+            texts.append("")
+        else:
+            texts.append("n too small" if comparison.setting.on_protocol else "-")
+    return texts
 
 
-def title(record: Record, ipc: bool = True) -> str:
-    """The comparison that a record belongs to; without `ipc`, those of all IPCs."""
-    cell = record["cell"]
-    parts = [
-        cell["dataset"],
-        *([f"IPC {cell['ipc']}"] if ipc else []),
-        cell["student"],
-        f"recipe {cell['recipe']}",
-        f"teacher {cell['teacher']} ({record['inputs']['teacher_accuracy']:.2%})",
-    ]
-    if not record["on_protocol"]:
-        parts.append(f"OFF-PROTOCOL {digest(record['recipe'])[:6]}")
-    return ", ".join(parts)
+def by_hardware(rows: Iterable[Row]) -> dict[str, list[tuple[Row, list[Record]]]]:
+    """The rows timed on each hardware and precision, with their records from there."""
+    made: dict[str, list[tuple[Row, list[Record]]]] = {}
+    for row in rows:
+        there: dict[str, list[Record]] = {}
+        for record in row.records:
+            there.setdefault(hardware(record), []).append(record)
+        for name, records in there.items():
+            made.setdefault(name, []).append((row, records))
+    return made
+
+
+def hardware(record: Record) -> str:
+    """What a record was timed on: `NVIDIA H100, bf16`; of a CPU also its name."""
+    timing = record["throughput"]
+    cpu = f"{record['environment'].get('cpu')}, " if "CPU" in timing["hardware"] else ""
+    return f"{cpu}{timing['hardware']}, {timing['precision']}"
+
+
+def step_ratios(records: Iterable[Record]) -> list[float]:
+    """The whole step's time over the bare step's, of every repeat of the timings."""
+    return _paired([r["throughput"] for r in records], "seconds_step", "seconds_bare_step")
 
 
 def file_name(short: str, title: str, kind: str) -> str:
     """Safe on any disk; holds a digest, since comparisons may be alike in few words."""
-    words = "".join(c if c.isalnum() else "-" for c in short.lower()).split("-")
-    return "-".join([*filter(None, words), digest(title)[:6], kind])
+    words = "".join(c if c.isascii() and c.isalnum() else "-" for c in short.lower())[:80]
+    return "-".join([*filter(None, words.split("-")), digest(title)[:6], kind])
 
 
-def _same_comparison(cell: CellNames, other: CellNames) -> bool:
-    shared = ("dataset", "ipc", "student", "recipe", "teacher")
-    return all(cell[name] == other[name] for name in shared)
+def one_line(text: str) -> str:
+    """Text without line breaks or anything else that does not print."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
-def by_method(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
-    """The records of each image source and method, whatever the seed."""
-    made: dict[tuple[str, str], list[Record]] = {}
-    for record in sorted(records, key=lambda r: json.dumps(r["cell"], sort_keys=True)):
-        made.setdefault((record["cell"]["images"], record["cell"]["method"]), []).append(record)
-    return made
+def _in_markdown(text: str) -> str:
+    """Text that opens no cell, no code and no HTML."""
+    return html.escape(text, quote=False).replace("|", "&#124;").replace("`", "&#96;")
 
 
-def _prior(record: Record) -> str:
+def _drawn(frame: pd.DataFrame, style: str) -> str:
+    names = ("rank", "images", "method")
+    aligned = ["left" if name in names else "right" for name in frame.columns]
+    return frame.to_markdown(index=False, tablefmt=style, colalign=aligned, disable_numparse=True)
+
+
+def _left_out(records: Sequence[Record]) -> str:
+    if not records:
+        return ""
+    keys = sorted(r["key"] for r in records)
+    shown = ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
+    return one_line(
+        f"Left out, as another version measured the same repeats: {shown} ({len(keys)})."
+    )
+
+
+def _name(row: Row) -> dict[str, Any]:
+    return {"images": one_line(row.images), "method": one_line(row.method)}
+
+
+def _prior(row: Row) -> str:
     """Which public model must be there, and its bytes."""
-    name = record["prior"]
-    return f"{name} ({record['storage']['prior']:,} B)" if name else "-"
+    return f"{one_line(row.prior)} ({row.storage['prior']:,} B)" if row.prior else "-"
 
 
-def _accuracy(records: Sequence[Record], missing: Sequence[CellNames]) -> pd.DataFrame:
+def _accuracy(comparison: Comparison) -> pd.DataFrame:
     rows = []
-    for (images, method), members in by_method(records).items():
-        mean, half = mean_interval([r["result"]["accuracy"] for r in members])
-        rows.append(
-            {
-                "images": images,
-                "method": method,
-                "accuracy %": f"{100 * mean:.2f}",
-                "±": "n too small" if half is None else f"{100 * half:.2f}",
-                "n": str(len(members)),
-                "bytes": f"{members[0]['storage']['total']:,}",
-                "prior": _prior(members[0]),
-                "order": -mean,
-            }
-        )
-    for cell in missing:
-        row = next(
-            (r for r in rows if (r["images"], r["method"]) == (cell["images"], cell["method"])),
-            None,
-        )
-        if row is None:
-            blank = {"accuracy %": "missing", "±": "", "bytes": "", "prior": "", "order": 1.0}
-            row = {"images": cell["images"], "method": cell["method"], "n": "0", **blank}
-            rows.append(row)
-        asked = int(row["n"].split("/")[-1]) if "/" in row["n"] else int(row["n"])
-        row["n"] = f"{row['n'].split('/')[0]}/{asked + 1}"
-    frame = pd.DataFrame(rows).sort_values(["order", "images", "method"], kind="stable")
-    return frame.drop(columns="order")
+    for row, rank in zip(comparison.rows, rank_texts(comparison), strict=True):
+        made = {"rank": rank, **_name(row)}
+        n = f"{row.n}/{row.asked}" if row.asked > row.n else f"{row.n}"
+        if not row.n:
+            rows.append(
+                {**made, "accuracy %": "missing", "±": "", "n": n, "bytes": "", "prior": ""}
+            )
+            continue
+        mean, half = row.accuracy
+        made["accuracy %"] = f"{100 * mean:.2f}"
+        made["±"] = "n too small" if half is None else f"{100 * half:.2f}"
+        made["n"] = n
+        made["bytes"] = f"{row.storage['total']:,}"
+        made["prior"] = _prior(row)
+        rows.append(made)
+    return pd.DataFrame(rows)
 
 
 def _ratio(soft: int, total: int) -> str:
@@ -214,62 +214,68 @@ def _ratio(soft: int, total: int) -> str:
     return f"{ratio} (more than all labels)" if larger else ratio
 
 
-def _storage(records: Sequence[Record]) -> pd.DataFrame:
-    rows = []
-    for (images, method), members in by_method(records).items():
-        stored = members[0]["storage"]
-        row: dict[str, Any] = {"images": images, "method": method}
+def _storage(rows: Sequence[Row]) -> pd.DataFrame:
+    made = []
+    for row in sorted(rows, key=lambda row: (row.storage["total"], row.name)):
+        stored = row.storage
+        line = _name(row)
         for name in ("values", "indices", "views", "weights", "container", "total"):
-            row[name] = f"{stored[name]:,}"
-        row["ratio"] = _ratio(stored["soft"], stored["total"])
-        row["prior"] = _prior(members[0])
-        row["teacher"] = f"{stored['teacher']:,}"
-        row["images (B)"] = f"{stored['images']:,}"
-        row["logits"] = f"{stored['values'] + stored['indices']:,}"
-        row["parameters"] = f"{stored['parameters']:,}"
-        row["blocks"] = f"{stored['blocks']:,}"
-        rows.append({**row, "order": stored["total"]})
-    return pd.DataFrame(rows).sort_values("order", kind="stable").drop(columns="order")
+            line[name] = f"{stored[name]:,}"
+        line["ratio"] = _ratio(stored["soft"], stored["total"])
+        line["prior"] = _prior(row)
+        line["teacher"] = f"{stored['teacher']:,}"
+        line["images (B)"] = f"{stored['images']:,}"
+        line["logits"] = f"{stored['values'] + stored['indices']:,}"
+        line["parameters"] = f"{stored['parameters']:,}"
+        line["blocks"] = f"{stored['blocks']:,}"
+        made.append(line)
+    return pd.DataFrame(made)
 
 
-def _images(records: Sequence[Record]) -> pd.DataFrame:
-    rows = {}
-    for record in records:
-        alike = record["inputs"].get("similarity")
-        rows[record["cell"]["images"]] = {
-            "similarity": "-" if alike is None else f"{alike:.3f}",
-            "images (B)": f"{record['storage']['images']:,}",
-        }
-    return pd.DataFrame([{"images": name, **row} for name, row in sorted(rows.items())])
+def _images(rows: Sequence[Row]) -> pd.DataFrame:
+    sizes: dict[str, dict[str, int]] = {}  # of each draw of a source
+    alike: dict[str, dict[str, float]] = {}
+    for row in rows:
+        for record in row.records:
+            draw = record["cell"]["images"]
+            sizes.setdefault(row.images, {})[draw] = record["storage"]["images"]
+            similarity = record["inputs"].get("similarity")
+            if similarity is not None:
+                alike.setdefault(row.images, {})[draw] = similarity
+    made = []
+    for source, of_draws in sorted(sizes.items()):
+        known = alike.get(source, {}).values()
+        similarity = f"{fmean(known):.3f}" if known else "-"
+        size = f"{fmean(of_draws.values()):,.0f}"
+        made.append({"images": one_line(source), "similarity": similarity, "images (B)": size})
+    return pd.DataFrame(made)
 
 
-def _throughput(records: Sequence[Record]) -> pd.DataFrame:
-    rows = []
-    for (images, method), members in by_method(records).items():
-        timings = [r["throughput"] for r in members]
+def _throughput(rows: Sequence[tuple[Row, list[Record]]]) -> pd.DataFrame:
+    made = []
+    for row, records in sorted(rows, key=lambda r: (median(step_ratios(r[1])), r[0].name)):
+        timings = [r["throughput"] for r in records]
         batch = timings[0]["batch"]
         step = median(s for t in timings for s in t["seconds_step"])
         labels = median(s for t in timings for s in t["seconds_targets"])
-        ratios = _paired(timings, "seconds_step", "seconds_bare_step")
+        ratios = step_ratios(records)
         shares = _paired(timings, "seconds_targets", "seconds_step")
         floors = _paired(timings, "seconds_targets", "seconds_floor")
-        rows.append(
-            {
-                "images": images,
-                "method": method,
-                "labels/s": f"{batch / labels:,.0f}",
-                "images/s": f"{batch / step:,.0f}",
-                "ratio to bare step": f"{median(ratios):.2f}",
-                "lowest..highest": f"{min(ratios):.2f}..{max(ratios):.2f}",
-                "share of step": f"{median(shares):.1%}",
-                "over floor": f"{median(floors):.2f}x" if floors else "-",
-                "repeats": str(len(ratios)),
-                "fit (s)": f"{members[0]['result']['seconds_fit']:.1f}",
-                "prior": _prior(members[0]),
-                "order": median(ratios),
-            }
-        )
-    return pd.DataFrame(rows).sort_values("order", kind="stable").drop(columns="order")
+        fit = median(r["result"]["seconds_fit"] for r in records)
+        line = {
+            **_name(row),
+            "labels/s": f"{batch / labels:,.0f}",
+            "images/s": f"{batch / step:,.0f}",
+            "ratio to bare step": f"{median(ratios):.2f}",
+            "lowest..highest": f"{min(ratios):.2f}..{max(ratios):.2f}",
+            "share of step": f"{median(shares):.1%}",
+            "over floor": f"{median(floors):.2f}x" if floors else "-",
+            "repeats": str(len(ratios)),
+            "fit (s)": f"{fit:.1f}",
+            "prior": _prior(row),
+        }
+        made.append(line)
+    return pd.DataFrame(made)
 
 
 def _paired(timings: Iterable[Throughput], over: str, under: str) -> list[float]:

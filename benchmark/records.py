@@ -16,6 +16,8 @@ from .progress import say
 from .stages import write_atomic
 
 SCHEMA = 1
+TABLES = "leaderboards.json"  # made of records, and often beside them
+SHOWN = 3  # lines of a kind, where many records have the same to be said
 
 
 class CellNames(TypedDict):
@@ -87,33 +89,67 @@ def path_of(folder: Path, key: str) -> Path:
 def read(paths: Iterable[Path]) -> list[Record]:
     """All records in these files and folders; those of another schema are named and left out.
 
-    Of a folder that holds folders called `records`, at any depth, only those are read.
+    Of a folder that holds folders called `records`, at any depth, only those are read. A key that
+    several files hold counts once, and standard error says so: copies are counted, and of files
+    that differ the first by path counts.
 
     Raises:
         UserError: a path does not exist, or a file is no record.
     """
-    records = {}
+    found: dict[str, Record] = {}
+    first: dict[str, Path] = {}
+    copies, conflicts, others = [], [], []
+    for file in files(paths):
+        record = parse(file)
+        key, schema = record["key"], record["schema"]
+        if schema != SCHEMA:
+            others.append(f"left out {file}: schema {schema}, this labelbench reads {SCHEMA}")
+        elif key not in found:
+            found[key], first[key] = record, file
+        elif record == found[key]:
+            copies.append(f"{file} is a copy of {first[key]}")
+        else:
+            conflicts.append(f"conflict: {file} differs from {first[key]}, which counts")
+    for lines in (others, copies, conflicts):
+        for line in lines[:SHOWN]:
+            say(line)
+        if len(lines) > SHOWN:
+            say(f"... and {len(lines) - SHOWN} more like this")
+    return list(found.values())
+
+
+def files(paths: Iterable[Path]) -> list[Path]:
+    """The record files at these paths, each once, in their order.
+
+    Raises:
+        UserError: a path does not exist.
+    """
+    found: dict[Path, Path] = {}
     for path in paths:
         if not path.exists():
             raise UserError(f"There are no records at {str(path)!r}.")
-        for file in _files(path):
-            try:
-                record = json.loads(file.read_text(encoding="utf-8"))
-                schema, key, _ = record["schema"], record["key"], record["cell"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{str(file)!r} is no record: {error!r}.") from error
-            if schema != SCHEMA:
-                say(f"left out {file}: schema {schema}, this labelbench reads {SCHEMA}")
-                continue
-            records[key] = record
-    return list(records.values())
+        if path.is_file():
+            inside = [path]
+        else:
+            inside = [*path.rglob("records/*.json")] or [*path.glob("*.json")]
+            inside = [file for file in inside if file.name != TABLES]
+        for file in inside:
+            found.setdefault(file.resolve(), file)
+    return sorted(found.values())
 
 
-def _files(path: Path) -> list[Path]:
-    """A file itself; of a folder those in folders called `records`, else its own."""
-    if path.is_file():
-        return [path]
-    return sorted(path.rglob("records/*.json")) or sorted(path.glob("*.json"))
+def parse(file: Path) -> Record:
+    """A file as a record, of whatever schema.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        _ = record["schema"], hash(record["key"]), record["cell"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{str(file)!r} is no record: {error!r}.") from error
+    return record
 
 
 def pack_bits(correct: np.ndarray) -> str:

@@ -8,7 +8,8 @@ from dataclasses import asdict
 import torch
 import torch.nn.functional as F
 
-from . import leaderboard, measuring, networks, records
+from . import leaderboard, measuring, networks, publishing, records
+from .comparison import comparisons
 from .errors import UserError
 from .grid import Cell
 from .pipeline import Pipeline
@@ -24,7 +25,7 @@ def run(
     dry_run: bool,
     execute: Callable[[Pipeline, list[Cell]], Failures] | None = None,
 ) -> None:
-    """Measure all missing cells, then print and write the tables of all.
+    """Measure all missing cells, then print and write the tables of all, and their site.
 
     Args:
         execute: measures cells elsewhere than in this process, as `measure` does here.
@@ -32,6 +33,8 @@ def run(
     Raises:
         UserError: a name or option is wrong (before anything is made), or cells failed.
     """
+    from .site import publish as publish_site
+
     pipeline.check(cells)
     force = pipeline.runtime.force
     missing = [c for c in cells if force or not measuring.record_path(pipeline, c).exists()]
@@ -52,11 +55,13 @@ def run(
         for c in cells
         if not measuring.record_path(pipeline, c).exists()
     ]
-    made = leaderboard.tables(records.read(paths), absent)
-    for table in made:
+    found = comparisons(records.read(paths), absent)
+    for table in leaderboard.tables(found):
         print(table.text())
-    written = leaderboard.publish(made, pipeline.runtime.work / "tables")
-    say(f"records: {pipeline.runtime.work / measuring.RECORDS}, tables: {written[0]}")
+    work = pipeline.runtime.work
+    written = publishing.publish(found, work / "tables")
+    say(f"records: {work / measuring.RECORDS}, tables: {written[0]}")
+    say(f"site: {publish_site(found, work / 'site')}")
     if failed:
         raise UserError("; ".join(f"{cell.label}: {error}" for cell, error in failed))
 

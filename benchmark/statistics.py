@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 LEAST_PAIRS = 3  # fewer repeats say too little of how much repeats differ
 LEVEL = 0.05
@@ -21,7 +21,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     if len(values) < 2:
         return mean, None
     variance = math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
-    quantile = float(stats.t.ppf(0.5 + level / 2, len(values) - 1))
+    quantile = float(special.stdtrit(len(values) - 1, 0.5 + level / 2))
     return mean, quantile * math.sqrt(variance / len(values))
 
 
@@ -62,12 +62,13 @@ def paired(first: np.ndarray, second: np.ndarray) -> Paired:
     n = len(first)
     if not n:
         return Paired(0)
-    gaps = first.mean(1) - second.mean(1)
-    difference, half = mean_interval(gaps.tolist())
-    p_images = _p(first.mean(0) - second.mean(0))
+    gaps = np.subtract(first, second, dtype=np.int8)
+    over_repeats = gaps.mean(1)
+    difference, half = mean_interval(over_repeats.tolist())
+    p_images = _p(gaps.mean(0))
     if n < LEAST_PAIRS:
         return Paired(n, difference, half, p_images=p_images)
-    p_repeats = _p(gaps)
+    p_repeats = _p(over_repeats)
     return Paired(n, difference, half, p_repeats, p_images, max(p_repeats, p_images))
 
 
@@ -81,7 +82,17 @@ def corrected(p_values: Sequence[float]) -> list[float]:
 
 
 def _p(gaps: np.ndarray) -> float:
-    """Two-sided, of the t test that the mean gap is 0; gaps that are all equal leave no doubt."""
-    if np.ptp(gaps) < 1e-12:
-        return float(abs(gaps[0]) < 1e-12)
-    return float(stats.ttest_1samp(gaps, 0.0).pvalue)
+    """Two-sided, of the t test that the mean gap is 0; gaps that are all equal leave no doubt, and
+    one alone leaves all.
+
+    As SciPy's `ttest_1samp`, which takes a hundred times as long for what is done here for every
+    pair of rows.
+    """
+    n, mean = len(gaps), float(gaps.mean())
+    if n < 2:
+        return 1.0
+    apart = gaps - mean
+    error = math.sqrt(apart @ apart / (n - 1) / n)
+    if error < 1e-12:
+        return float(abs(mean) < 1e-12)
+    return float(2 * special.stdtr(n - 1, -abs(mean) / error))

@@ -9,6 +9,8 @@ from tiny import GRID, listing, run_main
 
 from benchmark import registry
 
+RESULTS = str(Path(__file__).parents[1] / "results" / "digits-quick" / "records")
+
 
 def start(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmark", *map(str, arguments)]
@@ -23,7 +25,9 @@ def test_help_starts_at_once():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
         assert done.returncode == 0
-    assert {"run", "list", "check", "leaderboard", "ship"} <= set(done.stdout.split())
+    assert {"run", "list", "check", "leaderboard", "compare", "verify", "ship"} <= set(
+        done.stdout.split()
+    )
     assert min(seconds) < 0.5
 
 
@@ -34,6 +38,10 @@ def test_help_starts_at_once():
         ["run", "--help"],
         ["list"],
         ["leaderboard", "nowhere"],
+        ["leaderboard", RESULTS],
+        ["compare", "lpqld", "rded/soft", RESULTS],
+        ["compare", "lpqd", "soft", RESULTS],
+        ["verify", RESULTS],
         ["run", "--methods", "x"],
     ],
     ids=" ".join,

@@ -5,52 +5,14 @@ from xml.etree import ElementTree
 
 import pytest
 from matplotlib.colors import to_hex
+from synthetic import record
 from typer.testing import CliRunner
 
-from benchmark import cli, frontier, records
+from benchmark import cli, curves, frontier, pictures, records
+from benchmark.comparison import comparisons
 from benchmark.frontier import Point
 
 RUNNER = CliRunner()
-
-
-def record(
-    method: str, seed: int = 0, accuracy: float = 0.5, total: int = 500, **changes: Any
-) -> Any:
-    cell = {
-        "dataset": "digits",
-        "images": "rded",
-        "ipc": 10,
-        "student": "convnet-d3",
-        "recipe": "quick",
-        "teacher": "resnet18",
-        "method": method,
-        "seed": seed,
-    }
-    cell |= changes.pop("cell", {})
-    numbers = ("values", "indices", "views", "weights", "container", "teacher", "prior")
-    storage = dict.fromkeys((*numbers, "parameters", "blocks"), 0)
-    storage |= {"total": total, "images": 8_000, "soft": 12_000}
-    made = {
-        "schema": 1,
-        "key": f"{len(method)}-{seed}-{total}-{cell['ipc']}",
-        "cell": cell,
-        "on_protocol": True,
-        "recipe": {"name": "quick", "epochs": 60},
-        "inputs": {"teacher_accuracy": 0.95},
-        "storage": storage,
-        "prior": None,
-        "result": {"accuracy": accuracy, "seconds_fit": 0.0},
-        "throughput": {
-            "batch": 50,
-            "seconds_bare_step": [0.01],
-            "seconds_step": [0.015],
-            "seconds_targets": [0.001],
-            "hardware": "NVIDIA Test",
-            "precision": "fp32",
-        },
-        "environment": {"cpu": "Some CPU"},
-    }
-    return {**made, **changes}
 
 
 def several() -> list[Any]:
@@ -60,14 +22,14 @@ def several() -> list[Any]:
         record("hard", 0, 0.50),
         record("hard", 1, 0.52),
         record("soft", 0, 0.70, 12_300),
-        record("hard", 0, 0.61, cell={"images": "random"}),
-        record("hard", 0, 0.30, cell={"ipc": 1}),
+        record("hard", 0, 0.61, images="random"),
+        record("hard", 0, 0.30, ipc=1),
         hello,
     ]
 
 
 def drawn(*found: Any) -> Any:
-    (picture,) = frontier.figures(found)
+    (picture,) = frontier.figures(comparisons(found))
     return picture.figure
 
 
@@ -102,7 +64,7 @@ def test_the_line_steps_along_its_source_and_leaves_real_images_out():
         record("hard", 0, 0.5, 100),
         record("soft", 0, 0.4, 12_300),
         record("lpqld", 0, 0.6, 1_000),
-        record("hard", 0, 0.9, 90, cell={"images": "random"}),
+        record("hard", 0, 0.9, 90, images="random"),
     )
     (line,) = (x for x in figure.axes[0].lines if x.get_drawstyle() == "steps-post")
     assert line.get_xdata().tolist() == [100, 1_000, 12_300]
@@ -110,7 +72,7 @@ def test_the_line_steps_along_its_source_and_leaves_real_images_out():
 
 
 def test_each_distilled_source_has_a_line():
-    figure = drawn(record("hard"), record("hard", cell={"images": "sre2l"}))
+    figure = drawn(record("hard"), record("hard", images="sre2l"))
     steps = [x for x in figure.axes[0].lines if x.get_drawstyle() == "steps-post"]
     assert len({x.get_linestyle() for x in steps}) == 2
 
@@ -133,8 +95,8 @@ def test_bars_are_where_there_are_enough_students():
     half = 12.7062  # Student's t of one degree of freedom, times 1.414 / sqrt(2)
     ends = bar.get_segments()[0][:, 1]
     assert ends.tolist() == pytest.approx([51 - half, 51 + half], abs=1e-3)
-    assert "95 % interval over student seeds" in legend(figure)
-    assert "95 % interval over student seeds" not in legend(drawn(record("hard")))
+    assert "95 % interval over repeats" in legend(figure)
+    assert "95 % interval over repeats" not in legend(drawn(record("hard")))
 
 
 def test_all_labels_are_a_dotted_line():
@@ -158,32 +120,41 @@ def test_the_legend_numbers_methods_and_names_priors():
 
 
 def test_real_images_are_hollow():
-    figure = drawn(record("hard", 0, 0.5), record("hard", 0, 0.6, cell={"images": "random"}))
+    figure = drawn(record("hard", 0, 0.5), record("hard", 0, 0.6, images="random"))
     faces = {to_hex(bars.lines[0].get_markerfacecolor()) for bars in containers(figure)}
-    assert faces == {"#ffffff", frontier.COLOURS["hard"]}
+    assert faces == {"#ffffff", pictures.COLOURS["hard"]}
+
+
+def test_draws_of_real_images_are_one_hollow_point():
+    draws = [record("hard", 0, 0.5 + d / 10, images=f"random[draw={d}]") for d in range(2)]
+    (bars,) = containers(drawn(*draws))
+    assert to_hex(bars.lines[0].get_markerfacecolor()) == "#ffffff"
+    assert bars.lines[0].get_ydata().tolist() == pytest.approx([55.0])
 
 
 def test_a_family_has_one_colour_in_all_pictures():
     mine = record("mine[k=1]", 0, 0.5, 700)
-    other = record("mine[k=2]", 0, 0.5, 700, cell={"dataset": "mnist"})
-    more = record("zebra", 0, 0.4, 800, cell={"dataset": "mnist"})
+    other = record("mine[k=2]", 0, 0.5, 700, dataset="mnist")
+    more = record("zebra", 0, 0.4, 800, dataset="mnist")
     colours = [
         to_hex(bars.lines[0].get_markerfacecolor())
-        for picture in frontier.figures([other, more, mine])
+        for picture in frontier.figures(comparisons([other, more, mine]))
         for bars in containers(picture.figure)
     ]
     assert colours[0] == colours[1] != colours[2]
-    assert not {*colours} & {*frontier.COLOURS.values()}
+    assert not {*colours} & {*pictures.COLOURS.values()}
 
 
 def test_every_known_family_has_a_colour_of_its_own():
-    colours = [*frontier.COLOURS.values(), *frontier.OTHERS]
+    colours = [*pictures.COLOURS.values(), *pictures.OTHERS]
     assert len({*colours}) == len(colours)
 
 
 def test_off_protocol_stands_apart_and_says_so():
     off = record("hard", on_protocol=False, recipe={"name": "quick", "epochs": 61})
-    titles = sorted(picture.title for picture in frontier.figures([record("hard"), off]))
+    titles = sorted(
+        picture.title for picture in frontier.figures(comparisons([record("hard"), off]))
+    )
     assert len(titles) == 2
     assert "OFF-PROTOCOL" not in titles[0]
     assert "OFF-PROTOCOL" in titles[1]
@@ -193,9 +164,13 @@ NASTY = r"my$x^{$[a=<b>&'\",c=\frac$_%,d=-->]"
 
 
 def test_names_are_taken_as_they_are(tmp_path):
-    cell = {"images": "path:$x$/<y>", "teacher": "net:$a_{$ <b>.pt", "dataset": "parquet:/d$/$<e>"}
-    found = [record(NASTY, 0, 0.5, cell=cell), record("hard$", 0, 0.4, 600, cell=cell)]
-    paths = frontier.publish(found, tmp_path)
+    cell: dict[str, Any] = {
+        "images": "path:$x$/<y>",
+        "teacher": "net:$a_{$ <b>.pt",
+        "dataset": "parquet:/d$/$<e>",
+    }
+    found = [record(NASTY, 0, 0.5, **cell), record("hard$", 0, 0.4, 600, **cell)]
+    paths = frontier.publish(comparisons(found), tmp_path)
     assert len(paths) == 3
     (picture,) = (path for path in paths if path.suffix == ".svg")
     assert ElementTree.fromstring(picture.read_text(encoding="utf-8")).tag.endswith("}svg")
@@ -205,8 +180,8 @@ def test_names_are_taken_as_they_are(tmp_path):
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
-    first = frontier.publish(several(), tmp_path / "first")
-    second = frontier.publish(several()[::-1], tmp_path / "second")
+    first = frontier.publish(comparisons(several()), tmp_path / "first")
+    second = frontier.publish(comparisons(several()[::-1]), tmp_path / "second")
     assert sorted(path.suffix for path in first) == [".pdf", ".png", ".svg"]
     assert [path.name for path in first] == [path.name for path in second]
     for one, two in zip(first, second, strict=True):
@@ -219,20 +194,24 @@ def test_no_records_no_pictures(tmp_path):
 
 def test_the_command_writes_pictures_and_shows_them(tmp_path):
     for made in several():
-        made["key"] += made["cell"]["method"] + made["cell"]["images"]
         records.write(tmp_path / "records", made)
     folder, out = str(tmp_path / "records"), tmp_path / "out"
     done = RUNNER.invoke(cli.app, ["leaderboard", folder, "--out", str(out)])
     assert done.exit_code == 0, done.output
-    (picture,) = out.glob("*-frontier.png")
-    assert f"({picture.name})" in (out / "leaderboards.md").read_text()
+    text = (out / "leaderboards.md").read_text(encoding="utf-8")
+    pictures = [*out.glob("*-frontier.png"), *out.glob("*-curves.png")]
+    assert len(pictures) == 3  # the curves of two comparisons
+    assert all(f"({picture.name})" in text for picture in pictures)
     wrote = {line.removeprefix("wrote ") for line in done.stdout.splitlines() if "wrote " in line}
-    assert wrote == {str(path) for path in out.iterdir()}
+    index = out / "site" / "index.html"
+    assert index.is_file()
+    assert wrote == {str(path) for path in (*out.iterdir(), index) if path.is_file()}
 
 
 def test_nothing_is_drawn_without_a_folder(tmp_path, monkeypatch):
     records.write(tmp_path / "records", record("hard"))
     monkeypatch.setattr(frontier, "figures", None)
+    monkeypatch.setattr(curves, "figures", None)
     done = RUNNER.invoke(cli.app, ["leaderboard", str(tmp_path / "records")])
     assert done.exit_code == 0, done.output
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
@@ -247,14 +226,17 @@ def imported(*lines: str) -> set[str]:
 
 
 def test_matplotlib_waits_until_something_is_drawn():
-    assert imported("import benchmark.cli, benchmark.frontier") == set()
+    assert imported("import benchmark.cli, benchmark.frontier, benchmark.curves") == set()
 
 
 def test_pyplot_is_never_imported(tmp_path):
     path = records.write(tmp_path, record("hard"))
     lines = (
         "from pathlib import Path",
-        "from benchmark import frontier, records",
-        f"frontier.publish(records.read([Path({str(path)!r})]), Path({str(tmp_path)!r}))",
+        "from benchmark import curves, frontier, records",
+        "from benchmark.comparison import comparisons",
+        f"found = comparisons(records.read([Path({str(path)!r})]))",
+        f"frontier.publish(found, Path({str(tmp_path)!r}))",
+        f"curves.publish(found, Path({str(tmp_path)!r}))",
     )
     assert imported(*lines) == {"matplotlib"}

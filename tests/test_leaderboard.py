@@ -2,164 +2,109 @@ import copy
 from typing import Any
 
 import pytest
+from synthetic import ABSENT, HELLO, SEVERAL, record, repeats
 
-from benchmark.leaderboard import publish, tables
+from benchmark.comparison import comparisons
+from benchmark.leaderboard import NOTES, Table, file_name, tables
 
-CELL = {
-    "dataset": "digits",
-    "images": "random",
-    "ipc": 10,
-    "student": "convnet-d3",
-    "recipe": "quick",
-    "teacher": "resnet18",
-}
+RECORDS = [*repeats("hard", [0.50, 0.52]), HELLO]
 
 
-def record(method: str, seed: int, accuracy: float, **changes: Any) -> Any:
-    made: dict[str, Any] = {
-        "schema": 1,
-        "key": f"{method}{seed}",
-        "cell": {**CELL, "method": method, "seed": seed},
-        "on_protocol": True,
-        "recipe": {"name": "quick", "epochs": 60},
-        "inputs": {"similarity": 0.8664, "teacher_accuracy": 0.95},
-        "storage": {
-            **dict.fromkeys(("values", "indices", "views", "weights", "teacher", "prior"), 0),
-            "container": 500,
-            "parameters": 0,
-            "blocks": 4096,
-            "total": 500,
-            "images": 8_000,
-            "soft": 12_000,
-        },
-        "prior": None,
-        "result": {"accuracy": accuracy, "seconds_fit": 0.04},
-        "throughput": {
-            "batch": 50,
-            "seconds_bare_step": [0.01, 0.02],
-            "seconds_step": [0.015, 0.02],
-            "seconds_targets": [0.001, 0.001],
-            "hardware": "NVIDIA Test",
-            "precision": "fp32",
-        },
-        "environment": {"cpu": "Some CPU"},
-    }
-    return {**made, **changes}
+def made(*found: Any, missing: Any = ()) -> list[Table]:
+    return tables(comparisons(found, missing))
 
 
-HELLO = record("hello", 0, 0.6)
-HELLO["storage"] |= {"weights": 2500, "total": 3000, "parameters": 1250, "prior": 7_400_000}
-HELLO["storage"]["blocks"] = 8192
-HELLO["prior"] = "embedded"
-HELLO["throughput"]["seconds_step"] = [0.03, 0.04]
-HELLO["throughput"]["seconds_floor"] = [0.001, 0.0008]  # ratios 1 and 1.25
-RECORDS = [record("hard", 0, 0.5), record("hard", 1, 0.52), HELLO]
-
-GOLDEN = """\
-### Accuracy: digits, IPC 10, convnet-d3, recipe quick, teacher resnet18 (95.00%)
-
-| images   | method   |   accuracy % |           ± |   n |   bytes |                  prior |
-|:---------|:---------|-------------:|------------:|----:|--------:|-----------------------:|
-| random   | hello    |        60.00 | n too small | 1/2 |   3,000 | embedded (7,400,000 B) |
-| random   | hard     |        51.00 |       12.71 |   2 |     500 |                      - |
-| random   | lpqld    |      missing |             | 0/1 |         |                        |
-
-### Storage: digits, IPC 10, convnet-d3, recipe quick, teacher resnet18 (95.00%)
-
-| images   | method   |   values |   indices |   views |   weights |   container |   total |   ratio |                  prior |   teacher |   images (B) |   logits |   parameters |   blocks |
-|:---------|:---------|---------:|----------:|--------:|----------:|------------:|--------:|--------:|-----------------------:|----------:|-------------:|---------:|-------------:|---------:|
-| random   | hard     |        0 |         0 |       0 |         0 |         500 |     500 |   24.0x |                      - |         0 |        8,000 |        0 |            0 |    4,096 |
-| random   | hello    |        0 |         0 |       0 |     2,500 |         500 |   3,000 |    4.0x | embedded (7,400,000 B) |         0 |        8,000 |        0 |        1,250 |    8,192 |
-
-### Images: digits, IPC 10, convnet-d3, recipe quick, teacher resnet18 (95.00%)
-
-| images   |   similarity |   images (B) |
-|:---------|-------------:|-------------:|
-| random   |        0.866 |        8,000 |
-
-### Throughput: digits, IPC 10, convnet-d3, recipe quick, teacher resnet18 (95.00%), on NVIDIA Test, fp32
-
-| images   | method   |   labels/s |   images/s |   ratio to bare step |   lowest..highest |   share of step |   over floor |   repeats |   fit (s) |                  prior |
-|:---------|:---------|-----------:|-----------:|---------------------:|------------------:|----------------:|-------------:|----------:|----------:|-----------------------:|
-| random   | hard     |     50,000 |      2,857 |                 1.25 |        1.00..1.50 |            5.8% |            - |         4 |       0.0 |                      - |
-| random   | hello    |     50,000 |      1,429 |                 2.50 |        2.00..3.00 |            2.9% |        1.12x |         2 |       0.0 | embedded (7,400,000 B) |
-"""  # noqa: E501
+def column(kind: str, name: str, *found: Any, missing: Any = ()) -> list[str]:
+    (table,) = (table for table in made(*found, missing=missing) if table.kind == kind)
+    return table.frame[name].tolist()
 
 
-def missing(method: str, seed: int) -> Any:
-    return {**CELL, "method": method, "seed": seed}
-
-
-def test_golden_markdown():
-    made = tables(RECORDS, [missing("hello", 1), missing("lpqld", 0)])
-    assert "\n".join(table.markdown() for table in made) == GOLDEN
+def test_the_terminal_shows_ranks_intervals_and_what_is_missing():
+    (table, *_) = made(*SEVERAL, missing=ABSENT)
+    title, *lines = table.text().splitlines()
+    assert title == "ACCURACY | digits, IPC 10, convnet-d3, recipe quick, teacher resnet18 (95.00%)"
+    assert [" ".join(line.split()) for line in lines if not line.startswith("-")] == [
+        "rank images method accuracy % ± n bytes prior",
+        "1= rded soft 81.00 2.48 3 12,300 -",
+        "1= rded lpqld[budget=40x] 80.33 3.79 3 300 -",
+        "n too small rded hello 60.00 n too small 1/3 3,000 embedded (7,400,000 B)",
+        "3 rded hard 51.00 2.48 3 500 -",
+        "rded ld missing 0/3",
+    ]
 
 
 def test_the_order_of_records_does_not_matter():
-    absent = [missing("lpqld", 0), missing("hello", 1)]
-    made = tables(RECORDS[::-1], absent)
-    assert "\n".join(table.markdown() for table in made) == GOLDEN
+    one, two = made(*SEVERAL, missing=ABSENT), made(*SEVERAL[::-1], missing=ABSENT[::-1])
+    assert [t.markdown() for t in one] == [t.markdown() for t in two]
 
 
 def test_tables_change_no_record():
     before = copy.deepcopy(RECORDS)
-    tables(RECORDS, [missing("lpqld", 0)])
+    made(*RECORDS)
     assert before == RECORDS
 
 
-def comparisons(*found: Any) -> dict[str, list[str]]:
-    """The methods of each accuracy table, by its title."""
-    made = tables(found)
-    return {t.title: sorted(t.frame["method"]) for t in made if t.kind == "accuracy"}
+def test_repeats_that_no_cell_asked_for_are_missing_too():
+    assert column("accuracy", "n", *RECORDS) == ["1/2", "2"]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("dataset", "mnist"),
-        ("ipc", 50),
-        ("student", "resnet18"),
-        ("recipe", "cpu"),
-        ("teacher", "other"),
-    ],
-)
-def test_only_like_is_compared_with_like(name, value):
-    other = record("hello", 0, 0.9)
-    other["cell"][name] = value
-    found = comparisons(*RECORDS, other)
-    assert sorted(found.values()) == [["hard", "hello"], ["hello"]]
-
-
-def test_off_protocol_never_shares_a_table():
+def test_off_protocol_is_not_ranked_and_says_so():
     changed = {"name": "quick", "epochs": 61}
-    off = record("soft", 0, 0.9, on_protocol=False, recipe=changed)
-    more = record("lpqld", 0, 0.9, on_protocol=False, recipe={**changed, "epochs": 62})
-    found = comparisons(*RECORDS, off, more)
-    assert sorted(found.values()) == [["hard", "hello"], ["lpqld"], ["soft"]]
-    titles = {methods[0]: title for title, methods in found.items()}
-    assert "OFF-PROTOCOL" in titles["soft"]
-    assert "OFF-PROTOCOL" in titles["lpqld"]
-    assert "OFF-PROTOCOL" not in titles["hard"]
+    off = [record("soft", seed, 0.9, on_protocol=False, recipe=changed) for seed in range(3)]
+    both = {t.title: t.frame["rank"].tolist() for t in made(*SEVERAL, *off) if t.kind == "accuracy"}
+    assert sorted(both.values()) == [["-"], ["1=", "1=", "n too small", "3"]]
+    for title, ranks in both.items():
+        assert ("OFF-PROTOCOL" in title) == (ranks == ["-"])
+
+
+def test_what_was_left_out_is_told_below_the_table():
+    old = record("hard", 0, 0.4, key="old")
+    old["environment"] = {**old["environment"], "commit": "fff"}
+    (table, *others) = made(*RECORDS, old)
+    line = "Left out, as another version measured the same repeats: old (1)."
+    assert table.text().endswith(f"\n{line}\n")
+    assert table.markdown().endswith(f"\n\n{line}\n")
+    assert not any(other.below for other in others)
+    assert made(*RECORDS)[0].below == ""
+
+
+def test_draws_of_real_images_are_one_row():
+    found = [
+        record("hard", seed, 0.5, images=f"random[draw={draw}]")
+        for draw in range(2)
+        for seed in range(2)
+    ]
+    for made_from, size in zip(found, (100, 200, 300, 300), strict=True):
+        made_from["storage"]["images"] = size
+        made_from["inputs"]["similarity"] = 0.8 if size < 300 else 0.9
+    assert column("accuracy", "n", *found) == ["4"]
+    assert column("images", "images", *found) == ["random"]
+    assert column("images", "similarity", *found) == ["0.850"]
+    assert column("images", "images (B)", *found) == ["250"]
 
 
 def test_images_measured_before_similarity_was_have_none():
-    older = record("soft", 0, 0.9)
+    older, newer = record("soft", 0, 0.9), record("soft", 1, 0.9)
     del older["inputs"]["similarity"]
-    (table,) = (table for table in tables([older]) if table.kind == "images")
-    assert table.frame["similarity"].tolist() == ["-"]
+    assert column("images", "similarity", older) == ["-"]
+    assert column("images", "similarity", newer, older) == ["0.866"]
 
 
 def test_times_of_other_hardware_stand_apart():
     other = record("soft", 0, 0.9)
     other["throughput"] |= {"hardware": "CPU, 2 threads"}
-    timed = [table for table in tables([*RECORDS, other]) if table.kind == "throughput"]
+    timed = [table for table in made(*RECORDS, other) if table.kind == "throughput"]
     titles = {table.title.partition(", on ")[2]: len(table.frame) for table in timed}
     assert titles == {"NVIDIA Test, fp32": 2, "Some CPU, CPU, 2 threads, fp32": 1}
+    assert not any("rank" in table.frame for table in timed)
 
 
-def column(kind: str, name: str, *found: Any) -> list[str]:
-    (table,) = (table for table in tables(found) if table.kind == kind)
-    return table.frame[name].tolist()
+def test_a_row_timed_on_two_machines_has_the_times_of_each_in_its_own_table():
+    one, two = record("soft", 0), record("soft", 1)
+    two["throughput"] |= {"hardware": "Other", "seconds_step": [0.05, 0.1]}
+    timed = [table for table in made(one, two) if table.kind == "throughput"]
+    assert [t.frame["ratio to bare step"].tolist() for t in timed] == [["1.25"], ["5.00"]]
+    assert [t.frame["repeats"].tolist() for t in timed] == [["2"], ["2"]]
 
 
 def test_shares_and_floors_are_medians_of_paired_repeats():
@@ -183,45 +128,38 @@ def test_shares_and_floors_are_medians_of_paired_repeats():
     ],
 )
 def test_storage_says_what_is_more_than_all_labels(total, ratio):
-    made = record("teacher", 0, 0.5)
-    made["storage"]["total"] = total
-    assert column("storage", "ratio", made) == [ratio]
+    assert column("storage", "ratio", record("teacher", total=total)) == [ratio]
+
+
+def test_storage_is_sorted_by_bytes():
+    assert column("storage", "total", *SEVERAL) == ["300", "500", "3,000", "12,300"]
 
 
 def test_notes_of_a_fit_change_nothing():
     noted = copy.deepcopy(RECORDS)
-    for made in noted:
-        made["result"]["fit"] = {"agreement": 0.9, "rounds": [1, 2]}
-    plain, other = tables(RECORDS), tables(noted)
+    for one in noted:
+        one["result"]["fit"] = {"agreement": 0.9, "rounds": [1, 2]}
+    plain, other = made(*RECORDS), made(*noted)
     assert [table.markdown() for table in plain] == [table.markdown() for table in other]
 
 
 def test_every_table_of_methods_names_the_prior_and_its_bytes():
-    for table in tables(RECORDS):
+    for table in made(*RECORDS):
         if table.kind == "images":
             continue
         priors = dict(zip(table.frame["method"], table.frame["prior"], strict=True))
         assert priors == {"hard": "-", "hello": "embedded (7,400,000 B)"}
 
 
-def test_published_files(tmp_path):
-    made = tables(RECORDS)
-    paths = publish(made, tmp_path)
-    assert paths[0].name == "leaderboards.md"
-    text = paths[0].read_text()
-    assert all(table.markdown() in text for table in made)
-    (file,) = tmp_path.glob("digits-ipc10-convnet-d3-quick-??????-accuracy.csv")
-    assert file.read_text() == (
-        "images,method,accuracy %,±,n,bytes,prior\n"
-        'random,hello,60.00,n too small,1,"3,000","embedded (7,400,000 B)"\n'
-        "random,hard,51.00,12.71,2,500,-\n"
-    )
-    assert len(paths) == len(set(paths)) == 5
+def test_every_table_has_a_note_that_says_how_it_is_made():
+    assert {table.kind for table in made(*RECORDS)} <= NOTES.keys()
+    for words in ("paired t test", "over test images", "Benjamini and Hochberg", "`draw`", "5 %"):
+        assert words in NOTES["accuracy"]
 
 
-def test_pictures_are_shown_above_the_tables(tmp_path):
-    publish(tables(RECORDS), tmp_path, [tmp_path / "digits-frontier.png"])
-    text = (tmp_path / "leaderboards.md").read_text()
-    assert text.index("![digits-frontier](digits-frontier.png)") < text.index("### Accuracy: ")
-    publish(tables(RECORDS), tmp_path)
-    assert "![" not in (tmp_path / "leaderboards.md").read_text()
+def test_file_names_are_safe_and_unique():
+    name = file_name("../Ünï x\n/é " + "y" * 300, "title", "accuracy")
+    assert name.isascii()
+    assert len(name) < 120
+    assert {*name} <= {*"abcdefghijklmnopqrstuvwxyz0123456789-"}
+    assert file_name("same", "one", "k") != file_name("same", "two", "k")

@@ -35,12 +35,37 @@ def test_a_record_comes_back(tmp_path):
     assert path.read_text().endswith("}\n")
 
 
-def test_one_key_counts_once(tmp_path):
-    for folder in ("a/records", "b/records"):
-        store(tmp_path / folder, "same")
+def test_one_key_counts_once_and_copies_are_told(tmp_path, capsys):
+    one, two = (store(tmp_path / folder, "same") for folder in ("a/records", "b/records"))
     store(tmp_path / "b/records", "other")
     (tmp_path / "a/key.json").write_text("{}")  # of a stage; no record
     assert sorted(r["key"] for r in records.read([tmp_path, tmp_path / "a"])) == ["other", "same"]
+    assert capsys.readouterr().err == f"{two} is a copy of {one}\n"
+
+
+def test_of_records_that_differ_the_first_by_path_counts_and_both_are_named(tmp_path, capsys):
+    one = store(tmp_path / "a", "same", result={"accuracy": 0.1})
+    two = store(tmp_path / "b", "same", result={"accuracy": 0.2})
+    for paths in ([tmp_path / "a", tmp_path / "b"], [two, one]):
+        (found,) = records.read(paths)
+        assert found["result"]["accuracy"] == 0.1
+        assert capsys.readouterr().err == f"conflict: {two} differs from {one}, which counts\n"
+
+
+def test_a_file_named_twice_is_no_copy(tmp_path, capsys):
+    path = store(tmp_path, "one")
+    assert len(records.read([tmp_path, path, tmp_path / ".." / tmp_path.name])) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_to_be_said_of_many_records_is_summed_up(tmp_path, capsys):
+    for number in range(10):
+        store(tmp_path / "a", f"k{number}")
+        store(tmp_path / "b", f"k{number}")
+    assert len(records.read([tmp_path / "a", tmp_path / "b"])) == 10
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert lines[-1] == "... and 7 more like this"
 
 
 def test_another_schema_is_named_and_left_out(tmp_path, capsys):

@@ -76,7 +76,23 @@ def test_the_tables_are_printed_and_written(finished):
     for kind in ("accuracy", "storage", "throughput"):
         (file,) = (finished / "tables").glob(f"*-{kind}.csv")
         assert sorted(pd.read_csv(file)["method"]) == ["hard", "lpqld", "soft"]
-    assert (finished / "tables" / "leaderboards.md").read_text().count("### ") == 4
+    written = finished / "tables"
+    assert (written / "leaderboards.md").read_text(encoding="utf-8").count("### ") == 4
+    assert {path.suffix for path in written.iterdir()} == {".md", ".json", ".csv", ".tex"}
+
+
+def test_a_run_ends_with_the_sites_index(finished):
+    with quick_clock():
+        _, _, err = run_main("run", *GRID, "--work", finished, *METHODS)
+    index = finished / "site" / "index.html"
+    assert index.is_file()
+    assert err.splitlines()[-1] == f"site: {index}"
+
+
+def test_the_records_of_a_run_pass_the_check(finished):
+    code, out, _ = run_main("verify", finished)
+    assert out.splitlines()[-1] == "3 records: complete"
+    assert code == 0
 
 
 def test_a_second_run_trains_nothing(work, monkeypatch):
@@ -201,7 +217,7 @@ def test_a_method_from_outside_runs_end_to_end(plugin, work, tmp_path):
     code, out, _ = run_main("check", "half_own", "--plugin", plugin)
     assert code == 0, out
     out = run_tiny(work, "--methods", "hard,half_own[own=0.8]", "--plugin", plugin)
-    assert len(re.findall(r"^random +half_own\[own=0\.8\] ", out, re.MULTILINE)) == 3
+    assert len(re.findall(r"^(?:- +)?random +half_own\[own=0\.8\] ", out, re.MULTILINE)) == 3
     record = records(work)["half_own[own=0.8] 0"]
     assert record["options"] == {"own": 0.8}
     assert record["storage"]["values"] == 20 * 10 * 4
@@ -321,10 +337,10 @@ def test_two_runs_at_once_measure_each_cell_once(trials):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of one MiB."""
+    """A file system of eight MiB, as the site's charts take five."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("mounting a small file system needs root")
     yield folder
@@ -337,7 +353,7 @@ def test_a_full_disk(small_disk, monkeypatch, room):
     monkeypatch.setattr("benchmark.training.CHECKPOINT_EVERY_SECONDS", -1)
     work = small_disk / "work"
     options = ["--methods", "soft", "--ipc", 20, "--set", "recipe.epochs=20"]
-    (small_disk / "filler").write_bytes(bytes((1024 - room) * 1024))
+    (small_disk / "filler").write_bytes(bytes((8 * 1024 - room) * 1024))
     with quick_clock():
         code, _, err = run_main("run", *GRID, *options, "--work", work)
     assert code == 2

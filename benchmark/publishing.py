@@ -1,0 +1,83 @@
+"""Publishing: comparisons as files, for readers, for spreadsheets, for papers, for programs."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .comparison import Comparison, Row
+from .latex import latex
+from .leaderboard import NOTES, tables
+from .records import TABLES
+from .stages import write_atomic
+
+SCHEMA = 1  # of the JSON
+
+
+def publish(found: Sequence[Comparison], folder: Path, pictures: Iterable[Path] = ()) -> list[Path]:
+    """Write `leaderboards.md`, `leaderboards.json`, and a CSV and a TeX file for each table.
+
+    Args:
+        pictures: PNGs of the same comparisons, in the same folder; shown above the tables.
+    """
+    made = tables(found)
+    sections = []
+    pictures = list(pictures)
+    for kind, heading in (("frontier", "Accuracy over bytes"), ("curves", "Training curves")):
+        shown = [p for p in pictures if p.stem.endswith(f"-{kind}")]
+        if shown:
+            links = "\n\n".join(f"![{path.stem}]({path.name})" for path in shown)
+            sections.append(f"### {heading}\n\n{links}\n\n{NOTES[kind]}\n")
+    for table in made:
+        sections.append(f"{table.markdown()}\n{NOTES[table.kind]}\n")
+    text = "# Leaderboards\n\nMade by `python -m benchmark leaderboard` from records.\n\n"
+    files = {
+        "leaderboards.md": text + "\n".join(sections),
+        TABLES: json.dumps(as_json(found), indent=1, sort_keys=True) + "\n",
+    }
+    for table in made:
+        files[f"{table.name}.csv"] = table.frame.to_csv(index=False)
+        files[f"{table.name}.tex"] = latex(table)
+    for name, content in files.items():
+        write_atomic(folder / name, content.encode())
+    return [folder / name for name in files]
+
+
+def as_json(found: Iterable[Comparison]) -> dict[str, Any]:
+    """All comparisons as JSON values, numbers as they are.
+
+    A pair names its two rows by their places; its p is corrected for all pairs of its comparison.
+    """
+    return {"schema": SCHEMA, "comparisons": [_comparison(c) for c in found]}
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    setting = comparison.setting
+    pairs = comparison.pairs.items()
+    return {
+        "setting": {
+            **asdict(setting),
+            "title": setting.title,
+            "on_protocol": setting.on_protocol,
+        },
+        "rows": [_row(row) for row in comparison.rows],
+        "pairs": [{"first": i, "second": j, **asdict(pair)} for (i, j), pair in pairs],
+        "left_out": sorted(record["key"] for record in comparison.left_out),
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    mean, half = row.accuracy if row.n else (None, None)
+    return {
+        "images": row.images,
+        "method": row.method,
+        "rank": row.rank,
+        "n": row.n,
+        "asked": row.asked,
+        "accuracy": mean,
+        "half": half,
+        "storage": row.storage if row.n else None,
+        "prior": row.prior,
+        "records": [record["key"] for record in row.records],
+    }

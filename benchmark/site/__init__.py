@@ -1,0 +1,8 @@
+"""The leaderboard site: static pages of comparisons, methods and records.
+
+They open from a disk or from any web server, and ask nothing of the network.
+"""
+
+from .pages import publish
+
+__all__ = ["publish"]
