@@ -21,7 +21,7 @@ from benchmark.stages import write_atomic
 from benchmark.training import CHECKPOINT_EVERY_SECONDS
 
 from .learner import Learner
-from .real import INNER, TRIAL, RealImages, draw, weights_seed
+from .real import INNER, TRIAL, RealImages, as_input, draw, weights_seed
 from .resets import Resets, steps_worth
 from .settings import Learning
 from .table import LabelTable
@@ -44,7 +44,7 @@ class Run:
     def __init__(self, task: LabelTask, options: Learning, make: Make) -> None:
         self.task, self.options, self.make = task, options, make
         self.real = RealImages(task, options.held_out, options.outer_batch)
-        self.base = task.images.pixels.to(task.device).float() / 255
+        self.base = as_input(task.images.pixels, task.device)
         even = torch.full((len(self.base), task.classes), 1 / task.classes, device=task.device)
         self.table = LabelTable(even, options.label_optimiser, options.label_rate)
         self.best = even
