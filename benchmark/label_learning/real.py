@@ -46,7 +46,8 @@ class RealImages:
         words = random_words(self._seed, epoch, 0, TARGETS, len(self.target))
         order = self.target[torch.from_numpy(permutation(words))]
         for rows in order.tensor_split(-(-len(order) // self._batch)):
-            yield as_input(self._train.take(rows), self._device), self._labels[rows.to(self._device)]
+            labels = self._labels[rows.to(self._device)]
+            yield as_input(self._train.take(rows), self._device), labels
 
     def held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Held-out images once each, likewise."""
