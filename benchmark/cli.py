@@ -79,6 +79,13 @@ def run(
     executor: Annotated[
         Literal["local", "ray"], typer.Option(help="ray needs labelbench[ray].")
     ] = "local",
+    together: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Base sets whose labels are learned side by side, where memory allows (a GPU's).",
+        ),
+    ] = 1,
     force: Annotated[bool, typer.Option("--force", help="Measure finished cells anew.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is cached and missing, and stop.")
@@ -127,9 +134,14 @@ def run(
     from .inputs import Runtime
     from .pipeline import Pipeline
 
-    runtime = Runtime(work, choose(device, precision), data_root, download, force)
+    runtime = Runtime(work, choose(device, precision), data_root, download, force, together)
     execute = None
     if executor == "ray":
+        if together > 1:
+            raise UserError(
+                "--together learns labels in one process, which --executor ray has many of: "
+                f"leave out --together {together}, or the executor."
+            )
         try:
             from .on_ray import execute
         except ModuleNotFoundError as error:

@@ -229,6 +229,16 @@ class LabelSource(ABC):
     def fit(cls, task: LabelTask, options: Any) -> Self:
         """Compress the teacher's knowledge for these images; may train."""
 
+    @classmethod  # noqa: B027 (optional)
+    def prepare(cls, tasks: Sequence[LabelTask], options: Any) -> None:
+        """Do at once, and leave in `task.once`, what `fit` would do for one task after another.
+
+        By default nothing. Called before `fit`, and only with --together.
+
+        Args:
+            tasks: they differ only in their images.
+        """
+
     @abstractmethod
     def blobs(self) -> Iterable[Blob]:
         """The tensors that must be shipped, each under the ledger's column it belongs to."""

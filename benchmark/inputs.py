@@ -30,6 +30,7 @@ class Runtime:
         work: folder of stages, checkpoints and records.
         data_root: of local copies of datasets.
         force: measure finished cells anew, from the artefacts that are there.
+        together: base sets whose labels are learned side by side, at most.
     """
 
     work: Path
@@ -37,6 +38,7 @@ class Runtime:
     data_root: Path | None
     download: bool = False
     force: bool = False
+    together: int = 1
 
 
 class Inputs:

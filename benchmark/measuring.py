@@ -105,9 +105,7 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
         seconds_fit=fit.pop("seconds"),
         fit=fit,
     )
-    # Labels are timed beside the network itself, whatever the tester.
-    bare = student.build(cell.student, source, cell.seed)
-    throughput = measure(bare, source, student.schedule(recipe, source))
+    throughput = measure(classifier, source, student.schedule(recipe, source))
     checkpoint.unlink(missing_ok=True)
     images = pipeline.image_stages.folder(cell.images, cell.ipc)
     requires = artefact.read_manifest(folder / "artefact")["requires"]

@@ -48,6 +48,9 @@ LABEL_CODE = (
     "label_learning/resets",
     "label_learning/real",
     "label_learning/run",
+    "label_learning/lanes",
+    "label_learning/abreast",
+    "label_learning/method",
 )
 
 
@@ -170,22 +173,7 @@ class Pipeline(Inputs):
             scratch.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir()
-            task = self.task(cell, ARTEFACT_SEED)
-            common = {
-                **self._fitting_key(cell.variant, cell.ipc),
-                "train": self.dataset.train.digest,
-                "classes": self.dataset.class_names,
-                "views": asdict(task.plan.augmentation),
-            }
-            shared = Shared(self.stages, common)
-            task = replace(
-                task,
-                teacher=self.teacher,
-                train=self.dataset.train,
-                weak=lambda: self.weak_teachers,
-                shared=shared,
-                scratch=scratch,
-            )
+            task, shared = self.fitting_task(cell, scratch)
             started = time.perf_counter()
             source = method.fit(task, self.options(cell.variant, cell.ipc))
             seconds = time.perf_counter() - started + shared.spared
@@ -207,6 +195,26 @@ class Pipeline(Inputs):
             mean=self.dataset.mean,
             std=self.dataset.std,
         )
+
+    def fitting_task(self, cell: Cell, scratch: Path) -> tuple[LabelTask, Shared]:
+        """What a source of this cell is fitted with."""
+        task = self.task(cell, ARTEFACT_SEED)
+        common = {
+            **self._fitting_key(cell.variant, cell.ipc),
+            "train": self.dataset.train.digest,
+            "classes": self.dataset.class_names,
+            "views": asdict(task.plan.augmentation),
+        }
+        shared = Shared(self.stages, common)
+        fitting = replace(
+            task,
+            teacher=self.teacher,
+            train=self.dataset.train,
+            weak=lambda: self.weak_teachers,
+            shared=shared,
+            scratch=scratch,
+        )
+        return fitting, shared
 
     def _check_budget(self, cell: Cell, source: LabelSource) -> None:
         if cell.variant.budget is None:

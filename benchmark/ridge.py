@@ -19,17 +19,17 @@ def solve(features: Tensor, labels: Tensor, ridge: float) -> tuple[Tensor, Tenso
     """The last layer F^T (F F^T + ridge I)^-1 Y; gradients pass.
 
     Args:
-        features: F, (n, d + 1).
-        labels: Y, (n, C).
+        features: F, (..., n, d + 1).
+        labels: Y, (..., n, C).
         ridge: above 0; the bias is shrunk like the rest.
 
     Returns:
-        The layer (d + 1, C), and the Cholesky factor of the matrix that was inverted, (n, n).
+        The layer (..., d + 1, C), and the Cholesky factor of what was inverted, (..., n, n).
     """
-    gram = features @ features.T
-    gram.diagonal().add_(ridge)
+    gram = features @ features.mT
+    gram.diagonal(dim1=-2, dim2=-1).add_(ridge)
     root = torch.linalg.cholesky_ex(gram).L
-    return features.T @ torch.cholesky_solve(labels, root), root
+    return features.mT @ torch.cholesky_solve(labels, root), root
 
 
 def moved(average: Tensor, solution: Tensor) -> Tensor:

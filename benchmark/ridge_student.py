@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from . import networks
 from .contract import LabelSource, LabelTask
+from .device import Compute
 from .ridge import moved, solve, with_one
 from .student import Student, untrained
 from .views import ViewBatch
@@ -51,9 +52,11 @@ class RidgeStudent(Student):
 
         A loss that the source brings has no say: a regression has a loss of its own.
         """
-        with source.task.compute.autocast():
+        return self.bare_loss(pixels, source.probabilities(targets), source.task.compute)
+
+    def bare_loss(self, pixels: Tensor, labels: Tensor, compute: Compute) -> Tensor:
+        with compute.autocast():
             features = self.features(pixels)
-        labels = source.probabilities(targets)
         weights = moved(self.last, solve(features, labels, RIDGE)[0])
         self.last = weights.detach()
         scale = 1 + SCALE_SHARE * self.growth

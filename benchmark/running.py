@@ -14,9 +14,8 @@ from .errors import UserError
 from .grid import Cell
 from .pipeline import Pipeline
 from .progress import say
+from .together import Failures, prepare
 from .training import Schedule
-
-Failures = list[tuple[Cell, UserError]]
 
 
 def run(
@@ -83,9 +82,10 @@ def measure(pipeline: Pipeline, missing: list[Cell]) -> Failures:
     A cell that another run is at work on is left for later.
     """
     torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
-    failed: Failures = []
-    waiting = list(missing)
-    done, wait = 0, False
+    failed = prepare(pipeline, missing)
+    lost = dict(failed)
+    waiting = [cell for cell in missing if cell not in lost]
+    done, wait = len(failed), False
     while waiting:
         busy = []
         for cell in waiting:

@@ -2,11 +2,12 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .stages import Stages
+from .contract import LabelTask
+from .stages import Stages, digest
 
 SECONDS = "seconds.json"
 
@@ -30,9 +31,11 @@ class Shared:
 
         def timed(folder: Path) -> None:
             started, spared = time.perf_counter(), self.spared
+            (folder / SECONDS).unlink(missing_ok=True)
             build(folder)
             seconds = time.perf_counter() - started + self.spared - spared
-            (folder / SECONDS).write_text(json.dumps(seconds))
+            if not (folder / SECONDS).exists():  # as there is if several were built at once
+                (folder / SECONDS).write_text(json.dumps(seconds))
 
         whole = {**self._common, "own": key}
         there = self._stages.done(kind, whole)
@@ -40,3 +43,39 @@ class Shared:
         if there:
             self.spared += json.loads((folder / SECONDS).read_text())
         return folder
+
+
+def once_for_all(
+    tasks: Sequence[LabelTask],
+    kind: str,
+    keys: Sequence[Mapping[str, Any]],
+    build: Callable[[dict[int, Path]], None],
+) -> None:
+    """`task.once` of several tasks, each with its key, whose time they share evenly.
+
+    Args:
+        build: fills the folders of those that are not there yet, by the tasks' places; after a
+            kill it is given the same folders again.
+    """
+    # All wait in one order, so that no two runs wait for each other.
+    order = [i for _, i in sorted({digest(key): i for i, key in enumerate(keys)}.items())]
+    missing: dict[int, Path] = {}
+
+    def enter(left: list[int]) -> None:
+        if left:
+
+            def held(folder: Path) -> None:
+                missing[left[0]] = folder
+                enter(left[1:])
+
+            tasks[left[0]].once(kind, keys[left[0]], held)
+            if left[0] not in missing:
+                enter(left[1:])
+        elif missing:
+            started = time.perf_counter()
+            build(missing)
+            share = (time.perf_counter() - started) / len(missing)
+            for folder in missing.values():
+                (folder / SECONDS).write_text(json.dumps(share))
+
+    enter(order)

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import networks
 from .classifier import Classifier
 from .contract import LabelSource
+from .device import Compute
 from .recipe import Recipe
 from .render import render
 from .training import Schedule, optimise
@@ -25,6 +27,12 @@ class Student(Classifier):
         with source.task.compute.autocast():
             logits = self(pixels)
         return source.loss(logits.float(), targets, views, epoch)
+
+    def bare_loss(self, pixels: Tensor, labels: Tensor, compute: Compute) -> Tensor:
+        """The same without a source: the cross-entropy with probabilities (B, classes)."""
+        with compute.autocast():
+            logits = self(pixels)
+        return F.cross_entropy(logits.float(), labels)
 
 
 def build(name: str, source: LabelSource, seed: int) -> Student:

@@ -6,19 +6,18 @@ from collections.abc import Callable
 from itertools import cycle
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from .contract import LabelSource
 from .records import Throughput
 from .render import render
+from .student import Student
 from .training import Schedule
 
 REPEATS = 5
 LEAST_SECONDS = 0.05
 
 
-def measure(student: nn.Module, source: LabelSource, schedule: Schedule) -> Throughput:
+def measure(student: Student, source: LabelSource, schedule: Schedule) -> Throughput:
     """Time the whole step, its labels alone, and the bare step, taking turns.
 
     The bare step is forward, backward and optimiser on resident random pixels and targets;
@@ -42,9 +41,7 @@ def measure(student: nn.Module, source: LabelSource, schedule: Schedule) -> Thro
         optimiser.step()
 
     def bare_step() -> None:
-        with compute.autocast():
-            logits = student(noise)
-        descend(F.cross_entropy(logits.float(), random_targets))
+        descend(student.bare_loss(noise, random_targets, compute))
 
     now = 0
 
@@ -58,9 +55,7 @@ def measure(student: nn.Module, source: LabelSource, schedule: Schedule) -> Thro
         views = views.to(compute.device)
         pixels = render(task.images.pixels, views)
         targets = source.targets(views, pixels, now)
-        with compute.autocast():
-            logits = student(pixels)
-        descend(source.loss(logits.float(), targets, views, now))
+        descend(student.loss(source, pixels, targets, views, now))
 
     stored = next(iter(source.views(0))).to(compute.device)
     pixels = render(task.images.pixels, stored)

@@ -17,20 +17,20 @@ the authors' code, but for this:
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
 
 from benchmark import networks
 from benchmark.classifier import Classifier
-from benchmark.contract import LabelTask, TaskShape
-from benchmark.image_labels import ImageLabels
-from benchmark.label_learning.run import learned
+from benchmark.contract import LabelTask
+from benchmark.label_learning.method import LearnedLabels
+from benchmark.label_learning.run import Make
 from benchmark.label_learning.second_order import SecondOrder, check
 from benchmark.label_learning.settings import Learning
 
 
-class LD(ImageLabels):
+class LD(LearnedLabels):
     """Probabilities of each image, learned by differentiating through gradient steps."""
 
     paper = "Bohdal, Yang and Hospedales, Flexible Dataset Distillation, arXiv 2006.08572, 2020"
@@ -56,12 +56,11 @@ class LD(ImageLabels):
                 raise ValueError(f"inner_steps must be at least 1, got {self.inner_steps}")
 
     @classmethod
-    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
-        return super().settle(options.sized(shape), shape, budget)
-
-    @classmethod
-    def fit(cls, task: LabelTask, options: Any) -> Self:
+    def learner(cls, task: LabelTask, options: Any) -> Make:
         images = task.images
+        for name in options.learners:
+            network = networks.create(name, task.classes, images.channels, images.resolution)
+            check(network, name, images.pixels[:2].cpu().float() / 255)
 
         def make(network: nn.Module) -> SecondOrder:
             return SecondOrder(
@@ -72,10 +71,4 @@ class LD(ImageLabels):
                 options.network_rate,
             )
 
-        for name in options.learners:
-            network = networks.create(name, task.classes, images.channels, images.resolution)
-            check(network, name, images.pixels[:2].cpu().float() / 255)
-        labels, notes = learned(task, options, cls.name, make)
-        source = cls(task, options, labels)
-        source.notes = notes
-        return source
+        return make

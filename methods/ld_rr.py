@@ -7,20 +7,20 @@ Students train on the labels as on any others, not by regression.
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
 
 from benchmark import networks
 from benchmark.classifier import Classifier
-from benchmark.contract import LabelTask, TaskShape
-from benchmark.image_labels import ImageLabels
+from benchmark.contract import LabelTask
+from benchmark.label_learning.method import LearnedLabels
 from benchmark.label_learning.ridge import Ridge
-from benchmark.label_learning.run import learned
+from benchmark.label_learning.run import Make
 from benchmark.label_learning.settings import Learning
 
 
-class LDRR(ImageLabels):
+class LDRR(LearnedLabels):
     """Probabilities of each image, learned by differentiating a ridge regression."""
 
     paper = "Bohdal, Yang and Hospedales, Flexible Dataset Distillation, arXiv 2006.08572, 2020"
@@ -41,11 +41,7 @@ class LDRR(ImageLabels):
                 raise ValueError(f"ridge must be positive, got {self.ridge}")
 
     @classmethod
-    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
-        return super().settle(options.sized(shape), shape, budget)
-
-    @classmethod
-    def fit(cls, task: LabelTask, options: Any) -> Self:
+    def learner(cls, task: LabelTask, options: Any) -> Make:
         def make(network: nn.Module) -> Ridge:
             width = networks.headless(network, task.classes)
             return Ridge(
@@ -57,7 +53,4 @@ class LDRR(ImageLabels):
                 options.network_rate,
             )
 
-        labels, notes = learned(task, options, cls.name, make)
-        source = cls(task, options, labels)
-        source.notes = notes
-        return source
+        return make

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmark import networks
 from benchmark.errors import UserError
+from benchmark.label_learning.lanes import Lanes
 from benchmark.label_learning.learner import soft_cross_entropy
 from benchmark.label_learning.resets import Resets, steps_worth
 from benchmark.label_learning.ridge import SCALE_RATE, SHARE, Ridge
@@ -39,8 +40,13 @@ def golden(request):
     return request.param, np.load(file, allow_pickle=False)
 
 
-def test_three_steps_are_those_of_the_authors_code(golden):
+@pytest.mark.parametrize("lanes", [0, 2])
+def test_three_steps_are_those_of_the_authors_code(golden, lanes):
     method, there = golden
+
+    def each(values, dim=0):
+        """The same for every lane."""
+        return torch.stack([values] * lanes, dim) if lanes else values
 
     def shown(pixels):
         whole = torch.from_numpy(pixels).double().movedim(-1, -3) / 255
@@ -49,7 +55,9 @@ def test_three_steps_are_those_of_the_authors_code(golden):
     def agrees(found, name):
         expected = torch.from_numpy(np.asarray(there[name]))
         least = 1e-18 if name.startswith("meta_grad") else 1e-13  # gradients are about 1e-6
-        torch.testing.assert_close(found.reshape(expected.shape), expected, rtol=1e-10, atol=least)
+        for one in found if lanes else [found]:
+            whole = one.reshape(expected.shape)
+            torch.testing.assert_close(whole, expected, rtol=1e-10, atol=least)
 
     def weights(step):
         start = f"theta{step}."
@@ -57,23 +65,24 @@ def test_three_steps_are_those_of_the_authors_code(golden):
         return {name.removeprefix(start): torch.from_numpy(there[name]) for name in names}
 
     network = networks.create("lenet", 10, 3, 32).double()
+    learned = Lanes([network] * lanes) if lanes else network
     learner: Any
     if method == "or2":
-        learner = SecondOrder(network, 0.01, 1, "adam", 1e-3)
+        learner = SecondOrder(learned, 0.01, 1, "adam", 1e-3)
     else:
-        learner = Ridge(network, networks.headless(network, 10), 10, 1.0, "adam", 1e-3)
-    network.load_state_dict(weights(0))
-    table = LabelTable(torch.from_numpy(there["labels0"]), "adam", 1e-3)
+        learner = Ridge(learned, networks.headless(learned, 10), 10, 1.0, "adam", 1e-3)
+    network = learned.network if isinstance(learned, Lanes) else learned
+    network.load_state_dict({name: each(value) for name, value in weights(0).items()})
+    table = LabelTable(each(torch.from_numpy(there["labels0"])), "adam", 1e-3)
     base, real = shown(there["base_images"]), shown(there["outer_images"])
     for step in range(3):
         rows = torch.from_numpy(there["inner_idx"][step : step + 1])
-        inner = learner.inner(base[rows], table.values[rows])
+        taken = table.values[..., rows, :].movedim(-3, 0)
+        inner = learner.inner(each(base[rows], 1), taken)
         outer = learner.outer(inner, real[step], torch.from_numpy(there["outer_labels"][step]))
-        gradient = torch.zeros(100, 10, dtype=torch.float64).index_add_(
-            0, rows[0], outer.gradient[0]
-        )
-        table.move(rows, outer.gradient)
-        loss = learner.move(inner, table.values[rows])
+        gradient = torch.zeros_like(table.values).index_add_(-2, rows[0], outer.gradient[0])
+        table.move(rows, outer.gradient.movedim(0, -3))
+        loss = learner.move(inner, table.values[..., rows, :].movedim(-3, 0))
         agrees(gradient, f"meta_grad.{step}")
         agrees(table.values, f"labels.{step}")
         agrees(outer.loss, f"outer_loss.{step}")

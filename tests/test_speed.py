@@ -3,8 +3,17 @@
 Without that option each runs once, as a test of its result.
 """
 
-import torch
+import warnings
 
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.func import functional_call
+
+from benchmark import networks
+from benchmark.label_learning.learner import soft_cross_entropy
+from benchmark.label_learning.ridge import Ridge
+from benchmark.label_learning.second_order import SecondOrder
 from benchmark.methods.lpqld.coding import CodedSpool, Coding
 from benchmark.methods.lpqld.reuse import calibrated
 from benchmark.packing import pack, unpack
@@ -56,3 +65,84 @@ def test_calibrating_a_student(benchmark):
     memory = {"epoch": torch.tensor(0), "logits": logits, "targets": (2 * logits).softmax(1)}
     found = benchmark(lambda: calibrated(dict(memory), logits, logits, 1))
     assert found.item() == 0.5
+
+
+# One step of learning labels, and the same step by full backward passes, as the authors' code
+# takes it: LeNet, 50 of 100 CIFAR-size images, 256 real ones.
+
+
+@pytest.fixture
+def lesson():
+    torch.manual_seed(0)
+    last = torch.channels_last
+    images = torch.rand(50, 3, 32, 32).to(memory_format=last)
+    real = torch.rand(256, 3, 32, 32).to(memory_format=last)
+    return images, torch.rand(50, 10).softmax(1), real, torch.arange(256) % 10
+
+
+def ours(learner, lesson):
+    images, labels, real, truth = lesson
+    inner = learner.inner(images[None], labels[None])
+    outer = learner.outer(inner, real, truth)
+    learner.move(inner, labels[None])
+    return outer.gradient[0]
+
+
+@pytest.mark.benchmark(group="LD")
+def test_a_step_of_ld(benchmark, lesson):
+    network = networks.create("lenet", 10, 3, 32)
+    learner = SecondOrder(network, 0.01, 1, "sgd", 0.0)
+    found = benchmark(ours, learner, lesson)
+    assert torch.allclose(found, ld_in_full(network, lesson), atol=1e-9)
+
+
+@pytest.mark.benchmark(group="LD")
+def test_a_step_of_ld_in_full(benchmark, lesson):
+    network = networks.create("lenet", 10, 3, 32)
+    assert benchmark(ld_in_full, network, lesson).shape == (50, 10)
+
+
+def ld_in_full(network, lesson):
+    images, labels, real, truth = lesson
+    labels = labels.clone().requires_grad_()
+    loss = soft_cross_entropy(network(images), labels)
+    weights = dict(network.named_parameters())
+    slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    moved = {n: w - 0.01 * s for (n, w), s in zip(weights.items(), slopes, strict=True)}
+    outer = F.cross_entropy(functional_call(network, moved, (real,)), truth)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "grad and param do not obey")  # channels lie last
+        outer.backward(retain_graph=True)
+    torch.autograd.grad(loss, list(network.parameters()))  # for the network's own step
+    return labels.grad
+
+
+@pytest.mark.benchmark(group="LD-RR")
+def test_a_step_of_ld_rr(benchmark, lesson):
+    network = networks.create("lenet", 10, 3, 32)
+    learner = Ridge(network, networks.headless(network, 10), 10, 1.0, "sgd", 1e-12)
+    expected = ld_rr_in_full(network, learner.weights, lesson)
+    assert torch.allclose(ours(learner, lesson), expected, rtol=1e-3, atol=1e-9)
+    benchmark(ours, learner, lesson)
+
+
+@pytest.mark.benchmark(group="LD-RR")
+def test_a_step_of_ld_rr_in_full(benchmark, lesson):
+    network = networks.create("lenet", 10, 3, 32)
+    last = torch.zeros(networks.headless(network, 10) + 1, 10)
+    assert benchmark(ld_rr_in_full, network, last, lesson).shape == (50, 10)
+
+
+def ld_rr_in_full(network, last, lesson):
+    images, labels, real, truth = lesson
+    labels = labels.clone().requires_grad_()
+    features = F.pad(network(images), (0, 1), value=1.0)
+    local = features.T @ torch.linalg.inv(features @ features.T + torch.eye(50)) @ labels
+    last = 0.99 * last + 0.01 * local
+    outer = F.cross_entropy(F.pad(network(real), (0, 1), value=1.0) @ last, truth)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "grad and param do not obey")
+        outer.backward(retain_graph=True)
+    loss = soft_cross_entropy(features @ last, labels.detach())
+    torch.autograd.grad(loss, list(network.parameters()))  # for the network's own step
+    return labels.grad

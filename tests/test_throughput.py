@@ -1,11 +1,12 @@
 import copy
+from unittest.mock import patch
 
 import pytest
 import torch
 from tiny import NETWORK, quick_clock, reloaded, tiny_task
 from torch import nn
 
-from benchmark import student, throughput
+from benchmark import ridge, ridge_student, student, throughput
 from benchmark.methods.lpqld import LPQLD
 from benchmark.recipe import Recipe
 
@@ -69,3 +70,18 @@ def test_nothing_that_is_measured_changes(source):
     assert all(value.equal(weights[name]) for name, value in classifier.state_dict().items())
     assert memory.keys() == source.training_state.keys()
     assert all(value.equal(memory[name]) for name, value in source.training_state.items())
+
+
+def test_a_ridge_tester_is_timed_with_its_own_step(source):
+    classifier = ridge_student.build(NETWORK, source, 0)
+    before = classifier.last.clone()
+    solved = []
+
+    def solve(*args, **kwargs):
+        solved.append(args[0].shape)
+        return ridge.solve(*args, **kwargs)
+
+    with quick_clock(), patch.object(ridge_student, "solve", solve):
+        throughput.measure(classifier, source, student.schedule(RECIPE, source))
+    assert len(solved) >= 2 * throughput.REPEATS  # in the whole step and in the bare one
+    assert classifier.last.equal(before)

@@ -2,13 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from copy import copy, deepcopy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+
+from .lanes import LaneOptimiser, lanes_of
 
 Optimiser = Literal["adam", "sgd"]
 
@@ -21,6 +24,8 @@ class Outer:
         gradient: of the loss for each label that was stepped on, (k, n, C).
         loss: mean cross-entropy with the real labels, a scalar.
         error: share of images judged wrongly, a scalar.
+
+    Of L lanes, they are (k, L, n, C), (L,) and (L,).
     """
 
     gradient: Tensor
@@ -35,12 +40,15 @@ class Learner(ABC):
     are in training mode: batch normalisation uses the batch's own statistics throughout, and its
     running ones, for `predict`, move with the inner batches alone.
 
+    A learner whose network holds `Lanes` is L learners side by side: inner images are
+    (k, L, n, ...) and their labels (k, L, n, C); all see the same real images.
+
     Attributes:
         batches: k, inner batches a step.
     """
 
     network: nn.Module
-    optimiser: torch.optim.Optimizer
+    optimiser: torch.optim.Optimizer | LaneOptimiser
     batches = 1
 
     @abstractmethod
@@ -68,9 +76,25 @@ class Learner(ABC):
     def mistakes(self, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
         """Share of real images judged wrongly, in evaluation mode."""
         self.network.eval()
-        wrong = [self.predict(pixels).argmax(1) != truth for pixels, truth in batches]
+        wrong = [(self.predict(p).argmax(-1) != truth).flatten() for p, truth in batches]
         self.network.train()
         return torch.cat(wrong).float().mean().item()
+
+    def begin(self, lane: int, network: nn.Module) -> None:
+        """Begin a lane anew with the weights of a fresh network; the others go on."""
+        lanes = lanes_of(self.network)
+        assert lanes is not None
+        assert isinstance(self.optimiser, LaneOptimiser)
+        lanes.put(lane, network)
+        self.optimiser.forget(lane)
+
+    def only(self, lane: int) -> Self:
+        """A copy of one lane, for `mistakes`."""
+        made = copy(self)
+        made.network = deepcopy(self.network)
+        for parameter in made.network.parameters():
+            parameter.data = parameter.data[lane : lane + 1]
+        return made
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs."""
@@ -82,13 +106,19 @@ class Learner(ABC):
         self.optimiser.load_state_dict(state["optimiser"])
 
 
-def optimiser(kind: Optimiser, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+def optimiser(
+    kind: Optimiser, groups: list[dict[str, Any]], lanes: bool = False
+) -> torch.optim.Optimizer | LaneOptimiser:
     """Adam with torch's defaults, or plain gradient steps; groups name their own rates.
 
     Not torch's fused form: it takes gradients to lie in memory as their weights do, and those
     of `torch.autograd.grad` need not.
+
+    Args:
+        lanes: whether the weights are those of `Lanes`.
     """
-    return {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[kind](groups)
+    made = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[kind]
+    return LaneOptimiser(made, groups) if lanes else made(groups)
 
 
 def apart(network: nn.Module, weights: dict[str, Tensor], pixels: Tensor) -> Tensor:
@@ -98,10 +128,16 @@ def apart(network: nn.Module, weights: dict[str, Tensor], pixels: Tensor) -> Ten
 
 
 def soft_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the batch of the cross-entropy with probabilities (B, C)."""
-    return -(labels * F.log_softmax(logits, 1)).sum(1).mean()
+    """Mean over the batch of the cross-entropy with probabilities (..., B, C)."""
+    return -(labels * F.log_softmax(logits, -1)).sum(-1).mean(-1)
+
+
+def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
+    """Mean over the batch of the cross-entropy of logits (..., B, C) with classes (B,)."""
+    spoken = F.log_softmax(logits, -1)
+    return -spoken.gather(-1, truth.expand(logits.shape[:-1])[..., None]).mean((-2, -1))
 
 
 def error(logits: Tensor, truth: Tensor) -> Tensor:
-    """Share of rows whose largest logit is not of the true class."""
-    return (logits.argmax(1) != truth).to(logits.dtype).mean()
+    """Share of rows (..., B, C) whose largest logit is not of the true class."""
+    return (logits.argmax(-1) != truth).to(logits.dtype).mean(-1)

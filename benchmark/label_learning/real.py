@@ -46,14 +46,23 @@ class RealImages:
         words = random_words(self._seed, epoch, 0, TARGETS, len(self.target))
         order = self.target[torch.from_numpy(permutation(words))]
         for rows in order.tensor_split(-(-len(order) // self._batch)):
-            pixels = self._train.take(rows).to(self._device, non_blocking=True)
-            yield pixels.float() / 255, self._labels[rows.to(self._device)]
+            labels = self._labels[rows.to(self._device)]
+            yield as_input(self._train.take(rows), self._device), labels
 
     def held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Held-out images once each, likewise."""
         for rows in torch.arange(len(self._apart)).split(self._batch):
-            pixels, labels = self._apart.take(rows), self._apart.labels[rows]
-            yield pixels.to(self._device).float() / 255, labels.to(self._device)
+            labels = self._apart.labels[rows].to(self._device)
+            yield as_input(self._apart.take(rows), self._device), labels
+
+
+def as_input(pixels: Tensor, device: torch.device) -> Tensor:
+    """Float32 in 0..1 of uint8 (B, channels, R, R), on the device.
+
+    Channels lie last in memory: small convolutions and pooling run up to a third faster so.
+    """
+    resident = pixels.to(device, non_blocking=True, memory_format=torch.channels_last)
+    return resident.float() / 255
 
 
 def draw(

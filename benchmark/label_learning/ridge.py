@@ -4,7 +4,7 @@ LD-RR (arXiv 2006.08572, section 3.2, algorithm 2).
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,24 @@ from torch import Tensor, nn
 
 from benchmark.ridge import SHARE, moved, solve, with_one
 
-from .learner import Learner, Optimiser, Outer, apart, error, optimiser, soft_cross_entropy
+from .lanes import lanes_of
+from .learner import (
+    Learner,
+    Optimiser,
+    Outer,
+    apart,
+    cross_entropy,
+    error,
+    optimiser,
+    soft_cross_entropy,
+)
 
 SCALE_RATE = 1e-2
 
 
 @dataclass(frozen=True)
 class Inner:
-    """What regression on a batch of labelled images found.
+    """What regression on a batch of labelled images found; of L lanes, each is (L, ...).
 
     Attributes:
         features: of the images, with a one for the bias, (n, d + 1).
@@ -60,13 +70,15 @@ class Ridge(Learner):
     ) -> None:
         self.network, self.ridge = features.train(), ridge
         like = next(features.parameters())
-        self.weights = like.new_zeros(width + 1, classes)
-        self.scale = like.new_ones(1).requires_grad_()
+        lanes = lanes_of(features)
+        each = () if lanes is None else like.shape[:1]
+        self.weights = like.new_zeros(*each, width + 1, classes)
+        self.scale = like.new_ones(*each, 1, 1).requires_grad_()
         groups = [
             {"params": list(features.parameters()), "lr": rate},
             {"params": [self.scale], "lr": SCALE_RATE},
         ]
-        self.optimiser = optimiser(kind, groups)
+        self.optimiser = optimiser(kind, groups, lanes is not None)
 
     def inner(self, images: Tensor, labels: Tensor) -> Inner:
         features = with_one(self.network(images[0]))
@@ -79,18 +91,28 @@ class Ridge(Learner):
     def outer(self, inner: Inner, pixels: Tensor, truth: Tensor) -> Outer:
         features = with_one(apart(self.network, {}, pixels))
         logits = features @ (self.scale * self.weights)
-        wrong = F.softmax(logits, 1) - F.one_hot(truth, logits.shape[1]).to(logits)
-        gradient = torch.cholesky_solve(inner.features @ (features.T @ wrong), inner.root)
+        wrong = F.softmax(logits, -1) - F.one_hot(truth, logits.shape[-1]).to(logits)
+        gradient = torch.cholesky_solve(inner.features @ (features.mT @ wrong), inner.root)
         gradient *= SHARE * self.scale / len(truth)
-        return Outer(gradient[None], F.cross_entropy(logits, truth), error(logits, truth))
+        return Outer(gradient[None], cross_entropy(logits, truth), error(logits, truth))
 
     def move(self, inner: Inner, labels: Tensor) -> Tensor:
         logits = inner.features @ (self.scale * inner.weights)
         loss = soft_cross_entropy(logits, labels[0])
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.sum().backward()
         self.optimiser.step()
         return loss.detach()
+
+    def begin(self, lane: int, network: nn.Module) -> None:
+        super().begin(lane, network)
+        self.weights[lane] = 0
+        self.scale.data[lane] = 1
+
+    def only(self, lane: int) -> Self:
+        made = super().only(lane)
+        made.weights = self.weights[lane : lane + 1]
+        return made
 
     def predict(self, pixels: Tensor) -> Tensor:
         """As in the authors' code without the scale: the same classes, but not calibrated."""

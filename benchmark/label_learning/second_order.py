@@ -16,7 +16,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmark.errors import UserError
 
-from .learner import Learner, Optimiser, Outer, apart, error, optimiser, soft_cross_entropy
+from .lanes import lanes_of
+from .learner import (
+    Learner,
+    Optimiser,
+    Outer,
+    apart,
+    cross_entropy,
+    error,
+    optimiser,
+    soft_cross_entropy,
+)
 
 Weights = dict[str, Tensor]
 
@@ -52,14 +62,13 @@ class SecondOrder(Learner):
         self, network: nn.Module, rate: float, steps: int, kind: Optimiser, network_rate: float
     ) -> None:
         self.network, self.rate, self.batches = network.train(), rate, steps
-        self.optimiser = optimiser(
-            kind, [{"params": list(network.parameters()), "lr": network_rate}]
-        )
+        groups = [{"params": list(network.parameters()), "lr": network_rate}]
+        self.optimiser = optimiser(kind, groups, lanes_of(network) is not None)
 
     def inner(self, images: Tensor, labels: Tensor) -> Inner:
         parameters = dict(self.network.named_parameters())
         loss = soft_cross_entropy(self.network(images[0]), labels[0])
-        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        gradients = torch.autograd.grad(loss.sum(), list(parameters.values()))
         return Inner(images, labels, loss.detach(), dict(zip(parameters, gradients, strict=True)))
 
     def outer(self, inner: Inner, pixels: Tensor, truth: Tensor) -> Outer:
@@ -69,8 +78,8 @@ class SecondOrder(Learner):
             path.append(_plus(path[-1], slope, -self.rate))
         reached = {name: value.requires_grad_() for name, value in path.pop().items()}
         logits = apart(self.network, reached, pixels)
-        loss = F.cross_entropy(logits, truth)
-        gradients = torch.autograd.grad(loss, list(reached.values()))
+        loss = cross_entropy(logits, truth)
+        gradients = torch.autograd.grad(loss.sum(), list(reached.values()))
         v = dict(zip(reached, gradients, strict=True))
         found: list[Tensor] = [loss] * self.batches
         for step in reversed(range(self.batches)):
@@ -80,7 +89,7 @@ class SecondOrder(Learner):
                 both = grad(lambda w, s=step: self._loss(w, inner, s), has_aux=True)
                 bent, found[step] = derivative(both, path[step], v)
                 v = _plus(v, bent, -self.rate)
-        gradient = torch.stack(found) * (self.rate / inner.labels.shape[1])
+        gradient = torch.stack(found) * (self.rate / inner.labels.shape[-2])
         return Outer(gradient, loss.detach(), error(logits.detach(), truth))
 
     def move(self, inner: Inner, labels: Tensor) -> Tensor:
@@ -93,11 +102,11 @@ class SecondOrder(Learner):
         return self.network(pixels)
 
     def _spoken(self, weights: Weights, images: Tensor) -> Tensor:
-        return F.log_softmax(apart(self.network, weights, images), 1)
+        return F.log_softmax(apart(self.network, weights, images), -1)
 
     def _loss(self, weights: Weights, inner: Inner, step: int) -> tuple[Tensor, Tensor]:
         spoken = self._spoken(weights, inner.images[step])
-        return -(inner.labels[step] * spoken).sum(1).mean(), spoken
+        return -(inner.labels[step] * spoken).sum(-1).mean(-1).sum(), spoken
 
     def _slope(self, weights: Weights, inner: Inner, step: int) -> Weights:
         return grad(lambda w: self._loss(w, inner, step)[0])(weights)

@@ -11,6 +11,8 @@ from .learner import Optimiser, optimiser
 class LabelTable:
     """Probabilities (M, C) that begin even, and whose optimiser is never begun anew.
 
+    Of L lanes, which step in time, they are (L, M, C).
+
     Attributes:
         values: the labels; a leaf tensor that needs no graph.
     """
@@ -28,14 +30,15 @@ class LabelTable:
 
         Args:
             rows: of the labels that have one, int64 of any shape; one may come twice.
-            gradient: for each of them, (*rows.shape, C).
+            gradient: for each of them, (*rows.shape, C); of lanes, (L, *rows.shape, C).
         """
         before = self.values.clone()
         whole = torch.zeros_like(self.values)
-        self.values.grad = whole.index_add_(0, rows.flatten(), gradient.flatten(0, -2))
+        each = gradient.reshape(*whole.shape[:-2], -1, whole.shape[-1])
+        self.values.grad = whole.index_add_(-2, rows.flatten(), each)
         self._optimiser.step()
         clamped = self.values.clamp_(0, 1)
-        total = clamped.sum(1, keepdim=True)
+        total = clamped.sum(-1, keepdim=True)
         self.values.copy_(torch.where(total == 0, before, clamped / total))
 
     def state(self) -> dict[str, Any]:
