@@ -140,7 +140,7 @@ class Comparison:
 
 
 def comparisons(records: Iterable[Record], missing: Sequence[CellNames] = ()) -> list[Comparison]:
-    """All comparisons among records, in the order of their titles.
+    """All comparisons among records, in the order of their titles; those off protocol last.
 
     Records are compared only if dataset, IPC, student, recipe, and teacher with its accuracy are
     the same. Where one repeat was measured by several versions of the code, one counts: that of
@@ -159,7 +159,7 @@ def comparisons(records: Iterable[Record], missing: Sequence[CellNames] = ()) ->
         if at.on_protocol:
             expected.setdefault(at.family, set()).update(map(_asked_as, labels[at].values()))
     made = []
-    for at in sorted(by_setting, key=lambda s: (s.family, s.ipc)):
+    for at in sorted(by_setting, key=lambda s: (bool(s.changed), s.family, s.ipc)):
         absent = [cell for cell in missing if _belongs(cell, at)]
         made.append(_compare(at, labels[at], expected.get(at.family, set()), absent))
     return made
