@@ -116,8 +116,8 @@ def test_it_keeps_the_contract():
 def test_from_the_command_line(tmp_path):
     told = ("--images", "random[draw=1]", "--set", "teacher.epochs=3")
     out = run_tiny(tmp_path, *told, "--methods", "expert[steps=3],label_solve[draws=1]")
-    assert re.search(r"^random\[draw=1\] +expert\[steps=3\] ", out, re.MULTILINE)
-    assert re.search(r"^random\[draw=1\] +label_solve\[draws=1\] ", out, re.MULTILINE)
+    assert re.search(r"^- +random +expert\[steps=3\] ", out, re.MULTILINE)
+    assert re.search(r"^- +random +label_solve\[draws=1\] ", out, re.MULTILINE)
     fits = [json.loads(Path(f).read_text()) for f in tmp_path.rglob("fit.json")]
     (expert,) = [fit for fit in fits if "snapshot" in fit]
     assert len(expert["held_out_accuracy"]) == 2  # after one epoch and two of three
