@@ -18,18 +18,24 @@ def with_one(features: Tensor) -> Tensor:
 def solve(features: Tensor, labels: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     """The last layer F^T (F F^T + ridge I)^-1 Y; gradients pass.
 
+    Features grow as they learn, and in single precision a ridge of 1 is soon lost beside them;
+    so what is inverted is reckoned in double.
+
     Args:
         features: F, (..., n, d + 1).
         labels: Y, (..., n, C).
         ridge: above 0; the bias is shrunk like the rest.
 
     Returns:
-        The layer (..., d + 1, C), and the Cholesky factor of what was inverted, (..., n, n).
+        The layer (..., d + 1, C), and the Cholesky factor of what was inverted, (..., n, n), in
+        double precision.
     """
-    gram = features @ features.mT
+    exact = features.double()
+    gram = exact @ exact.mT
     gram.diagonal(dim1=-2, dim2=-1).add_(ridge)
     root = torch.linalg.cholesky_ex(gram).L
-    return features.mT @ torch.cholesky_solve(labels, root), root
+    solution = exact.mT @ torch.cholesky_solve(labels.double(), root)
+    return solution.to(features.dtype), root
 
 
 def moved(average: Tensor, solution: Tensor) -> Tensor:

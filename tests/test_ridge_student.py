@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from tiny import NETWORK, pictures, reloaded, tiny_task  # type: ignore[import-not-found]
 
-from benchmark import networks, ridge_student, student, training
+from benchmark import networks, ridge, ridge_student, student, training
 from benchmark.classifier import correct
 from benchmark.methods.hard import Hard
 from benchmark.methods.soft import Soft
@@ -131,3 +131,14 @@ def test_going_on_from_a_checkpoint_changes_no_bit(task, tmp_path, monkeypatch, 
 def test_the_schedule_is_constant(task):
     found = student.schedule(RECIPE, Hard.fit(task, Hard.Options()))
     assert found == Schedule(30, 2, rate=1e-3, weight_decay=0.0, course="constant")
+
+
+def test_a_ridge_beside_large_features_is_not_lost():
+    torch.manual_seed(0)
+    features = 1e4 * torch.rand(40, 20)  # 40 rows of rank 20: without the ridge, singular
+    labels = torch.rand(40, 4).softmax(1)
+    found, _ = ridge.solve(features, labels, 1.0)
+    exact = features.double()
+    inverse = torch.linalg.inv(exact.T @ exact + torch.eye(20, dtype=torch.float64))
+    expected = inverse @ exact.T @ labels.double()  # the same in its other form
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-9)

@@ -92,7 +92,8 @@ class Ridge(Learner):
         features = with_one(apart(self.network, {}, pixels))
         logits = features @ (self.scale * self.weights)
         wrong = F.softmax(logits, -1) - F.one_hot(truth, logits.shape[-1]).to(logits)
-        gradient = torch.cholesky_solve(inner.features @ (features.mT @ wrong), inner.root)
+        seen = inner.features @ (features.mT @ wrong)
+        gradient = torch.cholesky_solve(seen.double(), inner.root).to(seen.dtype)
         gradient *= SHARE * self.scale / len(truth)
         return Outer(gradient[None], cross_entropy(logits, truth), error(logits, truth))
 
