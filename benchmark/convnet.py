@@ -33,7 +33,7 @@ class ConvNet(nn.Module):
         for block in range(depth):
             blocks += [
                 nn.Conv2d(width if block else channels, width, 3, padding=1),
-                nn.GroupNorm(width, width),  # one channel a group: instance norm
+                InstanceNorm(width, width),
                 nn.ReLU(),
                 nn.AvgPool2d(2),
             ]
@@ -43,3 +43,14 @@ class ConvNet(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (B, classes) of normalised pixels (B, channels, resolution, resolution)."""
         return self.classifier(self.features(pixels).flatten(1))
+
+
+class InstanceNorm(nn.GroupNorm):
+    """Instance norm, that is group norm with one channel a group.
+
+    Its input is laid out channel by channel first: before torch 2.15 the forward derivative of
+    torch's group norm takes no other layout.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.contiguous())

@@ -19,12 +19,14 @@ the authors' code, but for this:
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from benchmark import networks
 from benchmark.classifier import Classifier
 from benchmark.contract import LabelTask
 from benchmark.label_learning.method import LearnedLabels
+from benchmark.label_learning.real import as_input
 from benchmark.label_learning.run import Make
 from benchmark.label_learning.second_order import SecondOrder, check
 from benchmark.label_learning.settings import Learning
@@ -60,7 +62,7 @@ class LD(LearnedLabels):
         images = task.images
         for name in options.learners:
             network = networks.create(name, task.classes, images.channels, images.resolution)
-            check(network, name, images.pixels[:2].cpu().float() / 255)
+            check(network, name, as_input(images.pixels[:2], torch.device("cpu")))
 
         def make(network: nn.Module) -> SecondOrder:
             return SecondOrder(

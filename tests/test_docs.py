@@ -26,3 +26,19 @@ def test_readme_names_every_method_and_shipped_command():
         assert f"| `{name}` |" in text
     for command in ("run", "list", "leaderboard", "compare", "verify", "ship"):
         assert f"python -m benchmark {command}" in text
+
+
+def test_readme_shows_a_published_leaderboard_and_picture():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"<!-- leaderboard -->\n(.*?)<!-- /leaderboard -->", text, re.DOTALL)
+    published = ROOT / "results" / "leaderboard" / "leaderboards.md"
+    assert len(shown) == 1
+    assert shown[0].strip().startswith("| rank ")
+    assert shown[0].strip() in published.read_text(encoding="utf-8")
+
+
+def test_links_in_the_guides_lead_somewhere():
+    for guide in ("README.md", "methods/README.md", "results/README.md", "results/FINDINGS.md"):
+        file = ROOT / guide
+        for link in re.findall(r"\]\(([^)#]+)\)", file.read_text(encoding="utf-8")):
+            assert link.startswith("https://") or (file.parent / link).exists(), (guide, link)

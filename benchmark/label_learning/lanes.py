@@ -21,6 +21,9 @@ class Lanes(nn.Module):
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.network = deepcopy(networks[0])
+        for name, part in [*self.network.named_modules()]:
+            if isinstance(part, nn.GroupNorm):
+                self.network.set_submodule(name, PlainGroupNorm(part))
         for name, parameter in self.network.named_parameters():
             parameter.data = torch.stack([n.get_parameter(name).detach() for n in networks])
 
@@ -38,6 +41,25 @@ class Lanes(nn.Module):
         """Give one lane the weights of another network."""
         for name, parameter in self.network.named_parameters():
             parameter.data[lane].copy_(network.get_parameter(name).data)
+
+
+class PlainGroupNorm(nn.Module):
+    """A group norm in plain operations: torch's own cannot be stacked before torch 2.15."""
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.groups, self.eps = norm.num_groups, norm.eps
+        self.weight, self.bias = norm.weight, norm.bias
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Of (B, channels, ...), alike."""
+        grouped = values.reshape(len(values), self.groups, -1)
+        variance, mean = torch.var_mean(grouped, 2, correction=0, keepdim=True)
+        normal = ((grouped - mean) * (variance + self.eps).rsqrt()).reshape(values.shape)
+        if self.weight is None:
+            return normal
+        each = (-1, *(1 for _ in values.shape[2:]))
+        return normal * self.weight.reshape(each) + self.bias.reshape(each)
 
 
 def lanes_of(network: nn.Module) -> Lanes | None:
