@@ -9,13 +9,22 @@ import numpy as np
 
 from .comparison import Comparison, Row
 from .leaderboard import one_line
-from .pictures import Picture, arrange, colours_of, entries, family, numbered, save, style
+from .pictures import (
+    MOST_BESIDE,
+    Picture,
+    arrange,
+    colours_of,
+    entries,
+    family,
+    numbered,
+    save,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_BESIDE = 3  # panels in a line
 ROOM = 0.12  # for numbers right of the curves, as a share of the epochs
 APART = 6.0  # points between numbers
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from .comparison import Comparison, Row
 from .leaderboard import one_line
-from .pictures import Picture, arrange, colours_of, entries, family, numbered, save, style
+from .pictures import (
+    MOST_BESIDE,
+    Picture,
+    arrange,
+    colours_of,
+    entries,
+    family,
+    numbered,
+    save,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -101,15 +111,21 @@ def _draw(
 
     figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    lines = math.ceil(len(panels) / MOST_BESIDE)
+    beside = math.ceil(len(panels) / lines)
+    axes = figure.subplots(lines, beside, squeeze=False).ravel()
+    for spare in axes[len(panels) :]:
+        spare.remove()
+    axes = axes[: len(panels)]
     for panel, (ipc, found) in zip(axes, panels.items(), strict=True):
         full = sorted({record["storage"]["soft"] for row in by_ipc[ipc] for record in row.records})
         _panel(panel, found, full, colours, looks)
         panel.set_title(f"IPC {ipc}", loc="left", fontsize=9, fontweight="bold", pad=14)
         panel.set_xlabel("bytes shipped beyond the images")
-    axes[0].set_ylabel("top-1 test accuracy (%)")
+    for panel in axes[::beside]:
+        panel.set_ylabel("top-1 test accuracy (%)")
     everything = [point for found in panels.values() for point in found]
-    arrange(figure, title, _legend(everything, numbers, colours, looks))
+    arrange(figure, title, _legend(everything, numbers, colours, looks), lines)
     for panel, found in zip(axes, panels.values(), strict=True):
         _write_numbers(panel, found, numbers)
     return figure

@@ -56,6 +56,7 @@ FORMATS: dict[str, dict[str, None]] = {  # and what would hold the date
 FIXED_SPACE = "\u00a0"
 DIGIT_WIDE = "\u2007"  # a space as wide as a digit
 PANEL = (3.9, 3.3)  # inches
+MOST_BESIDE = 3  # panels in a line
 ONE_AT_A_TIME = RLock()  # matplotlib's settings belong to the whole process
 
 
