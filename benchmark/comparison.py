@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from . import ranking
+from .ranking import Repeat
 from .records import CellNames, Record, unpack_bits
 from .stages import digest
 from .statistics import Paired, mean_interval
-
-Repeat = tuple[int, int]  # draw of the images, seed of the student
 
 
 @dataclass(frozen=True)
@@ -260,9 +259,10 @@ def _compare(
         rows.append(Row(*name, tuple(counted), len(repeats)))
     rows.sort(key=lambda row: (-row.accuracy[0] if row.n else 1.0, row.name))
     present = [row for row in rows if row.n]
-    pairs = ranking.pairs(present)
+    correct = [row.correct for row in present]
+    pairs = ranking.pairs(correct)
     if at.on_protocol:
-        ranks = ranking.ranks(present, pairs)
+        ranks = ranking.ranks(correct, pairs)
         rows[: len(present)] = [
             replace(row, rank=rank) for row, rank in zip(present, ranks, strict=True)
         ]

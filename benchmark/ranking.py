@@ -1,44 +1,42 @@
 """Ranks: which rows of a comparison are shown to differ, and what place that gives each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .statistics import LEAST_PAIRS, Paired, corrected, paired
 
-if TYPE_CHECKING:
-    from .comparison import Repeat, Row
+Repeat = tuple[int, int]  # draw of the images, seed of the student
+Correct = Mapping[Repeat, np.ndarray]  # which test images a row got right in each repeat
 
 
-def pairs(rows: Sequence["Row"]) -> dict[tuple[int, int], Paired]:
+def pairs(rows: Sequence[Correct]) -> dict[tuple[int, int], Paired]:
     """All pairs of rows, their p values corrected together."""
     stacks: dict[tuple[int, tuple[Repeat, ...]], np.ndarray] = {}
 
-    def stacked(place: int, repeats: tuple["Repeat", ...]) -> np.ndarray:
+    def stacked(place: int, repeats: tuple[Repeat, ...]) -> np.ndarray:
         if (place, repeats) not in stacks:
-            correct = rows[place].correct
-            stacks[place, repeats] = np.stack([correct[r] for r in repeats])
+            stacks[place, repeats] = np.stack([rows[place][r] for r in repeats])
         return stacks[place, repeats]
 
     raw: dict[tuple[int, int], Paired] = {}
     for i, first in enumerate(rows):
         for j in range(i + 1, len(rows)):
-            shared = tuple(r for r in first.correct if _alike(first, rows[j], r))
+            shared = tuple(r for r in first if _alike(first, rows[j], r))
             raw[i, j] = paired(stacked(i, shared), stacked(j, shared)) if shared else Paired(0)
     tested = [at for at, pair in raw.items() if pair.p is not None]
     fair = corrected([p for at in tested if (p := raw[at].p) is not None])
     return raw | {at: replace(raw[at], p=p) for at, p in zip(tested, fair, strict=True)}
 
 
-def _alike(first: "Row", second: "Row", repeat: "Repeat") -> bool:
+def _alike(first: Correct, second: Correct, repeat: Repeat) -> bool:
     """Whether both have this repeat, tested on as many images."""
-    other = second.correct.get(repeat)
-    return other is not None and len(first.correct[repeat]) == len(other)
+    other = second.get(repeat)
+    return other is not None and len(first[repeat]) == len(other)
 
 
-def ranks(rows: Sequence["Row"], paired_rows: dict[tuple[int, int], Paired]) -> list[int | None]:
+def ranks(rows: Sequence[Correct], paired_rows: dict[tuple[int, int], Paired]) -> list[int | None]:
     """Ranks of rows that stand best first: the first of a rank decides who shares it.
 
     A row with too few repeats has none, and takes no rank away from others. A row ranks lower
@@ -47,7 +45,7 @@ def ranks(rows: Sequence["Row"], paired_rows: dict[tuple[int, int], Paired]) -> 
     made: list[int | None] = [None] * len(rows)
     first, rank, ranked = None, 1, 0
     for place, row in enumerate(rows):
-        if len(row.correct) < LEAST_PAIRS:
+        if len(row) < LEAST_PAIRS:
             continue
         if first is None:
             first = place
