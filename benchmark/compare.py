@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 
 from .comparison import Comparison, Row, Setting
 from .errors import UserError, unknown
-from .leaderboard import by_hardware, one_line, step_ratios
+from .leaderboard import one_line
+from .speeds import speeds
 from .statistics import LEAST_PAIRS, Paired, corrected
 
 
@@ -72,9 +72,10 @@ class Duel:
     def _times(self) -> list[str]:
         """How long a step takes beside the second's, where both were timed on one hardware."""
         lines = []
-        for hardware, timed in sorted(by_hardware([self.first, self.second]).items()):
-            if len(timed) == 2:
-                one, two = (median(step_ratios(records)) for _, records in timed)
+        for hardware, timed in speeds([self.first, self.second]).items():
+            ratio = {speed.row.name: speed.ratio for speed in timed}
+            if len(ratio) == 2:
+                one, two = ratio[self.first.name], ratio[self.second.name]
                 lines.append(
                     f"  step over bare step {one:.2f} and {two:.2f}, so {one / two:.2f} times as "
                     f"long, on {one_line(hardware)}"

@@ -4,13 +4,14 @@ import html
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from .comparison import Comparison, Row
-from .records import Record, Throughput
+from .records import Record
+from .speeds import Speed, speeds
 from .stages import digest
 
 NOTES = {
@@ -102,7 +103,7 @@ def tables(found: Iterable[Comparison]) -> list[Table]:
         made.append(Table("accuracy", title, short, _accuracy(comparison), below))
         made.append(Table("storage", title, short, _storage(present)))
         made.append(Table("images", title, short, _images(present)))
-        for hardware, timed in sorted(by_hardware(present).items()):
+        for hardware, timed in speeds(present).items():
             where = f"{title}, on {one_line(hardware)}"
             made.append(Table("throughput", where, short, _throughput(timed)))
     return made
@@ -120,30 +121,6 @@ def rank_texts(comparison: Comparison) -> list[str]:
         else:
             texts.append("n too small" if comparison.setting.on_protocol else "-")
     return texts
-
-
-def by_hardware(rows: Iterable[Row]) -> dict[str, list[tuple[Row, list[Record]]]]:
-    """The rows timed on each hardware and precision, with their records from there."""
-    made: dict[str, list[tuple[Row, list[Record]]]] = {}
-    for row in rows:
-        there: dict[str, list[Record]] = {}
-        for record in row.records:
-            there.setdefault(hardware(record), []).append(record)
-        for name, records in there.items():
-            made.setdefault(name, []).append((row, records))
-    return made
-
-
-def hardware(record: Record) -> str:
-    """What a record was timed on: `NVIDIA H100, bf16`; of a CPU also its name."""
-    timing = record["throughput"]
-    cpu = f"{record['environment'].get('cpu')}, " if "CPU" in timing["hardware"] else ""
-    return f"{cpu}{timing['hardware']}, {timing['precision']}"
-
-
-def step_ratios(records: Iterable[Record]) -> list[float]:
-    """The whole step's time over the bare step's, of every repeat of the timings."""
-    return _paired([r["throughput"] for r in records], "seconds_step", "seconds_bare_step")
 
 
 def file_name(short: str, title: str, kind: str) -> str:
@@ -251,38 +228,20 @@ def _images(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def _throughput(rows: Sequence[tuple[Row, list[Record]]]) -> pd.DataFrame:
-    made = []
-    for row, records in sorted(rows, key=lambda r: (median(step_ratios(r[1])), r[0].name)):
-        timings = [r["throughput"] for r in records]
-        batch = timings[0]["batch"]
-        step = median(s for t in timings for s in t["seconds_step"])
-        labels = median(s for t in timings for s in t["seconds_targets"])
-        ratios = step_ratios(records)
-        shares = _paired(timings, "seconds_targets", "seconds_step")
-        floors = _paired(timings, "seconds_targets", "seconds_floor")
-        fit = median(r["result"]["seconds_fit"] for r in records)
-        line = {
-            **_name(row),
-            "labels/s": f"{batch / labels:,.0f}",
-            "images/s": f"{batch / step:,.0f}",
-            "ratio to bare step": f"{median(ratios):.2f}",
-            "lowest..highest": f"{min(ratios):.2f}..{max(ratios):.2f}",
-            "share of step": f"{median(shares):.1%}",
-            "over floor": f"{median(floors):.2f}x" if floors else "-",
-            "repeats": str(len(ratios)),
-            "fit (s)": f"{fit:.1f}",
-            "prior": _prior(row),
+def _throughput(found: Sequence[Speed]) -> pd.DataFrame:
+    lines = [
+        {
+            **_name(speed.row),
+            "labels/s": f"{speed.labels:,.0f}",
+            "images/s": f"{speed.images:,.0f}",
+            "ratio to bare step": f"{speed.ratio:.2f}",
+            "lowest..highest": f"{speed.lowest:.2f}..{speed.highest:.2f}",
+            "share of step": f"{speed.share:.1%}",
+            "over floor": "-" if speed.over_floor is None else f"{speed.over_floor:.2f}x",
+            "repeats": str(speed.repeats),
+            "fit (s)": f"{speed.fit:.1f}",
+            "prior": _prior(speed.row),
         }
-        made.append(line)
-    return pd.DataFrame(made)
-
-
-def _paired(timings: Iterable[Throughput], over: str, under: str) -> list[float]:
-    """Ratios of each repeat's two times; none of a record that lacks one of them."""
-    return [
-        a / b
-        for timing in timings
-        if under in timing
-        for a, b in zip(timing[over], timing[under], strict=True)
+        for speed in found
     ]
+    return pd.DataFrame(lines)

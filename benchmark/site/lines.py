@@ -1,13 +1,12 @@
 """The lines of the tables: what is shown of each row of a comparison."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import median
 
 from ..comparison import Comparison, Row, repeat
-from ..leaderboard import by_hardware, rank_texts, step_ratios
-from ..records import Record
+from ..leaderboard import rank_texts
+from ..speeds import Speed, speeds
 from ..statistics import Paired
 from .text import Label, label, record_name
 
@@ -53,61 +52,11 @@ def lines(comparison: Comparison) -> list[Line]:
     return [Line(number, row, rank) for number, (row, rank) in enumerate(ranked, 1)]
 
 
-@dataclass(frozen=True)
-class Speed:
-    """One line of a throughput table.
-
-    Attributes:
-        over_floor: targets' seconds over those of the bare network, if there is one.
-    """
-
-    line: Line
-    labels: float
-    images: float
-    ratio: float
-    lowest: float
-    highest: float
-    share: float
-    over_floor: float | None
-    repeats: int
-    fit: float
-
-
-def speeds(found: Iterable[Line]) -> dict[str, list[Speed]]:
-    """Throughput for each hardware and precision, each least ratio first."""
+def timed(found: Iterable[Line]) -> dict[str, list[tuple[Line, Speed]]]:
+    """The speeds of lines on each hardware and precision, each with its line."""
     line_of = {line.row.name: line for line in found}
-    timed = by_hardware(line.row for line in line_of.values())
-    return {
-        name: sorted(
-            (_speed(line_of[row.name], records) for row, records in timed[name]),
-            key=lambda s: (s.ratio, s.line.number),
-        )
-        for name in sorted(timed)
-    }
-
-
-def _speed(line: Line, records: Sequence[Record]) -> Speed:
-    timings = [r["throughput"] for r in records]
-    targets = [s for t in timings for s in t["seconds_targets"]]
-    steps = [s for t in timings for s in t["seconds_step"]]
-    floors = [
-        s / floor
-        for t in timings
-        for s, floor in zip(t["seconds_targets"], t.get("seconds_floor", ()), strict=False)
-    ]
-    ratios = step_ratios(records)
-    return Speed(
-        line,
-        labels=timings[0]["batch"] / median(targets),
-        images=timings[0]["batch"] / median(steps),
-        ratio=median(ratios),
-        lowest=min(ratios),
-        highest=max(ratios),
-        share=median(s / step for s, step in zip(targets, steps, strict=True)),
-        over_floor=median(floors) if floors else None,
-        repeats=len(ratios),
-        fit=median(r["result"]["seconds_fit"] for r in records),
-    )
+    there = speeds(line.row for line in line_of.values())
+    return {name: [(line_of[s.row.name], s) for s in those] for name, those in there.items()}
 
 
 @dataclass(frozen=True)

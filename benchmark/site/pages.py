@@ -14,12 +14,13 @@ from plotly.offline import get_plotlyjs
 
 from .. import registry
 from ..comparison import Comparison, Setting
-from ..leaderboard import NOTES, hardware
+from ..leaderboard import NOTES
 from ..records import Record
+from ..speeds import hardware
 from . import charts, text
 from .again import again
 from .folder import SiteFolder
-from .lines import PARTS, Line, lines, matrix, speeds
+from .lines import PARTS, Line, lines, matrix, timed
 from .sources import describe
 
 STATIC = ("site.css", "theme.js", "site.js", "charts.js", "icon.svg")
@@ -208,7 +209,7 @@ class _Site:
             curves=charts.curves(board.present, self.looks),
             by_bytes=sorted(board.present, key=lambda x: (x.row.storage["total"], x.number)),
             parts=[p for p in PARTS if any(x.row.storage[p] for x in board.present)],
-            speeds=speeds(board.present),
+            speeds=timed(board.present),
             matrix=matrix(board.comparison),
         )
 
