@@ -1,28 +1,42 @@
 """`python -m benchmark`."""
 
+import signal
 import sys
+from typing import NoReturn
 
 from .cli import app
-from .errors import UserError
+from .errors import Interrupted, UserError
 from .stages import disk_is_full
 
 
 def main() -> None:
-    """Run the command line; what the user can mend is printed alone, with exit code 2."""
+    """Run the command line; what the user can mend is printed alone, with exit code 2.
+
+    Ctrl-C and a polite end by the system (SIGTERM) end it with exit code 130.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
+    except Interrupted as error:
+        _end(f"interrupted: {error}", 130)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {error}", 2)
     except Exception as error:
-        if not disk_is_full(error):
+        if disk_is_full(error):
+            _end(
+                f"error: The disk is full ({error}). What was finished is kept, nothing "
+                "half-written is; make room and run the same command again, or choose another "
+                "--work folder.",
+                2,
+            )
+        if not isinstance(error, OSError) or error.filename is None:
             raise
-        print(
-            f"error: The disk is full ({error}). What was finished is kept, nothing half-written "
-            "is; make room and run the same command again, or choose another --work folder.",
-            file=sys.stderr,
-        )
-        sys.exit(2)
+        _end(f"error: {error.strerror}: {str(error.filename)!r}.", 2)
+
+
+def _end(text: str, code: int) -> NoReturn:
+    print(text, file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

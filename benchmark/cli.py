@@ -129,10 +129,10 @@ def run(
             raise registry.unknown("method", cell.variant.method, registry.methods())
     chosen = _shard(cells, shard)
 
-    from . import running
+    from . import run_grid
     from .device import choose
+    from .experiment import Experiment
     from .inputs import Runtime
-    from .pipeline import Pipeline
 
     runtime = Runtime(work, choose(device, precision), data_root, download, force, together)
     execute = None
@@ -148,7 +148,7 @@ def run(
             raise UserError(
                 f"--executor ray needs ray ({error}): pip install 'labelbench[ray]'."
             ) from error
-    running.run(Pipeline(grid, runtime), chosen, dry_run, execute)
+    run_grid.run(Experiment(grid, runtime), chosen, dry_run, execute)
 
 
 @app.command(name="list")
@@ -156,7 +156,7 @@ def list_() -> None:
     """Show methods, datasets, image sources, networks, recipes and shipped grids."""
     from . import networks, registry
     from .grid import CONFIGS
-    from .recipe import RECIPES
+    from .recipes import RECIPES
 
     def section(title: str, rows: dict[str, str]) -> None:
         typer.echo(f"\n{title}")

@@ -49,7 +49,7 @@ def import_(
     """Turn labels of others, with their images, into a folder that `open_labels` opens."""
     from .errors import UserError, unknown
     from .exchange import import_labels
-    from .recipe import RECIPES
+    from .recipes import RECIPES
 
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)

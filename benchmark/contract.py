@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -30,11 +30,14 @@ from .device import Compute
 from .errors import ArtefactError, UserError
 from .images import Images, ResidentImages
 from .ledger import Ledger
+from .needs import Needs
 from .options import build
 from .recipe import Objective
 from .stages import digest
-from .teachers import Teacher
 from .views import ViewBatch, ViewPlan
+
+if TYPE_CHECKING:
+    from .teachers import Teacher
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,9 @@ class LabelTask:
     seed: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    teacher: Teacher | None = None
+    teacher: "Teacher | None" = None
     train: Images | None = None
-    weak: Callable[[], Sequence[Teacher]] | None = None
+    weak: "Callable[[], Sequence[Teacher]] | None" = None
     shared: Callable[[str, Mapping[str, Any], Callable[[Path], None]], Path] | None = None
     scratch: Path | None = None
 
@@ -112,16 +115,25 @@ class LabelTask:
     def shape(self) -> TaskShape:
         return task_shape(self.classes, self.plan)
 
-    def fitting(self) -> tuple[Teacher, Images, Path]:
-        """Teacher, real training set and scratch folder, which are there while fitting."""
-        if self.teacher is None or self.train is None:
-            raise RuntimeError("teacher and training set are only there during fit()")
-        return self.teacher, self.train, self.workspace()
+    def fitting(self) -> "tuple[Teacher, Images, Path]":
+        """Teacher, real training set and scratch folder, which are there while fitting.
 
-    def weak_teachers(self) -> Sequence[Teacher]:
+        The teacher is there for methods whose `needs` say so, as they do by default.
+        """
+        if self.teacher is None:
+            raise RuntimeError("the teacher is only there during fit(), for methods that need it")
+        return self.teacher, self.real_images(), self.workspace()
+
+    def real_images(self) -> Images:
+        """The real training set, which is there while fitting."""
+        if self.train is None:
+            raise RuntimeError("the training set is only there during fit()")
+        return self.train
+
+    def weak_teachers(self) -> "Sequence[Teacher]":
         """Snapshots along one training of the teacher's network, from early to late.
 
-        For a method with an option `teachers` whose value is `trajectory`.
+        For methods whose `needs` name snapshots.
 
         Raises:
             UserError: that training is too short to have any.
@@ -223,6 +235,15 @@ class LabelSource(ABC):
                 "it out of a run with --budget."
             )
         return options
+
+    @classmethod
+    def needs(cls, options: Any) -> Needs:
+        """What `fit` is given beside images, plan and training set, and what it depends on.
+
+        By default the teacher. Files, priors, snapshots and networks count for the artefact's
+        key only if they are named here.
+        """
+        return Needs(teacher=True)
 
     @classmethod
     @abstractmethod

@@ -28,6 +28,11 @@ class Compute:
             torch.cuda.synchronize(self.device)
 
     @property
+    def precision(self) -> Literal["fp32", "bf16"]:
+        """In which networks run, for keys and records."""
+        return "bf16" if self.bf16 else "fp32"
+
+    @property
     def name(self) -> str:
         """The device in words, for records."""
         if self.device.type == "cuda":

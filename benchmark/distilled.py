@@ -4,9 +4,10 @@ On disk they are `images.safetensors`: uint8 pixels, and labels with class names
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +16,9 @@ from safetensors.torch import save_file
 from .device import Compute
 from .errors import ArtefactError
 from .images import Dataset, ResidentImages
-from .teachers import Teacher
+
+if TYPE_CHECKING:
+    from .teachers import Teacher
 
 FILE = "images.safetensors"
 
@@ -29,11 +32,10 @@ class ImageTask:
         seed: of everything random; the same task gives the same images.
         scratch: a folder for checkpoints and temporary files. After a kill the same source
             is given the same folder again.
-        teacher: only for sources that say they need one.
+        teacher: only for sources that need it.
         base: the images to start from, class by class in label order; only for sources that
-            define `base`.
-        open: gives another real dataset, named as for `--dataset`; only for sources with an
-            option `dataset`.
+            need images.
+        others: other real datasets, by their names as for `--dataset`; those that `needs` names.
     """
 
     dataset: Dataset
@@ -41,31 +43,25 @@ class ImageTask:
     seed: int
     compute: Compute
     scratch: Path
-    teacher: Teacher | None = None
+    teacher: "Teacher | None" = None
     base: ResidentImages | None = None
-    open: Callable[[str], Dataset] | None = None
+    others: Mapping[str, Dataset] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
         return self.compute.device
 
-    def taught(self) -> Teacher:
-        """The teacher, which is there for sources with `NEEDS_TEACHER`."""
+    def taught(self) -> "Teacher":
+        """The teacher, which is there for sources that need it."""
         if self.teacher is None:
-            raise RuntimeError("the source must set NEEDS_TEACHER to be given a teacher")
+            raise RuntimeError("the source must declare in `needs` that it needs a teacher")
         return self.teacher
 
     def based(self) -> ResidentImages:
-        """The images to start from, which are there for sources that define `base`."""
+        """The images to start from, which are there for sources that need images."""
         if self.base is None:
-            raise RuntimeError("the source must define `base` to be given images to start from")
+            raise RuntimeError("the source must declare in `needs` which images it starts from")
         return self.base
-
-    def other(self, name: str) -> Dataset:
-        """Another real dataset, for sources with an option `dataset`."""
-        if self.open is None:
-            raise RuntimeError("the source must have an option `dataset` to open others")
-        return self.open(name)
 
 
 def write(folder: Path, images: ResidentImages) -> None:

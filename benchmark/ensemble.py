@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .contract import LabelTask
+from .needs import Needs
 
 Teachers = Literal["final", "trajectory"]
 
@@ -22,6 +23,11 @@ class Mean(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (B, C) of pixels (B, channels, R, R) in 0..1."""
         return torch.stack([network(pixels) for network in self.networks]).mean(0)
+
+
+def needs_of(teachers: Teachers) -> Needs:
+    """What `taught_by` asks the task for."""
+    return Needs(teacher=teachers == "final", snapshots=teachers == "trajectory")
 
 
 def taught_by(task: LabelTask, teachers: Teachers) -> LabelTask:

@@ -8,6 +8,10 @@ class UserError(Exception):
     """Something the user can mend: the command line prints it alone and exits with code 2."""
 
 
+class Interrupted(Exception):
+    """The user, or the system, ended a run; says what is kept and how to go on."""
+
+
 class ArtefactError(UserError):
     """A shipped folder is damaged, or was made for other images, classes or priors."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import UserError, unknown
 from .options import build
-from .recipe import RECIPES
+from .recipes import RECIPES
 
 CONTROLS = ("hard", "soft", "teacher", "teacher[weights=fp16]", "teacher[weights=int8]")
 FOREIGN = "foreign"  # the image source whose images have no labels of their own

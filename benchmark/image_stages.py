@@ -1,40 +1,60 @@
 """Distilled images as stages: each source's made once and kept, after those it starts from."""
 
-import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from . import code_version, distilled, registry
+from . import distilled, registry
 from .distilled import ImageTask
 from .errors import UserError
 from .grid import parse_images
 from .images import ResidentImages
 from .inputs import Inputs
+from .needs import Needs
+from .networks import module_of
 from .options import build
 from .similarity import within_class
+from .stages import digest, read_json, write_json
 
 ARTEFACT_SEED = 0
-IMAGE_CODE = ("views", "render", "batch_norm", "training")
-PRIOR_CODE = (
-    "priors/__init__",
-    "priors/prior",
-    "priors/source",
-    "priors/clips",
-    "priors/backbones",
-)
+
+
+@dataclass(frozen=True)
+class ResolvedImages:
+    """An image source at one IPC, with all that decides what it makes.
+
+    Attributes:
+        source: as cells write it; `name` and `options` taken apart.
+        key: of its stage.
+        base: the images it starts from, if from any.
+    """
+
+    source: str
+    name: str
+    options: Any
+    ipc: int
+    needs: Needs
+    key: dict[str, Any]
+    base: "ResolvedImages | None"
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """A stage's `similarity.json`: mean cosine within a class; None at one image a class."""
+
+    similarity: float | None
 
 
 class ImageStages:
-    """The image stages of one grid; a `source` is written as in its cells."""
+    """The image stages of one grid."""
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
-        self._other = cache(inputs.open)
+        self.resolve = cache(self._resolve)
         self._resident: tuple[Path, ResidentImages] | None = None
 
     def options(self, source: str) -> tuple[str, Any]:
@@ -54,17 +74,16 @@ class ImageStages:
             UserError: there is no such source, or it starts from images of others itself.
         """
         name, options = self.options(source)
-        module = registry.image_source(name)
-        if not hasattr(module, "base"):
+        base = registry.image_source(name).needs(options, ipc).images
+        if base is None:
             return None
-        base, base_ipc = module.base(options, ipc)
-        base_name, _ = self.options(base)
-        if hasattr(registry.image_source(base_name), "base"):
+        base_name, base_options = self.options(base[0])
+        if registry.image_source(base_name).needs(base_options, base[1]).images is not None:
             raise UserError(
-                f"{source!r} cannot start from images of {base!r}, which starts from those of "
+                f"{source!r} cannot start from images of {base[0]!r}, which starts from those of "
                 "another source itself."
             )
-        return base, base_ipc
+        return base
 
     def check(self, source: str, ipc: int, network: nn.Module) -> None:
         """Refuse what a source, or the one that it starts from, would; see `datasets.distilled`.
@@ -82,76 +101,67 @@ class ImageStages:
                     f"{source} at IPC {ipc} starts from {base[0]} at IPC {base[1]}: {error}"
                 ) from error
 
-    def key(self, source: str, ipc: int) -> dict[str, Any]:
-        """What decides the images."""
+    def _resolve(self, source: str, ipc: int, fetch: bool) -> ResolvedImages:
+        """The source with its key; `fetch` and errors as for `Inputs.content_of`."""
         name, options = self.options(source)
-        key: dict[str, Any] = {
+        module, inputs = registry.image_source(name), self.inputs
+        needs = module.needs(options, ipc)
+        base = self.resolve(*needs.images, fetch) if needs.images else None
+        key = {
             "source": name,
             "options": asdict(options),
             "ipc": ipc,
             "seed": ARTEFACT_SEED,
-            "train": self.inputs.dataset.train.digest,
-            "code": code_version.of_files(
-                [*registry.image_sources().values(), *code_version.paths(*IMAGE_CODE)]
-            ),
+            "dataset": inputs.facts,
+            "needs": inputs.content_of(needs, source, fetch),
+            "base": base.key if base else None,
         }
-        if registry.image_source(name).NEEDS_TEACHER:
-            key["teacher"] = self.inputs.teacher_key
-        if path := getattr(options, "path", None):
-            key["content"] = self.inputs.content(Path(path))
-        if prior := getattr(options, "prior", None):
-            weights = self.inputs.prior_content(prior)
-            key["prior"] = [weights, code_version.of_modules(*PRIOR_CODE)]
-        if other := getattr(options, "dataset", None):
-            key["dataset"] = self._other(other).train.digest
-        if base := self.base(source, ipc):
-            key["base"] = self.key(*base)
-        return key
+        roots = [module.__name__, distilled.__name__, *map(module_of, needs.networks)]
+        return ResolvedImages(source, name, options, ipc, needs, inputs.key(key, *roots), base)
 
-    def folder(self, source: str, ipc: int) -> Path:
+    def folder(self, resolved: ResolvedImages) -> Path:
         """The images' stage."""
-        name, options = self.options(source)
-        module, inputs = registry.image_source(name), self.inputs
+        inputs, needs = self.inputs, resolved.needs
 
         def build_stage(folder: Path) -> None:
             scratch = folder / "scratch"
             scratch.mkdir(exist_ok=True)
-            base = self.base(source, ipc)
             task = ImageTask(
                 inputs.dataset,
-                ipc,
+                resolved.ipc,
                 ARTEFACT_SEED,
                 inputs.runtime.compute,
                 scratch,
-                inputs.teacher if module.NEEDS_TEACHER else None,
-                self.images(*base) if base else None,
-                self._other if hasattr(options, "dataset") else None,
+                inputs.teacher if needs.teacher else None,
+                self.images(resolved.base) if resolved.base else None,
+                {name: inputs.open(name) for name in needs.datasets},
             )
-            distilled.write(folder, module.make(task, options))
+            made = registry.image_source(resolved.name).make(task, resolved.options)
+            distilled.write(folder, made)
             shutil.rmtree(scratch)
 
-        return inputs.stages.make("images", self.key(source, ipc), build_stage)
+        return inputs.stages.make("images", resolved.key, build_stage)
 
-    def images(self, source: str, ipc: int) -> ResidentImages:
+    def images(self, resolved: ResolvedImages) -> ResidentImages:
         """The images, on the device."""
-        folder = self.folder(source, ipc)
+        folder = self.folder(resolved)
         if self._resident is None or self._resident[0] != folder:
             self._resident = folder, distilled.read(folder, self.inputs.runtime.compute.device)
         return self._resident[1]
 
-    def similarity(self, source: str, ipc: int) -> float | None:
+    def similarity_key(self, resolved: ResolvedImages) -> dict[str, Any]:
+        """What decides how alike the images of a class are."""
+        key = {"images": digest(resolved.key), "teacher": self.inputs.teacher_key}
+        return self.inputs.key(key, within_class.__module__)
+
+    def similarity(self, resolved: ResolvedImages) -> float | None:
         """How alike the teacher finds the images of a class; decides nothing."""
         inputs = self.inputs
 
         def build_stage(folder: Path) -> None:
-            images = self.images(source, ipc)
+            images = self.images(resolved)
             value = within_class(inputs.teacher, images, inputs.runtime.compute)
-            (folder / "similarity.json").write_text(json.dumps({"similarity": value}))
+            write_json(folder / "similarity.json", Similarity(value))
 
-        key = {
-            "images": self.key(source, ipc),
-            "teacher": inputs.teacher_key,
-            "code": code_version.of_modules("similarity"),
-        }
-        folder = inputs.stages.make("similarity", key, build_stage)
-        return json.loads((folder / "similarity.json").read_text())["similarity"]
+        folder = inputs.stages.make("similarity", self.similarity_key(resolved), build_stage)
+        return read_json(folder / "similarity.json", Similarity).similarity

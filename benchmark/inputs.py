@@ -1,30 +1,29 @@
 """What a grid starts from: the real dataset, its teacher, and weak ones; made once and kept."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from . import code_version, registry, teachers
+from . import keys, networks, registry, teachers
 from .classifier import correct
 from .device import Compute
 from .errors import UserError
 from .grid import Grid
 from .images import Dataset, ResidentImages
+from .needs import Needs
 from .options import build
 from .priors import content as prior_content
-from .stages import Stages, content_digest, file_digest
+from .priors import fetched
+from .stages import Stages, content_digest, digest, file_digest, read_json, write_json
 from .teachers import PRETRAINED, Teacher, TeacherOptions
-
-TRAINING_CODE = ("training", "classifier", "views", "render", "recipe")
-NETWORK_CODE = ("networks", "convnet", "cifar_resnet", "lenet")
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and on what a run works; nothing here changes what is measured.
+    """Where and on what a run works.
 
     Attributes:
         work: folder of stages, checkpoints and records.
@@ -41,22 +40,29 @@ class Runtime:
     together: int = 1
 
 
+@dataclass(frozen=True)
+class Accuracy:
+    """A stage's `accuracy.json`: the share of test images that a classifier gets right."""
+
+    accuracy: float
+
+
 class Inputs:
     """Dataset and teachers of one grid; for each stage its key, then the stage itself."""
 
     def __init__(self, grid: Grid, runtime: Runtime) -> None:
         self.grid, self.runtime = grid, runtime
         self.stages = Stages(runtime.work / "stages")
-        # Folders of others' images and labels, and priors, are large: read once, not once a cell.
-        self.content = cache(content_digest)
-        self.prior_content = cache(prior_content)
+        # Each is read once, not once a cell.
+        self.open = cache(self._open)
+        self._content = cache(content_digest)
 
     @cached_property
     def dataset(self) -> Dataset:
         """The real dataset."""
         return self.open(self.grid.dataset)
 
-    def open(self, text: str) -> Dataset:
+    def _open(self, text: str) -> Dataset:
         """Any real dataset, named as for `--dataset`.
 
         Raises:
@@ -75,24 +81,63 @@ class Inputs:
             loaded = replace(loaded, train=loaded.train.to(device))
         return loaded
 
+    def key(self, inputs: Mapping[str, Any], *modules: str) -> dict[str, Any]:
+        """The key of what `modules` make of `inputs` here; see `keys`."""
+        return keys.key(inputs, self.runtime.compute, *modules)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """All of the dataset that what is made from it can depend on, but for its test images."""
+        dataset = self.dataset
+        return {
+            "train": dataset.train.digest,
+            "classes": digest(list(dataset.class_names)),
+            "mean": dataset.mean,
+            "std": dataset.std,
+            "mirror": dataset.mirror,
+        }
+
+    def content_of(self, needs: Needs, who: str, fetch: bool) -> dict[str, Any]:
+        """What a method or image source depends on, by content; the images it starts from aside.
+
+        Args:
+            who: needs it, for errors.
+            fetch: whether priors that are not on this machine are downloaded.
+
+        Raises:
+            UserError: a file is not there, or a prior can't be had.
+        """
+        found: dict[str, Any] = {}
+        if needs.teacher:
+            found["teacher"] = self.teacher_key
+        if needs.snapshots:
+            found["snapshots"] = self.training_key
+        for path in needs.files:
+            if not path.exists():
+                raise UserError(f"{who}: there is nothing at {str(path)!r}.")
+        found["files"] = [self._content(path) for path in needs.files]
+        have = fetched if fetch else prior_content
+        found["priors"] = [have(name) for name in needs.priors]
+        found["networks"] = list(needs.networks)
+        found["datasets"] = [self.open(name).train.digest for name in needs.datasets]
+        return found
+
     @cached_property
     def teacher_key(self) -> dict[str, Any]:
         """What decides the teacher's weights."""
         network, file = self.teacher_source
-        key = {"network": network, "train": self.dataset.train.digest}
-        if file is not None:
-            return {**key, "file": str(file) if file == PRETRAINED else file_digest(file)}
-        return self.training_key
+        if file is None:
+            return self.training_key
+        content = str(file) if file == PRETRAINED else file_digest(file)
+        key = {"network": network, **self.facts, "file": content}
+        return self.key(key, teachers.__name__, networks.module_of(network))
 
     @cached_property
     def training_key(self) -> dict[str, Any]:
         """What decides a teacher that is trained here, and its snapshots."""
-        return {
-            "network": self.teacher_source[0],
-            "train": self.dataset.train.digest,
-            "options": asdict(self._teacher_options),
-            "code": code_version.of_modules("teachers", *TRAINING_CODE, *NETWORK_CODE),
-        }
+        network = self.teacher_source[0]
+        key = {"network": network, **self.facts, "options": asdict(self._teacher_options)}
+        return self.key(key, teachers.__name__, networks.module_of(network))
 
     def _trained(self) -> Path:
         """The stage of a teacher that is trained here, and its snapshots."""
@@ -132,22 +177,26 @@ class Inputs:
         ]
 
     @cached_property
+    def tested_key(self) -> dict[str, Any]:
+        """What decides the teacher's accuracy on the test set."""
+        key = {"teacher": self.teacher_key, "test": self.dataset.test.digest}
+        return self.key(key, correct.__module__)
+
     def teacher_accuracy(self) -> float:
         """Of the teacher on the test set, measured here; decides nothing."""
 
         def build_stage(folder: Path) -> None:
             right = correct(self.teacher, self.dataset.test, self.runtime.compute)
-            value = {"accuracy": right.double().mean().item()}
-            (folder / "accuracy.json").write_text(json.dumps(value))
+            write_json(folder / "accuracy.json", Accuracy(right.double().mean().item()))
 
-        key = {"teacher": self.teacher_key, "test": self.dataset.test.digest}
-        folder = self.stages.make("teacher-accuracy", key, build_stage)
-        return json.loads((folder / "accuracy.json").read_text())["accuracy"]
+        folder = self.stages.make("teacher-accuracy", self.tested_key, build_stage)
+        return read_json(folder / "accuracy.json", Accuracy).accuracy
 
     @property
     def _teacher_options(self) -> TeacherOptions:
         return build(TeacherOptions, self.grid.of("teacher"), "teacher")
 
-    @property
+    @cached_property
     def teacher_source(self) -> tuple[str, Path | None]:
+        """The teacher's network, and the file of its weights unless it is trained here."""
         return teachers.find(self.grid.teacher, self.runtime.data_root)

@@ -218,3 +218,8 @@ def from_timm(name: str, classes: int, channels: int, resolution: int) -> nn.Mod
     if shape != (1, classes):
         raise UserError(f"timm:{name} gives outputs {tuple(shape[1:])}, not {classes} logits.")
     return network.train()
+
+
+def module_of(name: str) -> str:
+    """The module whose code makes the network `name`."""
+    return __name__

@@ -9,12 +9,14 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from .code_digest import digest_of_files
 from .errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -26,7 +28,11 @@ _plugins: dict[str, Path] = {}
 
 
 def methods() -> dict[str, Path | EntryPoint]:
-    """Every known method: our files, installed entry points, loaded plugins."""
+    """Every known method: our files, installed entry points, loaded plugins.
+
+    Raises:
+        UserError: an installed plugin has the name of a built-in method, or of another one.
+    """
     return {**_modules("benchmark.methods"), **_installed(), **_plugins}
 
 
@@ -54,13 +60,35 @@ def add_plugin(path: Path) -> str:
             f"The plugin {str(path)!r} has the name of a built-in method, {path.stem!r}: "
             "rename the file."
         )
+    if path.stem in _installed():
+        raise UserError(
+            f"The plugin {str(path)!r} has the name of an installed method, {path.stem!r}: "
+            "rename the file."
+        )
+    if _plugins.get(path.stem, path.resolve()) != path.resolve():
+        raise UserError(
+            f"Two plugins are called {path.stem!r}: {str(_plugins[path.stem])!r} and "
+            f"{str(path)!r}; rename one."
+        )
     _plugins[path.stem] = path.resolve()
     return path.stem
 
 
-def plugin_files() -> list[Path]:
-    """The files added with `add_plugin`."""
+def plugin_paths() -> list[Path]:
+    """What was added with `add_plugin`."""
     return list(_plugins.values())
+
+
+def use_plugins(paths: Iterable[Path]) -> None:
+    """Know these plugins and no others, all imported; for a process that works for another."""
+    _plugins.clear()
+    for path in paths:
+        method(add_plugin(path))
+
+
+def module_of(name: str) -> str:
+    """The module that defines a method, by its dotted name."""
+    return method(name).__module__
 
 
 def method(name: str) -> "type[LabelSource]":
@@ -136,7 +164,20 @@ def sources_of(name: str) -> list[Path]:
 
 @cache
 def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name in _modules("benchmark.methods"):
+            raise UserError(
+                f"The installed plugin {point.value!r} calls itself {point.name!r}, which is a "
+                "built-in method: uninstall it, or have its author rename the entry point."
+            )
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise UserError(
+                f"Two installed plugins are called {point.name!r}: {other.value!r} and "
+                f"{point.value!r}; uninstall one."
+            )
+    return found
 
 
 @cache
@@ -151,7 +192,8 @@ def _modules(package: str) -> dict[str, Path]:
 
 
 def _import_file(name: str, path: Path) -> ModuleType:
-    module_name = f"labelbench_plugins.{name}"
+    # Named by what it says, so that a file that was changed is another module.
+    module_name = f"labelbench_plugin_{name}_{digest_of_files([path])[:12]}"
     if module_name in sys.modules:
         return sys.modules[module_name]
     spec = importlib.util.spec_from_file_location(module_name, path)

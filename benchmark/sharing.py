@@ -1,13 +1,12 @@
 """What several artefacts of a method share, such as a fitted network: made once, its time kept."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .contract import LabelTask
-from .stages import Stages, digest
+from .stages import Stages, digest, read_json, write_json
 
 SECONDS = "seconds.json"
 
@@ -35,13 +34,13 @@ class Shared:
             build(folder)
             seconds = time.perf_counter() - started + self.spared - spared
             if not (folder / SECONDS).exists():  # as there is if several were built at once
-                (folder / SECONDS).write_text(json.dumps(seconds))
+                write_json(folder / SECONDS, seconds)
 
         whole = {**self._common, "own": key}
         there = self._stages.done(kind, whole)
         folder = self._stages.make(kind, whole, timed)
         if there:
-            self.spared += json.loads((folder / SECONDS).read_text())
+            self.spared += read_json(folder / SECONDS, float)
         return folder
 
 
@@ -76,6 +75,6 @@ def once_for_all(
             build(missing)
             share = (time.perf_counter() - started) / len(missing)
             for folder in missing.values():
-                (folder / SECONDS).write_text(json.dumps(share))
+                write_json(folder / SECONDS, share)
 
     enter(order)

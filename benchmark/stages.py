@@ -4,6 +4,10 @@ A stage is built under a partial name and renamed when whole, so a reader sees a
 none. A lock on the stage's name lets several runs share one work folder: the second waits and
 finds the stage done. A killed build leaves its partial folder; the next one is given it again,
 so that a long stage can go on from its own checkpoints.
+
+A finished stage is sealed: `seal.json` holds the sizes and SHA-256 of all its files. The seal is
+checked whenever the stage is used, once a process byte by byte and afterwards by the files' sizes
+and times; a damaged stage is made again. `key.json` says what the stage was made from.
 """
 
 import errno
@@ -14,11 +18,16 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
+from pydantic import TypeAdapter
 
 from .errors import UserError
+from .progress import say
+
+SEAL, KEY = "seal.json", "key.json"
+T = TypeVar("T")
 
 
 def digest(value: Any) -> str:
@@ -54,6 +63,20 @@ def write_atomic(path: Path, data: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value of any type that `read_json` takes, whole or not at all."""
+    write_atomic(path, TypeAdapter(type(value)).dump_json(value))
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """A file that `write_json` wrote, its types checked.
+
+    Raises:
+        pydantic.ValidationError: it holds something else.
+    """
+    return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
 
 
 def publish_folder(partial: Path, final: Path) -> None:
@@ -110,6 +133,55 @@ def disk_is_full(error: BaseException) -> bool:
     return inner is not None and disk_is_full(inner)
 
 
+def seal(folder: Path) -> None:
+    """Write `seal.json`: the size and SHA-256 of every other file in `folder`."""
+    files = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)}
+        for name in _listing(folder)
+    }
+    write_atomic(folder / SEAL, json.dumps({"files": files, "seal": digest(files)}).encode())
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a sealed folder, in a few words; None if it is as it was sealed.
+
+    Byte by byte the first time in a process, then by sizes and times of the files.
+    """
+    try:
+        now = _listing(folder)
+        if _checked.get(folder) == now:
+            return None
+        document = json.loads((folder / SEAL).read_bytes())
+        files = document["files"]
+        if document["seal"] != digest(files):
+            return f"{SEAL} was changed"
+        for name in sorted(files.keys() ^ now.keys()):
+            return f"{name} is missing" if name in files else f"{name} was added"
+        for name, (size, _) in now.items():
+            if size != files[name]["bytes"]:
+                return f"{name} has {size} bytes, not {files[name]['bytes']}"
+            if file_digest(folder / name) != files[name]["sha256"]:
+                return f"{name} was changed"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return f"{SEAL} cannot be read ({type(error).__name__})"
+    _checked[folder] = now
+    return None
+
+
+_checked: dict[Path, dict[str, tuple[int, int]]] = {}
+
+
+def _listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file in a folder but its seal, by relative path."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name != SEAL and not path.is_dir():
+            status = path.lstat()
+            found[name] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
 class Stages:
     """The finished and half-finished stages under one folder."""
 
@@ -121,25 +193,40 @@ class Stages:
         return self.root / f"{kind}-{digest(key)[:20]}"
 
     def done(self, kind: str, key: Mapping[str, Any]) -> bool:
-        """Whether the stage is there, whole."""
-        return self.folder(kind, key).is_dir()
+        """Whether the stage is there, whole and undamaged."""
+        folder = self.folder(kind, key)
+        return folder.is_dir() and damage(folder) is None
 
     def make(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
-        """The stage's folder, built by `build(partial_folder)` if it is not there yet."""
+        """The stage's folder, built by `build(partial_folder)` if it is not there, undamaged."""
         final = self.folder(kind, key)
-        if final.is_dir():
+        if self.done(kind, key):
             return final
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{final}.lock"):
             if final.is_dir():
-                return final
+                wrong = damage(final)
+                if wrong is None:
+                    return final
+                say(f"{final.name} is damaged ({wrong}): it is made again")
+                _remove(final)
             partial = final.with_name(final.name + ".partial")
             partial.mkdir(exist_ok=True)
             try:
                 build(partial)
+                write_atomic(partial / KEY, json.dumps(key, indent=1, sort_keys=True).encode())
+                seal(partial)
             except Exception:
                 # Errors leave nothing behind; only a kill or Ctrl-C keeps the checkpoints.
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
             publish_folder(partial, final)
         return final
+
+
+def _remove(folder: Path) -> None:
+    """Take a folder's name away at once, so that nobody finds a part of it, then its files."""
+    doomed = folder.with_name(f"{folder.name}.damaged")
+    shutil.rmtree(doomed, ignore_errors=True)
+    folder.rename(doomed)
+    shutil.rmtree(doomed)

@@ -3,12 +3,12 @@
 import copy
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import cycle
 
 import torch
 
 from .contract import LabelSource
-from .records import Throughput
 from .render import render
 from .student import Student
 from .training import Schedule
@@ -17,7 +17,23 @@ REPEATS = 5
 LEAST_SECONDS = 0.05
 
 
-def measure(student: Student, source: LabelSource, schedule: Schedule) -> Throughput:
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of every repeat; the bare step, the method's and its labels take turns.
+
+    Attributes:
+        batch: views a step.
+        floor: of an online source's bare network; None of others.
+    """
+
+    batch: int
+    bare_step: list[float]
+    step: list[float]
+    targets: list[float]
+    floor: list[float] | None
+
+
+def measure(student: Student, source: LabelSource, schedule: Schedule) -> Timings:
     """Time the whole step, its labels alone, and the bare step, taking turns.
 
     The bare step is forward, backward and optimiser on resident random pixels and targets;
@@ -78,17 +94,9 @@ def measure(student: Student, source: LabelSource, schedule: Schedule) -> Throug
         for name, work in timed.items():
             seconds[name].append(_seconds(work, counts[name], compute.wait))
     source.training_state = state
-    made = Throughput(
-        batch=batch,
-        seconds_bare_step=seconds["bare_step"],
-        seconds_step=seconds["step"],
-        seconds_targets=seconds["targets"],
-        hardware=compute.name,
-        precision="bf16" if compute.bf16 else "fp32",
+    return Timings(
+        batch, seconds["bare_step"], seconds["step"], seconds["targets"], seconds.get("floor")
     )
-    if network is not None:
-        made["seconds_floor"] = seconds["floor"]
-    return made
 
 
 def _seconds(work: Callable[[], None], count: int, wait: Callable[[], None]) -> float:

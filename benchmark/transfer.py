@@ -95,7 +95,7 @@ class Lessons:
         self, task: LabelTask, teachers: Sequence[nn.Module], fit: Fit, frozen: Frozen | None = None
     ) -> None:
         self.task, self.teachers, self.fit, self.frozen = task, teachers, fit, frozen
-        _, self.train, _ = task.fitting()
+        self.train = task.real_images()
         self.labels = self.train.labels.to(task.device)
         count = len(self.train)
         order = torch.from_numpy(permutation(random_words(task.seed, 0, 0, SAMPLE, count)))

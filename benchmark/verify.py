@@ -14,7 +14,7 @@ from .comparison import Comparison, comparisons
 from .environment import PACKAGES
 from .errors import UserError
 from .ledger import KINDS, Ledger
-from .recipe import RECIPES
+from .recipes import RECIPES
 from .records import SCHEMA, Record, files, parse, path_of, unpack_bits
 from .schema import infinite, mismatches
 

@@ -17,6 +17,7 @@ from benchmark import networks, student
 from benchmark.classifier import Classifier, correct
 from benchmark.contract import LabelTask, TaskShape
 from benchmark.image_labels import ImageLabels
+from benchmark.needs import Needs
 from benchmark.progress import track
 from benchmark.recipe import Recipe
 from benchmark.teachers import Teacher
@@ -67,6 +68,10 @@ class Expert(ImageLabels):
             options = replace(options, student=usual_convnet(shape.resolution, width=32))
         networks.check(options.student)
         return super().settle(options, shape, budget)
+
+    @classmethod
+    def needs(cls, options: Any) -> Needs:
+        return Needs(snapshots=True, networks=(options.student,))
 
     @classmethod
     def fit(cls, task: LabelTask, options: Any) -> Self:

@@ -7,11 +7,16 @@ from torch import Tensor
 
 from benchmark.artefact import Artefact, Blob
 from benchmark.contract import LabelSource, LabelTask
+from benchmark.needs import Needs
 from benchmark.views import ViewBatch
 
 
 class Hard(LabelSource):
     """One-hot labels. Nothing is shipped: distilled images come sorted into classes."""
+
+    @classmethod
+    def needs(cls, options: Any) -> Needs:
+        return Needs()
 
     @classmethod
     def fit(cls, task: LabelTask, options: Any) -> Self:

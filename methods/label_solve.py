@@ -28,6 +28,7 @@ from benchmark.classifier import Classifier
 from benchmark.contract import LabelTask, TaskShape
 from benchmark.errors import UserError
 from benchmark.image_labels import ImageLabels
+from benchmark.needs import Needs
 from benchmark.progress import track
 from benchmark.trials import BLOCK, held_out, usual_convnet
 
@@ -79,9 +80,13 @@ class LabelSolve(ImageLabels):
         return super().settle(options, shape, budget)
 
     @classmethod
+    def needs(cls, options: Any) -> Needs:
+        return Needs(networks=(options.network,))
+
+    @classmethod
     @torch.no_grad()
     def fit(cls, task: LabelTask, options: Any) -> Self:
-        _, train, _ = task.fitting()
+        train = task.real_images()
         most = max(1, int(MOST_HELD_OUT * len(train)))
         apart, rest = held_out(task, min(options.held_out, most))
         features = RandomFeatures(task, options.network, options.draws)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from benchmark.artefact import Artefact, Blob
 from benchmark.contract import LabelSource, LabelTask
-from benchmark.ensemble import Teachers, taught_by
+from benchmark.ensemble import Teachers, needs_of, taught_by
+from benchmark.needs import Needs
 from benchmark.relabel import relabel, resident
 from benchmark.spool import Spool, Stored
 from benchmark.views import ViewBatch
@@ -35,9 +36,12 @@ class Soft(LabelSource):
         self.logits = logits
 
     @classmethod
+    def needs(cls, options: Any) -> Needs:
+        return needs_of(options.teachers)
+
+    @classmethod
     def fit(cls, task: LabelTask, options: Any) -> Self:
-        _, _, scratch = task.fitting()
-        logits = Spool(scratch / "logits", torch.float16, (task.classes,))
+        logits = Spool(task.workspace() / "logits", torch.float16, (task.classes,))
         for _, rows in relabel(
             taught_by(task, options.teachers), range(task.plan.steps), "label all views"
         ):

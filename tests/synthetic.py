@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.comparison import Comparison, comparisons
 from benchmark.environment import PACKAGES
-from benchmark.recipe import RECIPES
+from benchmark.recipes import RECIPES
 from benchmark.records import pack_bits
 from benchmark.stages import digest
 

@@ -16,7 +16,7 @@ from benchmark.images import ResidentImages
 from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.soft import Soft
 from benchmark.official import OfficialBatch, write_images, write_lpqld
-from benchmark.recipe import RECIPES
+from benchmark.recipes import RECIPES
 from benchmark.shipping import open_labels
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from benchmark.errors import UserError
 from benchmark.options import build, change, convert
-from benchmark.recipe import RECIPES, Augmentation, Recipe
+from benchmark.recipe import Augmentation, Recipe
+from benchmark.recipes import RECIPES
 from benchmark.views import ViewPlan
 
 

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark.recipe import RECIPES, Augmentation
+from benchmark.recipe import Augmentation
+from benchmark.recipes import RECIPES
 
 
 def summary(name):

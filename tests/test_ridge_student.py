@@ -9,7 +9,7 @@ from benchmark import networks, ridge, ridge_student, student, training
 from benchmark.classifier import correct
 from benchmark.methods.hard import Hard
 from benchmark.methods.soft import Soft
-from benchmark.recipe import RECIPES
+from benchmark.recipes import RECIPES
 from benchmark.render import render
 from benchmark.training import Schedule
 from benchmark.views import ViewPlan

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from benchmark.contract import LabelTask, TaskShape
 from benchmark.image_labels import ImageLabels
+from benchmark.needs import Needs
 
 from .abreast import learn_abreast
 from .run import Make, learned
@@ -26,6 +27,10 @@ class LearnedLabels(ImageLabels):
     @classmethod
     def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
         return super().settle(options.sized(shape), shape, budget)
+
+    @classmethod
+    def needs(cls, options: Any) -> Needs:
+        return Needs(networks=options.learners)
 
     @classmethod
     def prepare(cls, tasks: Sequence[LabelTask], options: Any) -> None:

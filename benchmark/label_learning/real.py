@@ -27,7 +27,7 @@ class RealImages:
     """
 
     def __init__(self, task: LabelTask, share: float, batch: int) -> None:
-        _, self._train, _ = task.fitting()
+        self._train = task.real_images()
         count = len(self._train)
         held = max(1, round(share * count))
         if held >= count:

@@ -15,7 +15,7 @@ from . import backbones, clips
 from .prior import Prior, weights_digest
 from .source import Source
 
-__all__ = ["Prior", "content", "load_prior", "weights_digest"]
+__all__ = ["Prior", "content", "fetched", "load_prior", "weights_digest"]
 
 
 def load_prior(name: str, device: torch.device) -> Prior:
@@ -44,3 +44,12 @@ def content(name: str) -> str | None:
     """
     file = clips.EMBEDDED / "weights.safetensors" if name == "embedded" else Source.parse(name).file
     return None if file is None else file_digest(file)
+
+
+def fetched(name: str) -> str:
+    """As `content`, of a prior that is there afterwards: what a library has, it downloads.
+
+    Raises:
+        UserError: as `load_prior`.
+    """
+    return content(name) or load_prior(name, torch.device("cpu")).digest

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.images import UNLABELLED, Dataset, ResidentImages
+from benchmark.needs import Needs
 from benchmark.views import SAMPLE, permutation, random_words
-
-NEEDS_TEACHER = False
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,18 @@ class Options:
             raise ValueError(f"draw must not be negative, got {self.draw}")
 
 
+def needs(options: Options, ipc: int) -> Needs:
+    """What `make` is given beside the real dataset."""
+    return Needs(datasets=(options.dataset,))
+
+
 def make(task: ImageTask, options: Options) -> ResidentImages:
     """Random training images of the other dataset, as unlabelled images of this one.
 
     Raises:
         UserError: the other dataset has too few.
     """
-    own, other = task.dataset, task.other(options.dataset)
+    own, other = task.dataset, task.others[options.dataset]
     count = task.ipc * len(own.class_names)
     if len(other.train) < count:
         raise UserError(

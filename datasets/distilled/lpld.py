@@ -19,12 +19,11 @@ from torch import nn
 from benchmark.batch_norm import Statistics, check_classes, class_statistics
 from benchmark.distilled import ImageTask
 from benchmark.images import Dataset, ResidentImages
+from benchmark.needs import Needs
 from benchmark.stages import write_atomic
 
 from . import sre2l
 from .sre2l import Group, crops, even_parts, recover
-
-NEEDS_TEACHER = True
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,11 @@ class Options(sre2l.Options):
         super().__post_init__()
         if self.squeeze_batch < 1:
             raise ValueError(f"squeeze_batch must be at least 1, got {self.squeeze_batch}")
+
+
+def needs(options: Options, ipc: int) -> Needs:
+    """What `make` is given beside the real dataset."""
+    return Needs(teacher=True)
 
 
 def make(task: ImageTask, options: Options) -> ResidentImages:

@@ -21,13 +21,12 @@ from torch import nn
 from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.images import Dataset, ResidentImages, decode
+from benchmark.needs import Needs
 from benchmark.progress import track
 
 from ..imagenet import class_folders, image_files
 from ..parquet import describe
 from .random import check_enough
-
-NEEDS_TEACHER = False
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,11 @@ class Options:
     """
 
     path: str = ""
+
+
+def needs(options: Options, ipc: int) -> Needs:
+    """What `make` is given beside the real dataset."""
+    return Needs(files=(Path(options.path),))
 
 
 def make(task: ImageTask, options: Options) -> ResidentImages:

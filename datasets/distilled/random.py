@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.images import Dataset, ResidentImages
+from benchmark.needs import Needs
 from benchmark.progress import track
 from benchmark.views import SAMPLE, permutation, random_words
-
-NEEDS_TEACHER = False
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,11 @@ class Options:
     def __post_init__(self) -> None:
         if self.draw < 0:
             raise ValueError(f"draw must not be negative, got {self.draw}")
+
+
+def needs(options: Options, ipc: int) -> Needs:
+    """What `make` is given beside the real dataset."""
+    return Needs()
 
 
 def make(task: ImageTask, options: Options) -> ResidentImages:

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.images import Dataset, ResidentImages
+from benchmark.needs import Needs
 from benchmark.progress import track
 from benchmark.render import render
 from benchmark.views import SAMPLE, Augmentation, ViewPlan, random_words
 
 from .random import check_enough, random_order
 
-NEEDS_TEACHER = True
 TEACHER_BATCH = 256
 
 
@@ -49,6 +49,11 @@ class Options:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.scale_low <= 1:
             raise ValueError(f"scale_low must be above 0 and at most 1, got {self.scale_low}")
+
+
+def needs(options: Options, ipc: int) -> Needs:
+    """What `make` is given beside the real dataset."""
+    return Needs(teacher=True)
 
 
 def make(task: ImageTask, options: Options) -> ResidentImages:

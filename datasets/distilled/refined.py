@@ -31,13 +31,12 @@ from torch import Tensor, nn
 from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.images import Dataset, ResidentImages
+from benchmark.needs import Needs
 from benchmark.priors import Prior, load_prior
 from benchmark.progress import track
 from benchmark.stages import write_atomic
 
 from .rded import tile
-
-NEEDS_TEACHER = False
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,9 @@ class Options:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
 
 
-def base(options: Options, ipc: int) -> tuple[str, int]:
-    """The source of the images to shrink, and how many of each class it must make."""
-    return options.base, ipc * options.factor**2
+def needs(options: Options, ipc: int) -> Needs:
+    """What `make` is given beside the real dataset: the prior, and the images to shrink."""
+    return Needs(priors=(options.prior,), images=(options.base, ipc * options.factor**2))
 
 
 def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> None:

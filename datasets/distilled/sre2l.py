@@ -29,12 +29,12 @@ from benchmark.batch_norm import Statistics, global_statistics, group_statistics
 from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.images import Dataset, ResidentImages
+from benchmark.needs import Needs
 from benchmark.render import look
 from benchmark.stages import write_atomic
 from benchmark.training import Schedule, optimise
 from benchmark.views import SAMPLE, Augmentation, ViewPlan, random_words, unit
 
-NEEDS_TEACHER = True
 LARGEST_GROUP = 100
 STRETCH = 50  # iterations between looks at the clock, at most
 NOISE, ROLL = 2, 3  # what the random words are for; 0 and 1 are taken by `random` and `rded`
@@ -88,6 +88,11 @@ class Group:
 
     images: Tensor
     target: int
+
+
+def needs(options: Options, ipc: int) -> Needs:
+    """What `make` is given beside the real dataset."""
+    return Needs(teacher=True)
 
 
 def make(task: ImageTask, options: Options) -> ResidentImages:

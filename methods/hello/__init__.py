@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from benchmark.artefact import Artefact, Blob
 from benchmark.contract import LabelSource, LabelTask
 from benchmark.errors import ArtefactError
+from benchmark.needs import Needs
 from benchmark.priors import Prior, content, load_prior
 from benchmark.priors.prompts import templates
 from benchmark.transfer import Fit, Lessons, transfer
@@ -146,6 +147,12 @@ class HeLlO(LabelSource):
             options.layers,
             options.form,
         )
+
+    @classmethod
+    def needs(cls, options: Any) -> Needs:
+        # The final teacher also tells how well the fit agrees, whichever teachers it is fitted to.
+        snapshots = options.teachers == "trajectory"
+        return Needs(teacher=True, snapshots=snapshots, priors=(options.prior,))
 
     @classmethod
     def fit(cls, task: LabelTask, options: Any) -> Self:

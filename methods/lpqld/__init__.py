@@ -31,8 +31,9 @@ from torch import Tensor
 
 from benchmark.artefact import Artefact, Blob
 from benchmark.contract import LabelSource, LabelTask, TaskShape
-from benchmark.ensemble import Teachers, taught_by
+from benchmark.ensemble import Teachers, needs_of, taught_by
 from benchmark.errors import UserError
+from benchmark.needs import Needs
 from benchmark.official import open_folder
 from benchmark.relabel import resident
 from benchmark.stored_views import StoredViews
@@ -160,6 +161,12 @@ class LPQLD(LabelSource):
         else:
             k = min(ks[-1], max(2, shape.classes // 10))
         return replace(options, batches=size, keep=size / steps, k=k)
+
+    @classmethod
+    def needs(cls, options: Any) -> Needs:
+        if options.path:  # the teacher only tells whether labels and images belong together
+            return Needs(teacher=True, files=(Path(options.path),))
+        return needs_of(options.teachers)
 
     @classmethod
     def fit(cls, task: LabelTask, options: Any) -> Self:

@@ -18,7 +18,7 @@ from benchmark.errors import UserError
 from benchmark.grid import cells, make_grid
 from benchmark.images import Dataset, ResidentImages
 from benchmark.inputs import Runtime
-from benchmark.pipeline import Pipeline
+from benchmark.experiment import Pipeline
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 NAMES = ("cat", "dog")

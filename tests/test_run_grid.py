@@ -248,7 +248,7 @@ def test_a_changed_plugin_is_measured_anew(plugin, work):
 TRIALS = """
 import os, random, signal, sys, time
 import torch
-from benchmark import measuring, throughput, training
+from benchmark import run_cell, throughput, training
 from benchmark.__main__ import main
 
 torch.set_num_threads(1)  # a fork keeps no other threads
@@ -289,14 +289,14 @@ for _ in range(6):
         print(status(child), file=file)
 assert status(start("killed")) == 0
 
-write = measuring.records.write
+write = run_cell.records.write
 
 def logged(folder, record):
     with open("written", "a") as file:
         print(record["cell"]["method"], file=file)
     return write(folder, record)
 
-measuring.records.write = logged
+run_cell.records.write = logged
 children = [start("shared"), start("shared")]
 assert [status(child) for child in children] == [0, 0]
 """

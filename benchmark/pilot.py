@@ -4,35 +4,39 @@ All seeds of a cell share the choice, and test data has no part in it. The rate 
 students that take the chosen number of epochs train as the pilot did up to there.
 """
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from . import code_version
 from .classifier import correct
-from .contract import LabelSource
-from .grid import Cell
-from .image_stages import ARTEFACT_SEED
+from .contract import LabelSource, LabelTask
 from .images import Images
-from .inputs import NETWORK_CODE, TRAINING_CODE
-from .pipeline import Pipeline
 from .recipe import Recipe
-from .stages import write_atomic
+from .stages import read_json, write_json
 from .student import Student, lessons, schedule
 from .training import optimise
 from .trials import held_out
 from .views import ViewPlan
 
-PILOT_SEED = 2**32  # beyond those of students, which count from 0
-CODE = ("stopping", "trials", "student", "ridge_student", "ridge", *TRAINING_CODE, *NETWORK_CODE)
+SEED = 2**32  # beyond those of students, which count from 0
 HELD_OUT, HELD_OUT_SHARE = 5000, 10  # at most so many, and at most a tenth of the training set
 FILE = "pilot.json"
 
-Fresh = Callable[[int], tuple[Student, LabelSource]]  # an untrained student of a seed, its labels
+
+@dataclass(frozen=True)
+class Pilot:
+    """A stage's `pilot.json`: what a pilot student reached on images kept apart, and the choice.
+
+    Attributes:
+        chosen: epochs to train; the fewest of equals.
+        epochs, accuracy: after how many it was looked at, and the share that it got right.
+    """
+
+    chosen: int
+    epochs: list[int]
+    accuracy: list[float]
 
 
 def looks(plan: ViewPlan) -> list[int]:
@@ -45,33 +49,15 @@ def looks(plan: ViewPlan) -> list[int]:
     return sorted({epoch for epoch in near if epoch < plan.epochs} | {plan.epochs})
 
 
-def chosen(pipeline: Pipeline, cell: Cell, fresh: Fresh) -> dict[str, Any]:
-    """The `epochs` to train, and the `pilot`'s epochs and accuracies; made once for all seeds."""
-
-    def build_stage(folder: Path) -> None:
-        student, source = fresh(PILOT_SEED)
-        label = f"pilot of {cell.label}"
-        fly(student, source, pipeline.recipe, kept_apart(pipeline, cell), folder, label)
-
-    key = {
-        "labels": pipeline.labels_key(cell),
-        "student": cell.student,
-        "recipe": asdict(pipeline.recipe),
-        "train": pipeline.dataset.train.digest,
-        "code": code_version.of_modules(*CODE),
-    }
-    folder = pipeline.stages.make("pilot", key, build_stage)
-    return json.loads((folder / FILE).read_text())
-
-
-def kept_apart(pipeline: Pipeline, cell: Cell) -> Images:
+def kept_apart(task: LabelTask, train: Images) -> Images:
     """Real training images to choose by.
 
     They are drawn by the artefact's seed, as the methods draw theirs: labels that were learned
     from nine tenths of the training images were not learned from these.
+
+    Args:
+        task: of the artefact's seed.
     """
-    train = pipeline.dataset.train
-    task = pipeline.task(cell, ARTEFACT_SEED)
     count = max(1, min(HELD_OUT, len(train) // HELD_OUT_SHARE))
     return held_out(replace(task, train=train), count)[0]
 
@@ -89,15 +75,14 @@ def fly(
     at, train = looks(source.task.plan), lessons(student, source)
     seen: dict[int, float] = {}
     if file.exists():
-        pilot = json.loads(file.read_text())["pilot"]
-        seen = dict(zip(pilot["epochs"], pilot["accuracy"], strict=True))
+        pilot = read_json(file, Pilot)
+        seen = dict(zip(pilot.epochs, pilot.accuracy, strict=True))
 
     def look(epochs: int) -> None:
         """Note the accuracy after so many epochs, before a checkpoint can be later."""
         seen[epochs] = correct(student, images, source.task.compute).double().mean().item()
-        pilot = {"epochs": list(seen), "accuracy": list(seen.values())}
         best = max(seen, key=lambda epochs: seen[epochs])
-        write_atomic(file, json.dumps({"epochs": best, "pilot": pilot}).encode())
+        write_json(file, Pilot(best, list(seen), list(seen.values())))
         student.train()
 
     def losses(epoch: int) -> Iterator[Tensor]:

@@ -1,0 +1,135 @@
+"""The process that fits: what `fit` leaves in memory cannot reach a student.
+
+Teachers, images and artefacts are made in one long-lived process apart from the one that loads
+artefacts and trains students. It starts with the first work there is for it, and ends with the
+process that started it.
+"""
+
+import contextlib
+import os
+import pickle
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cloudpickle
+import torch
+from loky import ProcessPoolExecutor
+
+from . import registry
+from .experiment import Experiment, ResolvedLabels
+from .failures import Failure, describe
+from .grid import Grid
+from .inputs import Runtime
+from .stages import disk_is_full
+
+_process: ProcessPoolExecutor | None = None
+
+
+def _forget() -> None:
+    """A process that was forked from this one has to start its own."""
+    global _process
+    _process = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def call(work: Callable[..., Failure | None], *arguments: Any) -> Failure | None:
+    """Do `work` in the fitting process; methods' classes may be among the arguments.
+
+    Returns:
+        What `work` returns, or a failure if the process died over it.
+    """
+    global _process
+    if _process is None:
+        _process = ProcessPoolExecutor(1)
+    plugins = registry.plugin_paths()
+    payload = cloudpickle.dumps((work, arguments))
+    try:
+        return _process.submit(_serve, plugins, torch.get_num_threads(), payload).result()
+    except BrokenProcessPool as error:
+        stop()
+        cause = str(error.__cause__ or error).strip().rpartition("\n")[2]
+        return Failure(
+            "The process that fits artefacts died; the system may have been out of memory "
+            f"({cause}).",
+            str(error),
+        )
+    except BaseException:
+        stop()
+        raise
+
+
+def stop() -> None:
+    """End the fitting process, whatever it does."""
+    global _process
+    if _process is not None:
+        _process.shutdown(wait=False, kill_workers=True)
+        _process = None
+
+
+def _serve(plugins: list[Path], threads: int, payload: bytes) -> Failure | None:
+    _end_with(os.getppid())
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
+    registry.use_plugins(plugins)
+    work, arguments = pickle.loads(payload)
+    return work(*arguments)
+
+
+@lru_cache(1)
+def _end_with(parent: int) -> None:
+    """End this process as soon as `parent` has ended, however that came about."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@lru_cache(1)
+def _experiment(grid: bytes) -> Experiment:
+    return Experiment(*pickle.loads(grid))
+
+
+def make_stages(grid: Grid, runtime: Runtime, labels: ResolvedLabels) -> Failure | None:
+    """Make all that a student of these labels needs; what goes wrong is returned, not raised.
+
+    Dataset and teacher are kept for the next call of the same grid.
+    """
+    with _told(labels.variant.method) as failed:
+        _experiment(pickle.dumps((grid, runtime))).make_stages(labels)
+    return failed[0] if failed else None
+
+
+def prepare(grid: Grid, runtime: Runtime, alike: list[ResolvedLabels]) -> Failure | None:
+    """Let a method `prepare` artefacts that differ only in the draw of their images."""
+    first = alike[0]
+    with _told(first.variant.method) as failed:
+        experiment = _experiment(pickle.dumps((grid, runtime)))
+        with TemporaryDirectory() as scratch:
+            tasks = [experiment.fitting_task(labels, Path(scratch))[0] for labels in alike]
+            registry.method(first.variant.method).prepare(tasks, first.options)
+    return failed[0] if failed else None
+
+
+@contextlib.contextmanager
+def _told(method: str) -> Iterator[list[Failure]]:
+    failed: list[Failure] = []
+    try:
+        yield failed
+    except Exception as error:
+        if disk_is_full(error):  # so would it be for every other method
+            raise
+        failed.append(describe(error, registry.sources_of(method)))
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
