@@ -10,10 +10,10 @@ from filelock import FileLock, Timeout
 from . import artefact, code_version, distilled, records, registry, ridge_student, stopping, student
 from .classifier import correct
 from .contract import LabelSource
-from .environment import environment
+from .environment import environment, world
 from .grid import Cell
 from .pipeline import Pipeline
-from .records import CellNames, Record, Result
+from .record import SCHEMA, CellNames, Inputs, Record, Result, Storage, as_json, pack_bits
 from .stages import digest
 from .student import Student
 from .throughput import measure
@@ -30,7 +30,7 @@ def record_key(pipeline: Pipeline, cell: Cell) -> str:
         "seed": cell.seed,
         "recipe": asdict(pipeline.recipe),
         "test": pipeline.dataset.test.digest,
-        "schema": records.SCHEMA,
+        "schema": SCHEMA,
         "code": code_version.of_modules("throughput", *stopping.CODE),
     }
     return digest(key)[:24]
@@ -38,7 +38,8 @@ def record_key(pipeline: Pipeline, cell: Cell) -> str:
 
 def record_path(pipeline: Pipeline, cell: Cell) -> Path:
     """Where the cell's record is, or will be."""
-    return records.path_of(pipeline.runtime.work / RECORDS, record_key(pipeline, cell))
+    here = records.world_digest(world(pipeline.runtime.compute))
+    return records.path_of(pipeline.runtime.work / RECORDS, record_key(pipeline, cell), here)
 
 
 def names(pipeline: Pipeline, cell: Cell) -> CellNames:
@@ -99,42 +100,44 @@ def _measure(pipeline: Pipeline, cell: Cell, key: str) -> Record:
     result = Result(
         accuracy=right.double().mean().item(),
         test_images=len(right),
-        correct=records.pack_bits(right.numpy()),
-        train_loss=curve,
+        correct=pack_bits(right.numpy()),
+        train_loss=as_json(curve),
         seconds_train=seconds,
         seconds_fit=fit.pop("seconds"),
-        fit=fit,
+        fit=as_json(fit),
     )
     throughput = measure(classifier, source, student.schedule(recipe, source))
     checkpoint.unlink(missing_ok=True)
     images = pipeline.image_stages.folder(cell.images, cell.ipc)
     requires = artefact.read_manifest(folder / "artefact")["requires"]
     return Record(
-        schema=records.SCHEMA,
+        schema=SCHEMA,
         key=key,
         cell=names(pipeline, cell),
         on_protocol=pipeline.on_protocol,
+        precision="bf16" if pipeline.runtime.compute.bf16 else "fp32",
         recipe=asdict(pipeline.recipe),
         options=asdict(source.options),
-        inputs={
-            "train": pipeline.dataset.train.digest,
-            "test": pipeline.dataset.test.digest,
-            "images": source.task.images.digest,
-            "similarity": pipeline.image_stages.similarity(cell.images, cell.ipc),
-            "images_stage": pipeline.image_stages.folder(cell.images, cell.ipc).name,
-            "teacher": digest(pipeline.teacher_key),
-            "teacher_accuracy": pipeline.teacher_accuracy,
-            "labels": folder.name,
+        inputs=Inputs(
+            train=pipeline.dataset.train.digest,
+            test=pipeline.dataset.test.digest,
+            images=source.task.images.digest,
+            similarity=pipeline.image_stages.similarity(cell.images, cell.ipc),
+            images_stage=pipeline.image_stages.folder(cell.images, cell.ipc).name,
+            teacher=digest(pipeline.teacher_key),
+            teacher_accuracy=pipeline.teacher_accuracy,
+            labels=folder.name,
             **stop,
-            "set": {k: str(v) for k, v in pipeline.grid.set.items()},
-        },
-        storage={
+            set={k: str(v) for k, v in pipeline.grid.set.items()},
+        ),
+        storage=Storage(
             **source.storage().as_dict(),
-            "images": (images / distilled.FILE).stat().st_size,
-            "soft": source.task.shape.soft_bytes,
-        },
+            images=(images / distilled.FILE).stat().st_size,
+            soft=source.task.shape.soft_bytes,
+        ),
         prior=requires.get("prior", {}).get("name"),
         result=result,
         throughput=throughput,
+        world=world(pipeline.runtime.compute),
         environment=environment(),
     )

@@ -8,7 +8,7 @@ from itertools import cycle
 import torch
 
 from .contract import LabelSource
-from .records import Throughput
+from .record import Throughput
 from .render import render
 from .student import Student
 from .training import Schedule
@@ -83,8 +83,6 @@ def measure(student: Student, source: LabelSource, schedule: Schedule) -> Throug
         seconds_bare_step=seconds["bare_step"],
         seconds_step=seconds["step"],
         seconds_targets=seconds["targets"],
-        hardware=compute.name,
-        precision="bf16" if compute.bf16 else "fp32",
     )
     if network is not None:
         made["seconds_floor"] = seconds["floor"]

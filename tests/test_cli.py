@@ -9,7 +9,7 @@ from tiny import GRID, listing, run_main
 
 from benchmark import registry
 
-RESULTS = str(Path(__file__).parents[1] / "results" / "digits-quick" / "records")
+RESULTS = str(Path(__file__).parents[1] / "results" / "digits-quick.jsonl")
 
 
 def start(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def test_help_starts_at_once():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
         assert done.returncode == 0
-    assert {"run", "list", "check", "leaderboard", "compare", "verify", "ship"} <= set(
+    assert {"run", "list", "check", "leaderboard", "compare", "verify", "collect", "ship"} <= set(
         done.stdout.split()
     )
     assert min(seconds) < 0.5
@@ -42,6 +42,7 @@ def test_help_starts_at_once():
         ["compare", "lpqld", "rded/soft", RESULTS],
         ["compare", "lpqd", "soft", RESULTS],
         ["verify", RESULTS],
+        ["collect", RESULTS, "--to", "nowhere.json"],
         ["run", "--methods", "x"],
     ],
     ids=" ".join,
