@@ -17,6 +17,8 @@ LONGEST = 60  # characters of a wrong value
 WORDS = {  # of pydantic's kinds of errors, with what they know
     "missing": "is missing",
     "extra_forbidden": "is no field of it",
+    "unexpected_keyword_argument": "is no field of it",
+    "value_error": "{error}",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -38,7 +40,14 @@ WORDS = {  # of pydantic's kinds of errors, with what they know
     "greater_than_equal": "must be at least {ge:,}",
     "less_than_equal": "must be at most {le:,}",
 }
-SILENT = {"missing", "extra_forbidden", "too_short", "too_long", "string_too_long"}  # no value
+SILENT = {  # where the value says nothing
+    "missing",
+    "extra_forbidden",
+    "unexpected_keyword_argument",
+    "too_short",
+    "too_long",
+    "string_too_long",
+}
 
 
 def loads(raw: bytes) -> Any:
@@ -81,18 +90,24 @@ def short(text: str, most: int = LONGEST) -> str:
     return plain if len(plain) <= most else f"{plain[: most - 3]}..."
 
 
+def shown(value: Any) -> str:
+    """A wrong value as errors show it, whatever it is."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return "a huge number"
+    if isinstance(value, list | tuple):
+        rest = ["..."] * (len(value) > SHOWN)
+        return short(f"[{', '.join([*map(shown, value[:SHOWN]), *rest])}]")
+    return short(repr(value[:LONGEST] if isinstance(value, str) else value))
+
+
 def _sentence(error: Any, where: str) -> str:
     path = ".".join([*([where] if where else []), *map(str, error["loc"])]) or "it"
     words = WORDS.get(error["type"])
     words = error["msg"] if words is None else words.format(**error.get("ctx", {}))
-    got = "" if error["type"] in SILENT else f", got {_shown(error['input'])}"
+    got = "" if error["type"] in SILENT else f", got {shown(error['input'])}"
     return f"{short(path, 200)} {words}{got}"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return "an object"
-    return short(repr(value[:LONGEST] if isinstance(value, str | list | tuple) else value))
 
 
 def _refuse(text: str) -> None:
