@@ -269,8 +269,9 @@ def read_config(path: Path) -> dict[str, Any]:
     for name in values:
         if name not in names:
             raise unknown(f"key of {path.name}", name, names)
-    if isinstance(values.get("set"), dict):
-        values["set"] = dict(_flatten(values["set"]))
+    if "set" in values:
+        table = bounded.check(TypeAdapter(dict[str, Any]), values["set"], "grid.set")
+        values["set"] = dict(_flatten(table))
     return values
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic reads `typing`'s from Python 3.12 on only
 
+from .bounded import shown
 from .ledger import KINDS
 from .stages import digest
 
@@ -160,7 +161,7 @@ def contradictions(record: Record) -> Iterator[str]:
     losses = len(record["result"]["train_loss"])
     epochs = record["inputs"].get("epochs") or record["recipe"].get("epochs")
     if epochs and losses != epochs:  # a recipe of steps says no epochs
-        yield f"result.train_loss has {losses} losses, trained were {epochs!r} epochs"
+        yield f"result.train_loss has {losses} losses, trained were {shown(epochs)} epochs"
     times = record["throughput"]
     counts = {name: len(v) for name, v in times.items() if isinstance(v, list)}
     if len(set(counts.values())) > 1:

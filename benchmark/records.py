@@ -73,10 +73,11 @@ def parse(raw: bytes) -> Record:
     value = bounded.loads(raw)
     if not isinstance(value, dict) or "schema" not in value:
         raise UserError("no record")
-    if value["schema"] == 1:
+    schema = value["schema"]
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        raise UserError(f"schema {bounded.shown(schema)}, this labelbench reads 1 to {SCHEMA}")
+    if schema == 1:
         value = upgrade(value)
-    elif value["schema"] != SCHEMA:
-        raise UserError(f"schema {value['schema']!r}, this labelbench reads 1 to {SCHEMA}")
     record = bounded.check(ADAPTER, value)
     wrong = [*contradictions(record)]
     if wrong:

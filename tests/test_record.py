@@ -111,6 +111,9 @@ def test_the_ledgers_columns_are_those_of_records():
         (changed("precision", to=None), "precision"),
         (changed("schema", to=3), "schema 3, this labelbench reads 1 to 2"),
         (changed("schema", to="2"), "schema '2', this labelbench reads 1 to 2"),
+        (changed("schema", to=True), "schema True, this labelbench reads 1 to 2"),
+        (changed("schema", to="x" * 9999), "this labelbench reads 1 to 2"),
+        (changed("recipe", "epochs", to="x" * 9999), "has 60 losses, trained were 'xx"),
         (changed("result", "correct", to="%%%"), "result.correct does not hold 100 bits"),
         (changed("result", "correct", to="AAAA"), "result.correct does not hold 100 bits"),
         (
