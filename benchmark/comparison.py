@@ -15,9 +15,10 @@ import numpy as np
 
 from . import ranking
 from .ranking import Repeat
-from .record import CellNames, Record, Storage, World, unpack_bits, world_digest
+from .record import CellNames, Record, Storage, unpack_bits, world_digest
 from .stages import digest
 from .statistics import Paired, mean_interval
+from .worlds import places
 
 
 @dataclass(frozen=True)
@@ -175,38 +176,6 @@ def comparisons(
         absent, lost = ([c for c in cells if _belongs(c, at)] for cells in (missing, failed))
         made.append(_compare(at, labels[at], expected.get(at.family, set()), absent, lost))
     return made
-
-
-def places(worlds: Mapping[str, World]) -> dict[str, str]:
-    """Worlds, by digest, in few words that tell them apart.
-
-    The hardware, its threads and torch's version; what else differs where these are the same.
-    """
-    alike: dict[str, list[str]] = {}
-    for name, world in worlds.items():
-        alike.setdefault(_place(world), []).append(name)
-    made = {}
-    for words, names in alike.items():
-        facts = {name: _facts(worlds[name]) for name in names}
-        every = sorted({fact for one in facts.values() for fact in one})
-        differ = [f for f in every if len({one.get(f) for one in facts.values()}) > 1]
-        for name in names:
-            made[name] = ", ".join([words, *(f"{f} {facts[name].get(f)}" for f in differ)])
-    return made
-
-
-def _place(world: World) -> str:
-    count = world["threads"]
-    threads = [] if count is None else [f"{count} thread{'s' if count > 1 else ''}"]
-    return ", ".join([world["hardware"], *threads, f"torch {world['libraries'].get('torch')}"])
-
-
-def _facts(world: World) -> dict[str, str]:
-    return world["libraries"] | {
-        "device": world["device"],
-        "platform": world["platform"],
-        "python": world["python"],
-    }
 
 
 def _setting(record: Record, words: Mapping[str, str]) -> Setting:

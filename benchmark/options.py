@@ -10,7 +10,7 @@ from .bounded import shown
 from .errors import UserError, unknown
 
 T = TypeVar("T")
-MOST = 2**63  # what tensors hold
+LEAST, MOST = -(2**63), 2**64 - 1  # what tensors hold, and seeds
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -82,7 +82,7 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         if len(items) != len(arguments):
             raise UserError(f"{where} takes {len(arguments)} values, got {shown(value)}.")
         return tuple(convert(i, a, where) for i, a in zip(items, arguments, strict=True))
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         if isinstance(value, hint):
             return value
         if not isinstance(value, Mapping):
@@ -105,11 +105,11 @@ def _simple(value: Any, hint: type, where: str) -> Any:
     if hint in (int, float) and isinstance(value, bool):
         raise UserError(f"{where} must be a number, got {shown(value)}.")
     try:
-        made = hint(value)
+        made: Any = hint(value)
     except (TypeError, ValueError, OverflowError) as error:
         kind = {int: "a whole number", float: "a number"}.get(hint, hint.__name__)
         raise UserError(f"{where} must be {kind}, got {shown(value)}.") from error
-    if hint is int and not -MOST <= made < MOST:
+    if hint is int and not LEAST <= made <= MOST:
         raise UserError(f"{where} must be a whole number of 64 bits, got {shown(value)}.")
     if hint is float and not math.isfinite(made):
         raise UserError(f"{where} must be finite, got {shown(value)}.")

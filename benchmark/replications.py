@@ -1,5 +1,6 @@
 """Replications: what was measured in several worlds, and how far these differ."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -80,9 +81,9 @@ def shared_title(at: Setting) -> str:
 
 def _replicated(worlds: Worlds) -> Worlds:
     """The records that more than one world has."""
-    seen = [key for records in worlds.values() for key in records]
+    seen = Counter(key for records in worlds.values() for key in records)
     kept = {
-        place: {key: record for key, record in records.items() if seen.count(key) > 1}
+        place: {key: record for key, record in records.items() if seen[key] > 1}
         for place, records in worlds.items()
     }
     return {place: records for place, records in sorted(kept.items()) if records}

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from . import bounded
 
+# Those that schema 1 named among the rest of its environment.
 LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "peft", "numpy", "safetensors")
 
 

@@ -94,7 +94,7 @@ def test_refusals_name_value_and_choices(text, hint, message):
 
 # A run lets the processor flush subnormal numbers, and may come before this.
 @given(
-    st.integers(-(2**63), 2**63 - 1),
+    st.integers(-(2**63), 2**64 - 1),
     st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False),
     st.booleans(),
 )
@@ -108,7 +108,7 @@ unit = st.floats(0.01, 1)
 
 
 @given(
-    st.integers(0, 2**63 - 1),
+    st.integers(0, 2**64 - 1),
     st.tuples(unit, unit).map(lambda pair: tuple(sorted(pair))),
     unit,
     st.sampled_from(["none", "cutmix", "mixup"]),

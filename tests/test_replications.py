@@ -3,11 +3,12 @@ import json
 import pytest
 from synthetic import record, repeats, world
 
-from benchmark.comparison import comparisons, places
+from benchmark.comparison import comparisons
 from benchmark.latex import latex
 from benchmark.leaderboard import Table, tables
 from benchmark.publishing import as_json
 from benchmark.replications import replications
+from benchmark.worlds import places
 
 HERE, THERE = world(), world(device="cpu", hardware="AMD EPYC", threads=2)
 
