@@ -265,17 +265,30 @@ def verify(
     paths: Annotated[list[Path], typer.Argument(help="Record files and folders.")],
 ) -> None:
     """Check records before they are published: each whole, rows and controls complete."""
-    from .verify import verify as check_records
-
-    report = check_records(paths)
-    for line in report.warnings:
-        typer.echo(f"warning: {line}")
-    for line in report.problems:
-        typer.echo(f"problem: {line}")
+    report = _verified(paths)
     if report.problems:
         typer.echo(f"{report.count} records: {len(report.problems)} problems")
         raise typer.Exit(1)
     typer.echo(f"{report.count} records: complete")
+
+
+@app.command()
+def collect(
+    paths: Annotated[list[Path], typer.Argument(metavar="RECORDS", help="Files and folders.")],
+    to: Annotated[Path, typer.Option(help="results/NAME.jsonl; made, or added to.")],
+) -> None:
+    """Add the records of runs, of several machines too, to a collection that can be published.
+
+    They are verified first. One that the collection already holds is passed over; nothing is
+    written if any record is wrong, or differs from the one of its key and world there.
+    """
+    from .collection import collect as gather
+
+    report = _verified(paths)
+    if report.problems:
+        raise UserError(f"Nothing was collected: {len(report.problems)} problems.")
+    added, count = gather(paths, to)
+    typer.echo(f"{to}: {added} records added, {count} in all")
 
 
 @app.command()
@@ -289,6 +302,18 @@ def ship(
 
     copy(record, to, work)
     typer.echo(f"wrote {to / 'labels'} and {to / 'images'}")
+
+
+def _verified(paths: list[Path]) -> Any:
+    """The report on these records, shown."""
+    from .verify import verify as check_records
+
+    report = check_records(paths)
+    for line in report.warnings:
+        typer.echo(f"warning: {line}")
+    for line in report.problems:
+        typer.echo(f"problem: {line}")
+    return report
 
 
 def _read(paths: list[Path] | None) -> list[Any]:

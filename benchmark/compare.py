@@ -47,7 +47,7 @@ class Duel:
                 f"  {name:<{wide}}  {100 * mean:.2f} %{interval}, n {row.n}, "
                 f"{row.storage['total']:,} bytes{needs}"
             )
-        return "\n".join([*lines, *self._difference(), *self._times(), f"  {self.verdict}", ""])
+        return "\n".join([*lines, *self._difference(), self._times(), f"  {self.verdict}", ""])
 
     def _difference(self) -> list[str]:
         pair = self.pair
@@ -69,18 +69,11 @@ class Duel:
         ]
         return [*lines, f"  p {', '.join(tests)}"]
 
-    def _times(self) -> list[str]:
-        """How long a step takes beside the second's, where both were timed on one hardware."""
-        lines = []
-        for hardware, timed in speeds([self.first, self.second]).items():
-            ratio = {speed.row.name: speed.ratio for speed in timed}
-            if len(ratio) == 2:
-                one, two = ratio[self.first.name], ratio[self.second.name]
-                lines.append(
-                    f"  step over bare step {one:.2f} and {two:.2f}, so {one / two:.2f} times as "
-                    f"long, on {one_line(hardware)}"
-                )
-        return lines or ["  never timed on the same hardware"]
+    def _times(self) -> str:
+        """How long a step takes beside the second's."""
+        ratio = {speed.row.name: speed.ratio for speed in speeds([self.first, self.second])}
+        one, two = ratio[self.first.name], ratio[self.second.name]
+        return f"  step over bare step {one:.2f} and {two:.2f}, so {one / two:.2f} times as long"
 
 
 def label(row: Row) -> str:

@@ -6,7 +6,7 @@ Tables, pictures and the site all read these; nothing else decides what is compa
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,10 @@ import numpy as np
 
 from . import ranking
 from .ranking import Repeat
-from .records import CellNames, Record, unpack_bits
+from .record import CellNames, Record, Storage, unpack_bits, world_digest
 from .stages import digest
 from .statistics import Paired, mean_interval
+from .worlds import places
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Setting:
 
     Attributes:
         teacher_accuracy: on the test set, 0..1.
+        precision: of the networks' arithmetic, `fp32` or `bf16`.
+        world: digest of the world they were measured in.
+        place: that world in few words, others than those of all other worlds here.
         changed: digest of a recipe that is off-protocol, else empty.
     """
 
@@ -35,6 +39,9 @@ class Setting:
     recipe: str
     teacher: str
     teacher_accuracy: float
+    precision: str
+    world: str
+    place: str
     changed: str
 
     @property
@@ -60,7 +67,7 @@ class Setting:
     def _rest(self) -> list[str]:
         teacher = f"teacher {self.teacher} ({self.teacher_accuracy:.2%})"
         off = [f"OFF-PROTOCOL {self.changed[:6]}"] if self.changed else []
-        return [self.student, f"recipe {self.recipe}", teacher, *off]
+        return [self.student, f"recipe {self.recipe}", teacher, self.place, self.precision, *off]
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class Row:
         records: one a repeat, in their order; none where the method is missing.
         asked: repeats that it should have: those of any method on these images here, or on any
             images where none was measured on these.
+        failed: how many of those that it lacks were tried in vain.
         rank: 1 is best; methods that cannot be told apart from the best of a rank share it, and
             the next rank counts them all (1, 1, 3). None where there are too few repeats to
             tell, where it is missing, or off protocol.
@@ -82,6 +90,7 @@ class Row:
     method: str
     records: tuple[Record, ...]
     asked: int
+    failed: int = 0
     rank: int | None = None
 
     @property
@@ -99,15 +108,11 @@ class Row:
 
     @cached_property
     def correct(self) -> dict[Repeat, np.ndarray]:
-        """Which test images were right in each repeat, booleans; without records that lack it."""
-        return {
-            repeat(r): unpack_bits(r["result"]["correct"], r["result"]["test_images"])
-            for r in self.records
-            if "correct" in r["result"]
-        }
+        """Which test images were right in each repeat, booleans."""
+        return {repeat(r): correct(r) for r in self.records}
 
     @property
-    def storage(self) -> dict[str, int]:
+    def storage(self) -> Storage:
         """The ledger of the repeat that ships most; only of a row that has records."""
         return max((r["storage"] for r in self.records), key=lambda s: s["total"])
 
@@ -138,19 +143,28 @@ class Comparison:
         return [record for row in self.rows for record in row.records]
 
 
-def comparisons(records: Iterable[Record], missing: Sequence[CellNames] = ()) -> list[Comparison]:
+def comparisons(
+    records: Iterable[Record],
+    missing: Sequence[CellNames] = (),
+    failed: Sequence[CellNames] = (),
+) -> list[Comparison]:
     """All comparisons among records, in the order of their titles; those off protocol last.
 
-    Records are compared only if dataset, IPC, student, recipe, and teacher with its accuracy are
-    the same. Where one repeat was measured by several versions of the code, one counts: that of
-    the version (commit) which has most repeats of this method, or else the first by name.
+    Records are compared only if dataset, IPC, student, recipe, teacher with its accuracy,
+    precision and world are the same. Where one repeat was measured by several versions of the
+    code, one counts: that of the version (commit) which has most repeats of this method, or else
+    the first by name.
 
     Args:
         missing: cells that were asked for and have no record.
+        failed: those of them that were tried and failed.
     """
     by_setting: dict[Setting, list[Record]] = {}
+    records = list(records)
+    worlds = {world_digest(record["world"]): record["world"] for record in records}
+    words = places(worlds)
     for record in records:
-        by_setting.setdefault(setting(record), []).append(record)
+        by_setting.setdefault(_setting(record, words), []).append(record)
     expected: dict[str, set[tuple[str, str]]] = {}  # rows of a family at any IPC
     labels: dict[Setting, dict[tuple[str, str], list[Record]]] = {}
     for at, members in by_setting.items():
@@ -159,14 +173,14 @@ def comparisons(records: Iterable[Record], missing: Sequence[CellNames] = ()) ->
             expected.setdefault(at.family, set()).update(map(_asked_as, labels[at].values()))
     made = []
     for at in sorted(by_setting, key=lambda s: (bool(s.changed), s.family, s.ipc)):
-        absent = [cell for cell in missing if _belongs(cell, at)]
-        made.append(_compare(at, labels[at], expected.get(at.family, set()), absent))
+        absent, lost = ([c for c in cells if _belongs(c, at)] for cells in (missing, failed))
+        made.append(_compare(at, labels[at], expected.get(at.family, set()), absent, lost))
     return made
 
 
-def setting(record: Record) -> Setting:
+def _setting(record: Record, words: Mapping[str, str]) -> Setting:
     """The comparison that a record belongs to."""
-    cell = record["cell"]
+    cell, world = record["cell"], world_digest(record["world"])
     return Setting(
         cell["dataset"],
         cell["ipc"],
@@ -174,8 +188,16 @@ def setting(record: Record) -> Setting:
         cell["recipe"],
         cell["teacher"],
         round(record["inputs"]["teacher_accuracy"], 4),  # as titles show it, so titles differ
+        record["precision"],
+        world,
+        words[world],
         "" if record["on_protocol"] else digest(record["recipe"]),
     )
+
+
+def correct(record: Record) -> np.ndarray:
+    """Which test images were right, booleans."""
+    return unpack_bits(record["result"]["correct"], record["result"]["test_images"])
 
 
 def repeat(record: Record) -> Repeat:
@@ -238,6 +260,7 @@ def _compare(
     found: dict[tuple[str, str], list[Record]],
     expected: set[tuple[str, str]],
     missing: Sequence[CellNames],
+    failed: Sequence[CellNames],
 ) -> Comparison:
     asked: dict[str, set[Repeat]] = {}  # of each image source
     rows_of: dict[tuple[str, str], list[tuple[str, str]]] = {}  # that a grid names alike
@@ -248,21 +271,24 @@ def _compare(
     wanted = {name: set(asked[name[0]]) for name in found}
     for name in expected - rows_of.keys():
         wanted[name] = set(asked.get(name[0], every))
-    for cell in missing:
-        images, draw = _draw(cell["images"])
-        for name in rows_of.get((images, cell["method"]), [(images, cell["method"])]):
-            wanted.setdefault(name, set()).add((draw, cell["seed"]))
+    lost: dict[tuple[str, str], set[Repeat]] = {}
+    for cells, of_rows in ((missing, wanted), (failed, wanted), (failed, lost)):
+        for cell in cells:
+            images, draw = _draw(cell["images"])
+            for name in rows_of.get((images, cell["method"]), [(images, cell["method"])]):
+                of_rows.setdefault(name, set()).add((draw, cell["seed"]))
     rows, left_out = [], []
     for name, repeats in wanted.items():
         counted, others = _one_a_repeat(found.get(name, []))
         left_out += others
-        rows.append(Row(*name, tuple(counted), len(repeats)))
+        in_vain = lost.get(name, set()) - {repeat(record) for record in counted}
+        rows.append(Row(*name, tuple(counted), len(repeats), len(in_vain)))
     rows.sort(key=lambda row: (-row.accuracy[0] if row.n else 1.0, row.name))
     present = [row for row in rows if row.n]
-    correct = [row.correct for row in present]
-    pairs = ranking.pairs(correct)
+    right = [row.correct for row in present]
+    pairs = ranking.pairs(right)
     if at.on_protocol:
-        ranks = ranking.ranks(correct, pairs)
+        ranks = ranking.ranks(right, pairs)
         rows[: len(present)] = [
             replace(row, rank=rank) for row, rank in zip(present, ranks, strict=True)
         ]
@@ -288,4 +314,4 @@ def _one_a_repeat(records: Sequence[Record]) -> tuple[list[Record], list[Record]
 
 
 def _commit(record: Record) -> str:
-    return record["environment"].get("commit") or ""
+    return record["environment"]["commit"] or ""

@@ -1,26 +1,44 @@
-"""The world that a record was measured in."""
+"""What measures: the code, and the world that it runs in."""
 
 import platform
 import subprocess
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-PACKAGES = ("torch", "torchvision", "timm", "open_clip_torch", "peft", "numpy", "safetensors")
+from .record import Environment, World
+
+if TYPE_CHECKING:
+    from .device import Compute
+
+LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "peft", "numpy", "safetensors")
+
+
+def world(compute: "Compute") -> World:
+    """Where this process measures on a device: hardware, threads, full versions, platform."""
+    import torch
+
+    device = compute.device.type
+    return World(
+        device=device,
+        hardware=cpu_name() if device == "cpu" else compute.name,
+        threads=torch.get_num_threads() if device == "cpu" else None,
+        python=platform.python_version(),
+        libraries=dict(_versions()),
+        platform=f"{platform.system()} {platform.machine()}",
+    )
 
 
 @cache
-def environment() -> dict[str, Any]:
-    """Versions, platform and commit, as JSON values."""
-    return {
-        "labelbench": version("labelbench"),
-        "commit": commit(),
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpu": cpu_name(),
-        **{name: version(name) for name in PACKAGES},
-    }
+def environment() -> Environment:
+    """The version of this package, and its commit."""
+    return Environment(labelbench=version("labelbench"), commit=commit())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in LIBRARIES}
 
 
 def commit() -> str | None:
@@ -39,6 +57,7 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
+@cache
 def cpu_name() -> str:
     """The processor's name, as far as the system tells."""
     info = Path("/proc/cpuinfo")

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 200  # characters of a name that is shown, and looked for
+
 
 class UserError(Exception):
     """Something the user can mend: the command line prints it alone and exits with code 2."""
@@ -19,6 +21,8 @@ class ArtefactError(UserError):
 def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
     """The error for a `name` that is none of `choices`; names the nearest ones first."""
     choices = sorted(choices)
+    if len(name) > LONGEST:
+        name = f"{name[: LONGEST - 3]}..."
     shown = ", ".join(choices[:40]) + (
         f", ... ({len(choices)} in all)" if len(choices) > 40 else ""
     )

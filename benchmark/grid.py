@@ -3,20 +3,62 @@
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    TypeAdapter,
+)
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from . import bounded
 from .errors import UserError, unknown
-from .options import build
 from .recipes import RECIPES
 
 CONTROLS = ("hard", "soft", "teacher", "teacher[weights=fp16]", "teacher[weights=int8]")
 FOREIGN = "foreign"  # the image source whose images have no labels of their own
 CONFIGS = Path(__file__).parent / "configs"
+MOST_BYTES = 2**18  # of a config
+MOST_DOTS = 200  # of one line
+MOST_CELLS = 100_000
+DEEPEST = 8  # tables in tables, or dots in a name
+BUDGET = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(x?)")
 
 
-@dataclass(frozen=True)
+def _from_text(value: Any) -> Any:
+    """A whole number of the command line, where it is one."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,18}", value.strip()):
+        return int(value)
+    return value
+
+
+def _value(value: Any) -> Any:
+    """An option's value, for whom it belongs to to make sense of."""
+    items = value if isinstance(value, list) else [value]
+    if len(items) > 1000 or not all(map(_is_plain, items)):
+        raise ValueError("must be a short text, a number, true or false, or a list of these")
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= 4096
+    return isinstance(value, int | float) and abs(value) < 2.0**63
+
+
+Text = Annotated[str, Field(strict=True, min_length=1, max_length=4096)]
+Texts = Annotated[tuple[Text, ...], Field(max_length=1000)]
+Whole = Annotated[int, Field(strict=True, ge=1, le=1_000_000), BeforeValidator(_from_text)]
+Value = Annotated[Any, AfterValidator(_value)]
+
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Grid:
     """What a run compares.
 
@@ -36,29 +78,32 @@ class Grid:
             options in brackets.)
     """
 
-    dataset: str
-    images: tuple[str, ...] = ("rded",)
-    ipc: tuple[int, ...] = (10,)
-    methods: tuple[str, ...] = ("hello", "lpqld")
-    students: tuple[str, ...] = ("convnet-d3",)
-    recipe: str = "standard"
-    teacher: str = "resnet18"
-    seeds: int = 3
-    budgets: tuple[str, ...] = ()
-    controls: bool = True
-    set: Mapping[str, Any] = field(default_factory=dict)
+    dataset: Text
+    images: Texts = ("rded",)
+    ipc: Annotated[tuple[Whole, ...], Field(max_length=1000)] = (10,)
+    methods: Texts = ("hello", "lpqld")
+    students: Texts = ("convnet-d3",)
+    recipe: Text = "standard"
+    teacher: Text = "resnet18"
+    seeds: Whole = 3
+    budgets: Texts = ()
+    controls: StrictBool = True
+    set: Annotated[dict[Text, Value], Field(max_length=1000)] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("images", "ipc", "methods", "students"):
             if not getattr(self, name):
                 raise UserError(f"The grid names no {name}.")
-        for ipc in self.ipc:
-            if ipc < 1:
-                raise UserError(f"IPC must be at least 1, got {ipc}.")
-        if self.seeds < 1:
-            raise UserError(f"seeds must be at least 1, got {self.seeds}.")
         if self.recipe not in RECIPES:
             raise unknown("recipe", self.recipe, RECIPES)
+        for budget in self.budgets:
+            budget_bytes(budget, 1)
+        size = len(self.images) * len(self.ipc) * len(self.students) * self.seeds
+        size *= len(self.methods) * max(1, len(self.budgets))
+        if size > MOST_CELLS:
+            raise UserError(
+                f"The grid has {size:,} cells beside controls; at most {MOST_CELLS:,} are valid."
+            )
 
     def of(self, prefix: str) -> dict[str, Any]:
         """The options set for one name: those of `lpqld.k` for `lpqld`."""
@@ -183,9 +228,11 @@ def budget_bytes(text: str, soft_bytes: int) -> int:
     Raises:
         UserError: it is neither.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(x?)", text.strip().replace("_", ""))
+    match = BUDGET.fullmatch(text.strip().replace("_", ""))
     if match is None or float(match[1]) <= 0:
-        raise UserError(f"The budget {text!r} is neither a number of bytes nor a ratio like 40x.")
+        raise UserError(
+            f"The budget {bounded.short(text)!r} is neither a number of bytes nor a ratio like 40x."
+        )
     return int(soft_bytes / float(match[1])) if match[2] else int(float(match[1]))
 
 
@@ -195,7 +242,7 @@ def read_config(path: Path) -> dict[str, Any]:
     A bare name is one of the grids that ship with the package.
 
     Raises:
-        UserError: no such file, not TOML, or a key that no grid has.
+        UserError: no such file, not TOML, too large or too deep, or a key that no grid has.
     """
     shipped = {p.stem: p for p in CONFIGS.glob("*.toml")}
     if not path.is_file():
@@ -203,24 +250,40 @@ def read_config(path: Path) -> dict[str, Any]:
             raise unknown("config (no such file, and no shipped grid)", str(path), shipped)
         path = shipped[str(path)]
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{str(path)!r} is no TOML file: {error}.") from error
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+    if len(raw) > MOST_BYTES:
+        raise UserError(f"{str(path)!r} is larger than {MOST_BYTES:,} bytes, so no grid.")
+    if any(line.count(b".") > MOST_DOTS for line in raw.splitlines()):  # tomllib would take hours
+        raise UserError(f"{str(path)!r} has a line with more than {MOST_DOTS} dots, so no grid.")
+    try:
+        values = tomllib.loads(raw.decode())
+    except RecursionError:
+        raise UserError(f"{str(path)!r} is no TOML file: nested too deeply.") from None
+    except ValueError as error:
+        said = bounded.short(str(error), 200)
+        raise UserError(f"{str(path)!r} is no TOML file: {said}.") from None
     names = [f.name for f in fields(Grid)]
     for name in values:
         if name not in names:
             raise unknown(f"key of {path.name}", name, names)
     if "set" in values:
-        values["set"] = dict(_flatten(values["set"]))
+        table = bounded.check(TypeAdapter(dict[str, Any]), values["set"], "grid.set")
+        values["set"] = dict(_flatten(table))
     return values
 
 
 def make_grid(values: Mapping[str, Any]) -> Grid:
-    """A grid from plain values, types checked."""
+    """A grid from plain values, of a config or of the command line.
+
+    Raises:
+        UserError: values that are none of a grid.
+    """
     if "dataset" not in values:
         raise UserError("The grid names no dataset.")
-    plain = {name: value for name, value in values.items() if name != "set"}
-    return replace(build(Grid, plain, "grid"), set=dict(values.get("set", {})))
+    return bounded.check(TypeAdapter(Grid), dict(values), "grid")
 
 
 def _options(inside: str | None, text: str) -> dict[str, str]:
@@ -240,6 +303,8 @@ def _in_brackets(options: Iterable[tuple[str, str]]) -> str:
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    if prefix.count(".") > DEEPEST:
+        raise UserError(f"Names of options have at most {DEEPEST} dots, not {prefix[:60]!r}...")
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")

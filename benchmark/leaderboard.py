@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from .comparison import Comparison, Row
-from .records import Record
+from .record import Record
+from .replications import Replications, replications
 from .speeds import Speed, speeds
 from .stages import digest
 
@@ -56,6 +57,14 @@ NOTES = {
         "seconds over those of one bare pass of the method's own network on the same resident "
         "pixels; 1.00x would be a network and nothing else. Both are medians of paired repeats."
     ),
+    "replications": (
+        "The same cells measured in several worlds (hardware, threads, versions), teachers, images "
+        "and labels made anew in each. Mean accuracies in %, over the n repeats that more than one "
+        "world has; the largest difference between two worlds, in points, on the repeats that both "
+        "have. `yes`: it is shown that worlds differ by more than repeats do, by the paired tests "
+        "of the accuracy tables, corrected for all pairs of worlds here; `n too small`: fewer than "
+        "3 repeats. Comparisons hold the world fixed."
+    ),
 }
 
 
@@ -64,7 +73,7 @@ class Table:
     """One leaderboard of one comparison.
 
     Attributes:
-        kind: accuracy, storage, images or throughput.
+        kind: accuracy, storage, images, throughput or replications.
         title: one line, as are all texts of the frame.
         short: the comparison in few words, for file names.
         below: what to know of this table alone; often nothing.
@@ -94,8 +103,9 @@ class Table:
 
 
 def tables(found: Iterable[Comparison]) -> list[Table]:
-    """The leaderboards of comparisons; throughput once for each hardware and precision."""
+    """The leaderboards of comparisons, and last what several worlds measured."""
     made = []
+    found = list(found)
     for comparison in found:
         title, short = one_line(comparison.setting.title), comparison.setting.short
         present = [row for row in comparison.rows if row.n]
@@ -103,9 +113,10 @@ def tables(found: Iterable[Comparison]) -> list[Table]:
         made.append(Table("accuracy", title, short, _accuracy(comparison), below))
         made.append(Table("storage", title, short, _storage(present)))
         made.append(Table("images", title, short, _images(present)))
-        for hardware, timed in speeds(present).items():
-            where = f"{title}, on {one_line(hardware)}"
-            made.append(Table("throughput", where, short, _throughput(timed)))
+        made.append(Table("throughput", title, short, _throughput(speeds(present))))
+    for several in replications(found):
+        frame, below = _replications(several)
+        made.append(Table("replications", one_line(several.title), several.short, frame, below))
     return made
 
 
@@ -170,10 +181,11 @@ def _accuracy(comparison: Comparison) -> pd.DataFrame:
         made = {"rank": rank, **_name(row)}
         n = f"{row.n}/{row.asked}" if row.asked > row.n else f"{row.n}"
         if not row.n:
-            rows.append(
-                {**made, "accuracy %": "missing", "±": "", "n": n, "bytes": "", "prior": ""}
-            )
+            state = "failed" if row.failed else "missing"
+            rows.append({**made, "accuracy %": state, "±": "", "n": n, "bytes": "", "prior": ""})
             continue
+        if row.failed:
+            n += f", {row.failed} failed"
         mean, half = row.accuracy
         made["accuracy %"] = f"{100 * mean:.2f}"
         made["±"] = "n too small" if half is None else f"{100 * half:.2f}"
@@ -245,3 +257,19 @@ def _throughput(found: Sequence[Speed]) -> pd.DataFrame:
         for speed in found
     ]
     return pd.DataFrame(lines)
+
+
+def _replications(several: Replications) -> tuple[pd.DataFrame, str]:
+    """The table, and which world each of its columns is."""
+    columns = {place: f"world {number}" for number, place in enumerate(several.places, 1)}
+    lines = []
+    for row in several.rows:
+        line = {"images": one_line(row.images), "method": one_line(row.method), "n": str(row.n)}
+        for place, column in columns.items():
+            known = place in row.accuracy
+            line[f"{column} %"] = f"{100 * row.accuracy[place]:.2f}" if known else "-"
+        line["largest difference"] = f"{100 * row.difference:.2f}"
+        line["shown"] = {True: "yes", False: "no", None: "n too small"}[row.differ]
+        lines.append(line)
+    legend = "; ".join(f"{column}: {one_line(place)}" for place, column in columns.items())
+    return pd.DataFrame(lines), f"{legend[0].upper()}{legend[1:]}."

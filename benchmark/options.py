@@ -1,13 +1,16 @@
 """Options: text and TOML values turned into checked dataclasses."""
 
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from .bounded import shown
 from .errors import UserError, unknown
 
 T = TypeVar("T")
+LEAST, MOST = -(2**63), 2**64 - 1  # what tensors hold, and seeds
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -71,14 +74,20 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         inner = next(a for a in arguments if a is not type(None))
         return convert(value, inner, where)
     if origin is tuple:
+        if not isinstance(value, str | list | tuple):
+            raise UserError(f"{where} must be a list, got {shown(value)}.")
         items = value.split(",") if isinstance(value, str) else list(value)
         if arguments[-1] is Ellipsis:
             arguments = (arguments[0],) * len(items)
         if len(items) != len(arguments):
-            raise UserError(f"{where} takes {len(arguments)} values, got {value!r}.")
+            raise UserError(f"{where} takes {len(arguments)} values, got {shown(value)}.")
         return tuple(convert(i, a, where) for i, a in zip(items, arguments, strict=True))
-    if is_dataclass(hint):
-        return value if isinstance(value, hint) else build(hint, value, where)  # type: ignore
+    if isinstance(hint, type) and is_dataclass(hint):
+        if isinstance(value, hint):
+            return value
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where} must be a table of options, got {shown(value)}.")
+        return build(hint, value, where)
     return _simple(value, hint, where)
 
 
@@ -88,13 +97,20 @@ def _simple(value: Any, hint: type, where: str) -> Any:
             return value
         if str(value).lower() in ("true", "false"):
             return str(value).lower() == "true"
-        raise UserError(f"{where} must be true or false, got {value!r}.")
+        raise UserError(f"{where} must be true or false, got {shown(value)}.")
+    if hint is str and not isinstance(value, str | int | float):
+        raise UserError(f"{where} must be text, got {shown(value)}.")
     if hint is int and isinstance(value, float):
-        raise UserError(f"{where} must be a whole number, got {value!r}.")
+        raise UserError(f"{where} must be a whole number, got {shown(value)}.")
     if hint in (int, float) and isinstance(value, bool):
-        raise UserError(f"{where} must be a number, got {value!r}.")
+        raise UserError(f"{where} must be a number, got {shown(value)}.")
     try:
-        return hint(value)
-    except (TypeError, ValueError) as error:
+        made: Any = hint(value)
+    except (TypeError, ValueError, OverflowError) as error:
         kind = {int: "a whole number", float: "a number"}.get(hint, hint.__name__)
-        raise UserError(f"{where} must be {kind}, got {value!r}.") from error
+        raise UserError(f"{where} must be {kind}, got {shown(value)}.") from error
+    if hint is int and not LEAST <= made <= MOST:
+        raise UserError(f"{where} must be a whole number of 64 bits, got {shown(value)}.")
+    if hint is float and not math.isfinite(made):
+        raise UserError(f"{where} must be finite, got {shown(value)}.")
+    return made

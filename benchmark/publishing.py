@@ -10,32 +10,27 @@ from .comparison import Comparison, Row
 from .latex import latex
 from .leaderboard import NOTES, tables
 from .records import TABLES
+from .replications import replications
 from .stages import write_atomic
 
-SCHEMA = 1  # of the JSON
+SCHEMA = 2  # of the JSON
+MADE = "Made by `python -m benchmark leaderboard` from records.\n"
 
 
 def publish(found: Sequence[Comparison], folder: Path, pictures: Iterable[Path] = ()) -> list[Path]:
     """Write `leaderboards.md`, `leaderboards.json`, and a CSV and a TeX file for each table.
 
     Args:
-        pictures: PNGs of the same comparisons, in the same folder; shown above the tables.
+        pictures: PNGs of the same comparisons, in the same folder; `pictures.md` shows them.
     """
     made = tables(found)
-    sections = []
-    pictures = list(pictures)
-    for kind, heading in (("frontier", "Accuracy over bytes"), ("curves", "Training curves")):
-        shown = [p for p in pictures if p.stem.endswith(f"-{kind}")]
-        if shown:
-            links = "\n\n".join(f"![{path.stem}]({path.name})" for path in shown)
-            sections.append(f"### {heading}\n\n{links}\n\n{NOTES[kind]}\n")
-    for table in made:
-        sections.append(f"{table.markdown()}\n{NOTES[table.kind]}\n")
-    text = "# Leaderboards\n\nMade by `python -m benchmark leaderboard` from records.\n\n"
+    sections = [f"{table.markdown()}\n{NOTES[table.kind]}\n" for table in made]
     files = {
-        "leaderboards.md": text + "\n".join(sections),
+        "leaderboards.md": "\n".join([f"# Leaderboards\n\n{MADE}", *sections]),
         TABLES: json.dumps(as_json(found), indent=1, sort_keys=True) + "\n",
     }
+    if shown := _pictures(list(pictures)):
+        files["pictures.md"] = "\n".join([f"# Pictures\n\n{MADE}", *shown])
     for table in made:
         files[f"{table.name}.csv"] = table.frame.to_csv(index=False)
         files[f"{table.name}.tex"] = latex(table)
@@ -44,12 +39,28 @@ def publish(found: Sequence[Comparison], folder: Path, pictures: Iterable[Path] 
     return [folder / name for name in files]
 
 
+def _pictures(paths: Sequence[Path]) -> list[str]:
+    """What shows them, with what to know of each kind."""
+    sections = []
+    for kind, heading in (("frontier", "Accuracy over bytes"), ("curves", "Training curves")):
+        shown = [path for path in paths if path.stem.endswith(f"-{kind}")]
+        if shown:
+            links = "\n\n".join(f"![{path.stem}]({path.name})" for path in shown)
+            sections.append(f"### {heading}\n\n{links}\n\n{NOTES[kind]}\n")
+    return sections
+
+
 def as_json(found: Iterable[Comparison]) -> dict[str, Any]:
     """All comparisons as JSON values, numbers as they are.
 
     A pair names its two rows by their places; its p is corrected for all pairs of its comparison.
     """
-    return {"schema": SCHEMA, "comparisons": [_comparison(c) for c in found]}
+    found = list(found)
+    return {
+        "schema": SCHEMA,
+        "comparisons": [_comparison(c) for c in found],
+        "replications": [asdict(several) for several in replications(found)],
+    }
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
@@ -75,6 +86,7 @@ def _row(row: Row) -> dict[str, Any]:
         "rank": row.rank,
         "n": row.n,
         "asked": row.asked,
+        "failed": row.failed,
         "accuracy": mean,
         "half": half,
         "storage": row.storage if row.n else None,

@@ -1,125 +1,142 @@
-"""Records: what one cell measured, with the world it was measured in. One JSON file each.
+"""Records on disk: a work folder holds one JSON file each, a collection one line each.
 
-Leaderboards are pure functions of records; records of several machines merge by copying files.
+Leaderboards are pure functions of records; those of several machines merge by `collect`.
 """
 
-import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
 
-import numpy as np
-
+from . import bounded
 from .errors import UserError
 from .progress import say
+from .record import ADAPTER, SCHEMA, Record, contradictions, world_digest
 from .stages import write_atomic
+from .upgrade import upgrade
 
-SCHEMA = 1
+MOST_BYTES = 2**25  # of one record: a test set of millions, a curve of a million epochs
 TABLES = "leaderboards.json"  # made of records, and often beside them
 SHOWN = 3  # lines of a kind, where many records have the same to be said
 
-
-class CellNames(TypedDict):
-    """Which point of the grid."""
-
-    dataset: str
-    images: str
-    ipc: int
-    method: str
-    student: str
-    recipe: str
-    teacher: str
-    seed: int
+Identity = tuple[str, str]  # what was measured, and in which world
 
 
-class Result(TypedDict):
-    """What the student reached after its last epoch, on the whole test set."""
+@dataclass(frozen=True)
+class Entry:
+    """What stands at one place where a record should be.
 
-    accuracy: float
-    test_images: int
-    correct: str  # one bit a test image, in test set order, packed, base64
-    train_loss: list[float]  # mean of each epoch
-    seconds_train: float
-    seconds_fit: float
-    fit: NotRequired[dict[str, Any]]  # what the method's fit had to tell
+    Attributes:
+        where: `FILE`, or `FILE:LINE` in a collection.
+        record: None where it is damaged.
+        problem: what is wrong with it, else empty.
+    """
 
-
-class Throughput(TypedDict):
-    """Seconds of every repeat; the bare step and the method's take turns."""
-
-    batch: int
-    seconds_bare_step: list[float]
-    seconds_step: list[float]
-    seconds_targets: list[float]
-    seconds_floor: NotRequired[list[float]]  # an online source's bare network
-    hardware: str
-    precision: str
+    file: Path
+    where: str
+    record: Record | None
+    problem: str = ""
 
 
-class Record(TypedDict):
-    """One cell's whole story."""
+def identity(record: Record) -> Identity:
+    """By which two records are the same measurement."""
+    return record["key"], world_digest(record["world"])
 
-    schema: int
-    key: str
-    cell: CellNames
-    on_protocol: bool
-    recipe: dict[str, Any]  # whole, as used
-    options: dict[str, Any]  # the method's, all of them
-    inputs: dict[str, Any]  # digests and names of what went in
-    storage: dict[str, int]  # the ledger; bytes of images and of full labels
-    prior: str | None
-    result: Result
-    throughput: Throughput
-    environment: dict[str, Any]
+
+def path_of(folder: Path, key: str, world: str) -> Path:
+    """Where the record of a key lies that is measured in the world of this digest."""
+    return folder / f"{key}-{world}.json"
 
 
 def write(folder: Path, record: Record) -> Path:
-    """Write a record under its key, whole or not at all."""
-    path = path_of(folder, record["key"])
-    write_atomic(path, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+    """Write a record under its key and world, whole or not at all.
+
+    Raises:
+        UserError: no reader would take it.
+    """
+    text = json.dumps(record, indent=1, sort_keys=True)
+    path = path_of(folder, *identity(record))
+    try:
+        parse(text.encode())
+    except UserError as error:
+        raise UserError(f"The record {path.name} cannot be written: {error}") from error
+    write_atomic(path, (text + "\n").encode())
     return path
 
 
-def path_of(folder: Path, key: str) -> Path:
-    """Where the record of a key lies."""
-    return folder / f"{key}.json"
+def parse(raw: bytes) -> Record:
+    """A record of this schema or an older one, checked field by field and against itself.
+
+    Raises:
+        UserError: it is none, with all that is wrong.
+    """
+    value = bounded.loads(raw)
+    if not isinstance(value, dict) or "schema" not in value:
+        raise UserError("no record")
+    schema = value["schema"]
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        raise UserError(f"schema {bounded.shown(schema)}, this labelbench reads 1 to {SCHEMA}")
+    if schema == 1:
+        value = upgrade(value)
+    record = bounded.check(ADAPTER, value)
+    wrong = [*contradictions(record)]
+    if wrong:
+        raise UserError("; ".join(wrong))
+    return record
 
 
 def read(paths: Iterable[Path]) -> list[Record]:
-    """All records in these files and folders; those of another schema are named and left out.
+    """All records in these files and folders; damaged ones are named and left out.
 
-    Of a folder that holds folders called `records`, at any depth, only those are read. A key that
-    several files hold counts once, and standard error says so: copies are counted, and of files
-    that differ the first by path counts.
+    Records of one key and world count once, and standard error says so: copies are counted, and
+    of those that differ the first by path counts.
 
     Raises:
-        UserError: a path does not exist, or a file is no record.
+        UserError: a path does not exist.
     """
-    found: dict[str, Record] = {}
-    first: dict[str, Path] = {}
-    copies, conflicts, others = [], [], []
-    for file in files(paths):
-        record = parse(file)
-        key, schema = record["key"], record["schema"]
-        if schema != SCHEMA:
-            others.append(f"left out {file}: schema {schema}, this labelbench reads {SCHEMA}")
-        elif key not in found:
-            found[key], first[key] = record, file
-        elif record == found[key]:
-            copies.append(f"{file} is a copy of {first[key]}")
+    found: dict[Identity, Entry] = {}
+    damaged, copies, conflicts = [], [], []
+    for entry in entries(paths):
+        if entry.record is None:
+            damaged.append(f"left out {entry.where}: {entry.problem}")
+            continue
+        first = found.setdefault(identity(entry.record), entry)
+        if first is entry:
+            continue
+        if first.record == entry.record:
+            copies.append(f"{entry.where} is a copy of {first.where}")
         else:
-            conflicts.append(f"conflict: {file} differs from {first[key]}, which counts")
-    for lines in (others, copies, conflicts):
+            conflicts.append(f"conflict: {entry.where} differs from {first.where}, which counts")
+    for lines in (damaged, copies, conflicts):
         for line in lines[:SHOWN]:
             say(line)
         if len(lines) > SHOWN:
             say(f"... and {len(lines) - SHOWN} more like this")
-    return list(found.values())
+    return [entry.record for entry in found.values() if entry.record is not None]
+
+
+def entries(paths: Iterable[Path]) -> Iterator[Entry]:
+    """Whatever stands at these paths in place of records, damaged or not, in their order.
+
+    Raises:
+        UserError: a path does not exist.
+    """
+    for file in files(paths):
+        try:
+            if file.suffix == ".jsonl":
+                yield from _lines(file)
+            else:
+                with file.open("rb") as opened:
+                    yield _entry(file, str(file), opened.read(MOST_BYTES + 1))
+        except OSError as error:
+            yield Entry(file, str(file), None, f"it cannot be read: {error.strerror}")
 
 
 def files(paths: Iterable[Path]) -> list[Path]:
-    """The record files at these paths, each once, in their order.
+    """The files of records at these paths, each once, in their order.
+
+    Of a folder these are its collections (`*.jsonl`) and the files of folders called `records`
+    in it, at any depth; where it has neither, its own JSON files.
 
     Raises:
         UserError: a path does not exist.
@@ -131,32 +148,25 @@ def files(paths: Iterable[Path]) -> list[Path]:
         if path.is_file():
             inside = [path]
         else:
-            inside = [*path.rglob("records/*.json")] or [*path.glob("*.json")]
-            inside = [file for file in inside if file.name != TABLES]
+            inside = [*path.glob("*.jsonl"), *path.rglob("records/*.json")]
+            inside = inside or [file for file in path.glob("*.json") if file.name != TABLES]
         for file in inside:
             found.setdefault(file.resolve(), file)
     return sorted(found.values())
 
 
-def parse(file: Path) -> Record:
-    """A file as a record, of whatever schema.
+def _lines(file: Path) -> Iterator[Entry]:
+    with file.open("rb") as opened:
+        for number, raw in enumerate(iter(lambda: opened.readline(MOST_BYTES + 1), b""), 1):
+            yield _entry(file, f"{file}:{number}", raw)
+            if len(raw) > MOST_BYTES:
+                return  # where the next line starts is anyone's guess
 
-    Raises:
-        UserError: it is none.
-    """
+
+def _entry(file: Path, where: str, raw: bytes) -> Entry:
+    if len(raw) > MOST_BYTES:
+        return Entry(file, where, None, f"larger than {MOST_BYTES:,} bytes, so no record")
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        _ = record["schema"], hash(record["key"]), record["cell"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{str(file)!r} is no record: {error!r}.") from error
-    return record
-
-
-def pack_bits(correct: np.ndarray) -> str:
-    """Booleans as base64 text, eight to a byte, first one in the highest bit."""
-    return base64.b64encode(np.packbits(correct).tobytes()).decode()
-
-
-def unpack_bits(text: str, count: int) -> np.ndarray:
-    """The booleans again."""
-    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count).astype(bool)
+        return Entry(file, where, parse(raw))
+    except UserError as error:
+        return Entry(file, where, None, str(error))

@@ -26,7 +26,17 @@ from .grid import Cell
 from .image_stages import ARTEFACT_SEED
 from .networks import module_of
 from .pilot import Pilot
-from .records import CellNames, Record, Result, Throughput
+from .record import (
+    SCHEMA,
+    CellNames,
+    Inputs,
+    Record,
+    Result,
+    Storage,
+    Throughput,
+    as_json,
+    pack_bits,
+)
 from .stages import digest, disk_is_full, read_json
 from .student import Student
 
@@ -72,7 +82,7 @@ class Cells:
             "recipe": asdict(experiment.recipe),
             "teacher": experiment.teacher_key,
             "test": experiment.dataset.test.digest,
-            "schema": records.SCHEMA,
+            "schema": SCHEMA,
         }
         key = digest(experiment.key(decides, *self._modules(cell.student, evaluate.__name__)))[:24]
         folder = experiment.runtime.work / RECORDS
@@ -204,45 +214,43 @@ class Cells:
             seconds_bare_step=timings.bare_step,
             seconds_step=timings.step,
             seconds_targets=timings.targets,
-            hardware=experiment.runtime.compute.name,
-            precision=experiment.runtime.compute.precision,
         )
         if timings.floor is not None:
             throughput["seconds_floor"] = timings.floor
         return Record(
-            schema=records.SCHEMA,
+            schema=SCHEMA,
             key=resolved.key,
             cell=self.names(resolved.cell),
             on_protocol=experiment.on_protocol,
             precision=experiment.runtime.compute.precision,
             recipe=asdict(experiment.recipe),
             options=asdict(source.options),
-            inputs={
-                "train": experiment.dataset.train.digest,
-                "test": experiment.dataset.test.digest,
-                "images": source.task.images.digest,
-                "similarity": experiment.image_stages.similarity(labels.images),
-                "images_stage": images.name,
-                "teacher": digest(experiment.teacher_key),
-                "teacher_accuracy": experiment.teacher_accuracy(),
-                "labels": artefact_folder.name,
+            inputs=Inputs(
+                train=experiment.dataset.train.digest,
+                test=experiment.dataset.test.digest,
+                images=source.task.images.digest,
+                similarity=experiment.image_stages.similarity(labels.images),
+                images_stage=images.name,
+                teacher=digest(experiment.teacher_key),
+                teacher_accuracy=experiment.teacher_accuracy(),
+                labels=artefact_folder.name,
                 **chosen,
-                "set": {k: str(v) for k, v in experiment.grid.set.items()},
-            },
-            storage={
+                set={k: str(v) for k, v in experiment.grid.set.items()},
+            ),
+            storage=Storage(
                 **source.storage().as_dict(),
-                "images": (images / distilled.FILE).stat().st_size,
-                "soft": source.task.shape.soft_bytes,
-            },
+                images=(images / distilled.FILE).stat().st_size,
+                soft=source.task.shape.soft_bytes,
+            ),
             prior=requires.get("prior", {}).get("name"),
             result=Result(
                 accuracy=measured.correct.double().mean().item(),
                 test_images=len(measured.correct),
-                correct=records.pack_bits(measured.correct.numpy()),
-                train_loss=measured.train_loss,
+                correct=pack_bits(measured.correct.numpy()),
+                train_loss=as_json(measured.train_loss),
                 seconds_train=measured.seconds,
                 seconds_fit=fit.seconds,
-                fit=fit.notes,
+                fit=as_json(fit.notes),
             ),
             throughput=throughput,
             world=self.world,

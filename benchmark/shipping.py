@@ -31,6 +31,8 @@ def ship(record_file: Path, target: Path, work: Path) -> None:
                 f"{str(record_file)!r} holds {len(found)} records; name one record's file."
             )
         inputs = found[0]["inputs"]
+        if "images_stage" not in inputs:
+            raise UserError(f"{str(record_file)!r} does not say which stage its images are of.")
         labels = work / "stages" / inputs["labels"] / "artefact"
         images = work / "stages" / inputs["images_stage"]
         for folder in (labels, images):

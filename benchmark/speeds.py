@@ -1,16 +1,16 @@
-"""Speeds: what labels cost in time, on each hardware and precision apart."""
+"""Speeds: what labels cost in time, in the one world of a comparison."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
 from .comparison import Row
-from .records import Record, Throughput
+from .record import Throughput
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Medians of one row's timings on one hardware, over all repeats and seeds.
+    """Medians of one row's timings, over all repeats and seeds.
 
     Attributes:
         labels, images: a second; targets alone, and the whole step.
@@ -33,29 +33,13 @@ class Speed:
     fit: float
 
 
-def speeds(rows: Iterable[Row]) -> dict[str, list[Speed]]:
-    """Those of each hardware and precision, by name; least ratio first, and never mixed."""
-    there: dict[str, list[Speed]] = {}
-    for row in rows:
-        timed: dict[str, list[Record]] = {}
-        for record in row.records:
-            timed.setdefault(hardware(record), []).append(record)
-        for name, records in timed.items():
-            there.setdefault(name, []).append(_speed(row, records))
-    return {
-        name: sorted(there[name], key=lambda s: (s.ratio, s.row.name)) for name in sorted(there)
-    }
+def speeds(rows: Iterable[Row]) -> list[Speed]:
+    """Those of one comparison's rows; least ratio first."""
+    return sorted(map(_speed, rows), key=lambda speed: (speed.ratio, speed.row.name))
 
 
-def hardware(record: Record) -> str:
-    """What a record was timed on: `NVIDIA H100, bf16`; of a CPU also its name."""
-    timing = record["throughput"]
-    cpu = f"{record['environment'].get('cpu')}, " if "CPU" in timing["hardware"] else ""
-    return f"{cpu}{timing['hardware']}, {timing['precision']}"
-
-
-def _speed(row: Row, records: Sequence[Record]) -> Speed:
-    timings = [record["throughput"] for record in records]
+def _speed(row: Row) -> Speed:
+    timings = [record["throughput"] for record in row.records]
     batch = timings[0]["batch"]
     ratios = _paired(timings, "seconds_step", "seconds_bare_step")
     floors = _paired(timings, "seconds_targets", "seconds_floor")
@@ -69,7 +53,7 @@ def _speed(row: Row, records: Sequence[Record]) -> Speed:
         share=median(_paired(timings, "seconds_targets", "seconds_step")),
         over_floor=median(floors) if floors else None,
         repeats=len(ratios),
-        fit=median(record["result"]["seconds_fit"] for record in records),
+        fit=median(record["result"]["seconds_fit"] for record in row.records),
     )
 
 

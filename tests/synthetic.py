@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from benchmark.comparison import Comparison, comparisons
-from benchmark.environment import PACKAGES
+from benchmark.environment import LIBRARIES
 from benchmark.recipes import RECIPES
-from benchmark.records import pack_bits
+from benchmark.record import pack_bits
 from benchmark.stages import digest
 
 CELL = {
@@ -22,6 +22,10 @@ CELL = {
     "teacher": "resnet18",
 }
 TESTS = 100  # test images
+TITLE = (
+    "digits, IPC 10, convnet-d3, recipe quick, teacher resnet18 (95.00%), "
+    "NVIDIA Test, torch 1.0, fp32"
+)
 RECIPE = json.dumps(asdict(RECIPES["quick"]))
 
 
@@ -47,9 +51,10 @@ def record(
     recipe = json.loads(RECIPE)
     storage = dict.fromkeys(("values", "indices", "views", "weights", "teacher", "prior"), 0)
     made = {
-        "schema": 1,
+        "schema": 2,
         "cell": cell,
         "on_protocol": True,
+        "precision": "fp32",
         "recipe": recipe,
         "options": {},
         "inputs": {
@@ -81,17 +86,19 @@ def record(
             "seconds_bare_step": [0.01, 0.02],
             "seconds_step": [0.015, 0.02],
             "seconds_targets": [0.001, 0.001],
-            "hardware": "NVIDIA Test",
-            "precision": "fp32",
         },
-        "environment": {
-            "cpu": "Some CPU",
-            "commit": "0123456789ab",
-            **dict.fromkeys(("labelbench", "python", "platform", *PACKAGES), "1.0"),
-        },
+        "world": world(),
+        "environment": {"labelbench": "0.1.0", "commit": "0123456789ab"},
         **changes,
     }
     return {"key": digest([cell, made["options"], made["recipe"]["epochs"]])[:24], **made}
+
+
+def world(**changes: Any) -> Any:
+    """A world; `changes` are of its fields, or of its libraries' versions."""
+    libraries = {name: changes.pop(name, "1.0") for name in LIBRARIES}
+    made = {"device": "cuda", "hardware": "NVIDIA Test", "threads": None, "libraries": libraries}
+    return {**made, "python": "3.12.1", "platform": "Linux x86_64", **changes}
 
 
 def repeats(method: str, accuracies: Sequence[float], **changes: Any) -> list[Any]:
@@ -104,9 +111,9 @@ def missing(method: str, seed: int, **changes: Any) -> Any:
     return {**CELL, "method": method, "seed": seed, **changes}
 
 
-def compared(*found: Any, missing: Sequence[Any] = ()) -> Comparison:
+def compared(*found: Any, missing: Sequence[Any] = (), failed: Sequence[Any] = ()) -> Comparison:
     """The only comparison among records."""
-    (comparison,) = comparisons(found, missing)
+    (comparison,) = comparisons(found, missing, failed)
     return comparison
 
 

@@ -9,7 +9,7 @@ from tiny import GRID, listing, run_main
 
 from benchmark import registry
 
-RESULTS = str(Path(__file__).parents[1] / "results" / "digits-quick" / "records")
+RESULTS = str(Path(__file__).parents[1] / "results" / "digits-quick.jsonl")
 
 
 def start(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def test_help_starts_at_once():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
         assert done.returncode == 0
-    assert {"run", "list", "check", "leaderboard", "compare", "verify", "ship"} <= set(
+    assert {"run", "list", "check", "leaderboard", "compare", "verify", "collect", "ship"} <= set(
         done.stdout.split()
     )
     assert min(seconds) < 0.5
@@ -42,6 +42,7 @@ def test_help_starts_at_once():
         ["compare", "lpqld", "rded/soft", RESULTS],
         ["compare", "lpqd", "soft", RESULTS],
         ["verify", RESULTS],
+        ["collect", RESULTS, "--to", "nowhere.json"],
         ["run", "--methods", "x"],
     ],
     ids=" ".join,
@@ -122,11 +123,16 @@ BAD = [
     ("--set recipe.epochs=0", "epochs and batch_size must be at least 1, got 0"),
     ("--set recipe.objective.temp=3", "Unknown option of recipe.objective 'temp'. Did you mean"),
     ("--set teacher.epoch=3", "Unknown option of teacher 'epoch'. Did you mean 'epochs'?"),
-    ("--ipc 0", "IPC must be at least 1, got 0"),
-    ("--ipc 1,-1", "IPC must be at least 1, got -1"),
-    ("--ipc ten", "grid.ipc must be a whole number, got 'ten'"),
+    ("--ipc 0", "grid.ipc.0 must be at least 1, got 0"),
+    ("--ipc 1,-1", "grid.ipc.1 must be at least 1, got -1"),
+    ("--ipc ten", "grid.ipc.0 must be a whole number, got 'ten'"),
     ("--ipc 141", "IPC 141 needs 141 images of class 'eight', but the training set has 139"),
-    ("--seeds 0", "seeds must be at least 1, got 0"),
+    ("--seeds 0", "grid.seeds must be at least 1, got 0"),
+    ("--seeds 100000000", "grid.seeds must be at most 1,000,000, got 100000000"),
+    ("--methods lpqld[k=1000000000]", "lpqld.k is 1000000000; with quantise=mr, 10 of 10"),
+    ("--methods lpqld[k=99999999999999999999]", "lpqld.k must be a whole number of 64 bits"),
+    ("--methods lpqld[keep=nan]", "lpqld.keep must be finite, got 'nan'"),
+    ("--set recipe.rate=inf", "recipe.rate must be finite, got 'inf'"),
     ("--budget 100", "lpqld cannot meet a budget of 100 bytes: the least it can take is"),
     ("--budget 900x", "lpqld cannot meet a budget of 0 bytes"),
     ("--budget much", "The budget 'much' is neither a number of bytes nor a ratio like 40x"),

@@ -85,7 +85,7 @@ def package(tmp_path, monkeypatch):
     (root / "face").mkdir(parents=True)
     for name, text in {
         "__init__.py": "",
-        "method.py": "import numpy as np\nfrom .face import thing\n\ndef f():\n    from . import late",
+        "method.py": "import numpy\nfrom .face import thing\n\ndef f():\n    from . import late",
         "late.py": "x = 1",
         "unused.py": "x = 2",
         "face/__init__.py": "from .inner import thing\nfrom .other import more",
@@ -117,7 +117,8 @@ def test_a_plugins_whole_package_counts(package):
 
 def test_imports_for_type_checkers_do_not_count(package):
     (package / "method.py").write_text(
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import numpy\nelse:\n    import scipy"
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import numpy\nelse:\n    import scipy"
     )
     assert code_of("outside.method").libraries.keys() == {"scipy"}
 

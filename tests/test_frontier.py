@@ -82,7 +82,7 @@ def test_a_panel_for_each_ipc_in_order():
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["IPC 1", "IPC 10"]
     assert all(panel.get_xscale() == "log" for panel in figure.axes)
     assert figure.get_suptitle().replace("\n", " ").replace("\u00a0", " ") == (
-        "digits, convnet-d3, recipe quick, teacher resnet18 (95.00%)"
+        "digits, convnet-d3, recipe quick, teacher resnet18 (95.00%), NVIDIA Test, torch 1.0, fp32"
     )
 
 
@@ -198,7 +198,7 @@ def test_the_command_writes_pictures_and_shows_them(tmp_path):
     folder, out = str(tmp_path / "records"), tmp_path / "out"
     done = RUNNER.invoke(cli.app, ["leaderboard", folder, "--out", str(out)])
     assert done.exit_code == 0, done.output
-    text = (out / "leaderboards.md").read_text(encoding="utf-8")
+    text = (out / "pictures.md").read_text(encoding="utf-8")
     pictures = [*out.glob("*-frontier.png"), *out.glob("*-curves.png")]
     assert len(pictures) == 3  # the curves of two comparisons
     assert all(f"({picture.name})" in text for picture in pictures)

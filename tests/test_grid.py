@@ -1,3 +1,6 @@
+import time
+from pathlib import Path
+
 import pytest
 
 from benchmark import networks, registry
@@ -162,15 +165,34 @@ def test_budgets_that_are_none(text):
     ("values", "message"),
     [
         ({}, "names no dataset"),
-        ({"dataset": "d", "ipc": [0]}, "IPC must be at least 1, got 0"),
-        ({"dataset": "d", "ipc": ["-3"]}, "IPC must be at least 1, got -3"),
-        ({"dataset": "d", "ipc": ["ten"]}, "grid.ipc must be a whole number, got 'ten'"),
+        ({"dataset": "d", "ipc": [0]}, "grid.ipc.0 must be at least 1, got 0"),
+        ({"dataset": "d", "ipc": ["-3"]}, "grid.ipc.0 must be at least 1, got -3"),
+        ({"dataset": "d", "ipc": ["ten"]}, "grid.ipc.0 must be a whole number, got 'ten'"),
+        ({"dataset": "d", "ipc": True}, "grid.ipc must be a list, got True"),
+        ({"dataset": "d", "ipc": [True]}, "grid.ipc.0 must be a whole number, got True"),
+        ({"dataset": "d", "ipc": [10**12]}, "grid.ipc.0 must be at most 1,000,000, got 10000"),
+        ({"dataset": "d", "ipc": [1] * 1001}, "grid.ipc must have at most 1,000 entries"),
+        ({"dataset": "d", "ipc": 10**5000}, "grid.ipc must be a list, got a huge number"),
+        ({"dataset": "d", "images": "rded"}, "grid.images must be a list, got 'rded'"),
+        ({"dataset": "d", "methods": [["hard"]]}, r"grid.methods.0 must be text, got \['hard'\]"),
+        ({"dataset": "d", "set": "x"}, "grid.set must be an object, got 'x'"),
+        ({"dataset": "d", "set": {"a.b": [[1]]}}, "grid.set.a.b must be a short text, a number"),
+        ({"dataset": "d", "set": {"a.b": float("nan")}}, "grid.set.a.b must be a short text, a nu"),
+        ({"dataset": "d", "set": {"a.b": 10**5000}}, "grid.set.a.b must be a short text, a numbe"),
+        ({"dataset": "d", "budgets": ["4x", "x"]}, "The budget 'x' is neither a number of bytes"),
+        ({"dataset": "d", "budgets": ["9" * 400]}, "The budget '999.*' is neither a number of b"),
+        ({"dataset": "d", "dataset2": 1}, "grid.dataset2 is no field of it"),
+        ({"dataset": 3}, "grid.dataset must be text, got 3"),
         ({"dataset": "d", "ipc": []}, "names no ipc"),
         ({"dataset": "d", "methods": []}, "names no methods"),
-        ({"dataset": "d", "seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"dataset": "d", "seeds": 0}, "grid.seeds must be at least 1, got 0"),
+        ({"dataset": "d", "seeds": 1.0}, "grid.seeds must be a whole number, got 1.0"),
+        ({"dataset": "d", "seeds": 10**8}, "grid.seeds must be at most 1,000,000, got 100000000"),
+        ({"dataset": "d", "seeds": 10**6}, "The grid has 2,000,000 cells beside controls; at mos"),
         ({"dataset": "d", "recipe": "quik"}, r"Unknown recipe 'quik'. Did you mean 'quick'\?"),
         ({"dataset": "d", "controls": 3}, "grid.controls must be true or false, got 3"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_grids_that_are_refused(values, message):
     with pytest.raises(UserError, match=message):
@@ -192,12 +214,30 @@ def test_a_config(tmp_path):
         ("datset = 'd'", r"Unknown key of mine.toml 'datset'. Did you mean 'dataset'"),
         ("dataset = ", "mine.toml' is no TOML file"),
         ("\x00", "mine.toml' is no TOML file"),
+        ("dataset = '\udcff'", "mine.toml' is no TOML file: 'utf-8' codec"),
+        ("seeds = " + "9" * 5000, "mine.toml' is no TOML file: Exceeds the limit"),
+        ("a = " + "[" * 5000, "mine.toml' is no TOML file: nested too deeply"),
+        ("ipc = [" + "1," * 200_000 + "]", "mine.toml' is larger than 262,144 bytes"),
+        ("set." + "a." * 50 + "b = 1", "Names of options have at most 8 dots"),
+        ("set." + "a." * 50_000 + "b = 1", "mine.toml' has a line with more than 200 dots"),
     ],
+    ids=lambda text: text[:20],
 )
-def test_configs_that_are_refused(tmp_path, text, message):
+def test_configs_that_are_refused_at_once(tmp_path, text, message):
     file = tmp_path / "mine.toml"
-    file.write_text(text)
-    with pytest.raises(UserError, match=message):
+    file.write_text(text, errors="surrogateescape")
+    started = time.process_time()
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(file)
+    assert time.process_time() - started < 1
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_cannot_be_read(tmp_path, monkeypatch):
+    file = tmp_path / "mine.toml"
+    file.write_text("")
+    monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "No!")))
+    with pytest.raises(UserError, match=r"mine\.toml' cannot be read: No!"):
         read_config(file)
 
 

@@ -2,7 +2,7 @@ import copy
 from typing import Any
 
 import pytest
-from synthetic import ABSENT, HELLO, SEVERAL, record, repeats
+from synthetic import ABSENT, HELLO, SEVERAL, TITLE, missing, record, repeats, world
 
 from benchmark.comparison import comparisons
 from benchmark.leaderboard import NOTES, Table, file_name, tables
@@ -10,8 +10,8 @@ from benchmark.leaderboard import NOTES, Table, file_name, tables
 RECORDS = [*repeats("hard", [0.50, 0.52]), HELLO]
 
 
-def made(*found: Any, missing: Any = ()) -> list[Table]:
-    return tables(comparisons(found, missing))
+def made(*found: Any, missing: Any = (), failed: Any = ()) -> list[Table]:
+    return tables(comparisons(found, missing, failed))
 
 
 def column(kind: str, name: str, *found: Any, missing: Any = ()) -> list[str]:
@@ -22,7 +22,7 @@ def column(kind: str, name: str, *found: Any, missing: Any = ()) -> list[str]:
 def test_the_terminal_shows_ranks_intervals_and_what_is_missing():
     (table, *_) = made(*SEVERAL, missing=ABSENT)
     title, *lines = table.text().splitlines()
-    assert title == "ACCURACY | digits, IPC 10, convnet-d3, recipe quick, teacher resnet18 (95.00%)"
+    assert title == f"ACCURACY | {TITLE}"
     assert [" ".join(line.split()) for line in lines if not line.startswith("-")] == [
         "rank images method accuracy % ± n bytes prior",
         "1= rded soft 81.00 2.48 3 12,300 -",
@@ -90,21 +90,23 @@ def test_images_measured_before_similarity_was_have_none():
     assert column("images", "similarity", newer, older) == ["0.866"]
 
 
-def test_times_of_other_hardware_stand_apart():
-    other = record("soft", 0, 0.9)
-    other["throughput"] |= {"hardware": "CPU, 2 threads"}
+def test_a_row_that_failed_says_so():
+    table = made(*RECORDS, missing=[ABSENT[0]], failed=ABSENT[1:])[0]
+    assert table.frame["accuracy %"].tolist()[-1] == "failed"
+    assert table.frame["n"].tolist()[-1] == "0/3"
+    (table, *_) = made(*repeats("hard", [0.5, 0.5]), failed=[missing("hard", 2)])
+    assert table.frame["n"].tolist() == ["2/3, 1 failed"]
+
+
+def test_times_of_other_worlds_stand_apart():
+    other = record("soft", 0, 0.9, world=world(hardware="AMD EPYC", device="cpu", threads=2))
     timed = [table for table in made(*RECORDS, other) if table.kind == "throughput"]
-    titles = {table.title.partition(", on ")[2]: len(table.frame) for table in timed}
-    assert titles == {"NVIDIA Test, fp32": 2, "Some CPU, CPU, 2 threads, fp32": 1}
+    titles = {table.title.partition("%), ")[2]: len(table.frame) for table in timed}
+    assert titles == {
+        "NVIDIA Test, torch 1.0, fp32": 2,
+        "AMD EPYC, 2 threads, torch 1.0, fp32": 1,
+    }
     assert not any("rank" in table.frame for table in timed)
-
-
-def test_a_row_timed_on_two_machines_has_the_times_of_each_in_its_own_table():
-    one, two = record("soft", 0), record("soft", 1)
-    two["throughput"] |= {"hardware": "Other", "seconds_step": [0.05, 0.1]}
-    timed = [table for table in made(one, two) if table.kind == "throughput"]
-    assert [t.frame["ratio to bare step"].tolist() for t in timed] == [["1.25"], ["5.00"]]
-    assert [t.frame["repeats"].tolist() for t in timed] == [["2"], ["2"]]
 
 
 def test_shares_and_floors_are_medians_of_paired_repeats():

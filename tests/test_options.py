@@ -73,7 +73,20 @@ def test_conversions(text, hint, value):
         ("c", Literal["alpha", "beta"], r"Unknown value of x 'c'.*Valid: alpha, beta"),
         ("1,2,3", tuple[float, float], "x takes 2 values, got '1,2,3'"),
         ("1,b", tuple[int, ...], "x must be a whole number, got 'b'"),
+        ("9" * 30, int, "x must be a whole number of 64 bits, got '9{30}'"),
+        (-(2**63) - 1, int, "x must be a whole number of 64 bits, got -922"),
+        ("9" * 10_000, int, "x must be a whole number, got '9{50,60}"),
+        (10**5000, int, "x must be a whole number of 64 bits, got a huge number"),
+        (10**5000, float, "x must be a number, got a huge number"),
+        ("nan", float, "x must be finite, got 'nan'"),
+        ("-inf", float, "x must be finite, got '-inf'"),
+        (float("inf"), float, "x must be finite, got inf"),
+        (True, tuple[int, ...], "x must be a list, got True"),
+        ({"a": 1}, tuple[int, ...], "x must be a list, got an object"),
+        ("x", Inner, "x must be a table of options, got 'x'"),
+        ([1], str, r"x must be text, got \[1\]"),
     ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 99 else "",
 )
 def test_refusals_name_value_and_choices(text, hint, message):
     with pytest.raises(UserError, match=message):
@@ -81,7 +94,11 @@ def test_refusals_name_value_and_choices(text, hint, message):
 
 
 # A run lets the processor flush subnormal numbers, and may come before this.
-@given(st.integers(), st.floats(allow_nan=False, allow_subnormal=False), st.booleans())
+@given(
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False),
+    st.booleans(),
+)
 def test_text_of_a_value_gives_the_value(whole, number, flag):
     assert convert(str(whole), int, "x") == whole
     assert convert(repr(number), float, "x") == number
@@ -92,7 +109,7 @@ unit = st.floats(0.01, 1)
 
 
 @given(
-    st.integers(0, 2**63),
+    st.integers(0, 2**64 - 1),
     st.tuples(unit, unit).map(lambda pair: tuple(sorted(pair))),
     unit,
     st.sampled_from(["none", "cutmix", "mixup"]),

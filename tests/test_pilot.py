@@ -19,8 +19,8 @@ from torch import nn
 
 from benchmark import measuring, networks, stopping, student, training
 from benchmark.methods.hard import Hard
-from benchmark.recipes import RECIPES
 from benchmark.pilot import PILOT_SEED, fly, looks
+from benchmark.recipes import RECIPES
 from benchmark.views import ViewPlan
 
 AUGMENTATION = RECIPES["ld"].augmentation

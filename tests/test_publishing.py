@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import ABSENT, SEVERAL, record, repeats
+from synthetic import ABSENT, SEVERAL, record, repeats, world
 
 from benchmark import records
 from benchmark.comparison import comparisons
@@ -24,8 +24,8 @@ def nasty() -> list:
     for number, made in enumerate(found):
         made["key"] = f"{NASTY}{number}"
         made["prior"] = f"prior {NASTY}"
-        made["throughput"] |= {"hardware": f"CPU {NASTY}", "precision": NASTY}
-        made["environment"] = {**made["environment"], "cpu": f"cpu {NASTY}"}
+        made["precision"] = NASTY
+        made["world"] = world(hardware=f"CPU {NASTY}", torch=NASTY)
     again = {**found[0], "key": f"again {NASTY}"}
     again["environment"] = {**again["environment"], "commit": "other"}
     return [*found, again]
@@ -61,20 +61,20 @@ def test_the_same_records_give_the_same_files(tmp_path):
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(one, two, strict=True))
 
 
-def test_pictures_are_shown_above_the_tables(tmp_path):
+def test_pictures_have_a_page_of_their_own(tmp_path):
     found = comparisons(SEVERAL)
+    publish(found, tmp_path)
+    assert not (tmp_path / "pictures.md").exists()
     publish(found, tmp_path, [tmp_path / f"digits-{kind}.png" for kind in ("curves", "frontier")])
-    text = (tmp_path / "leaderboards.md").read_text(encoding="utf-8")
+    text = (tmp_path / "pictures.md").read_text(encoding="utf-8")
     places = [
         text.index(words)
         for words in (
             "![digits-frontier](digits-frontier.png)",
             "![digits-curves](digits-curves.png)",
-            "### Accuracy: ",
         )
     ]
     assert places == sorted(places)
-    publish(found, tmp_path)
     assert "![" not in (tmp_path / "leaderboards.md").read_text(encoding="utf-8")
 
 
@@ -104,7 +104,7 @@ def test_json_comes_back_with_unrounded_numbers(tmp_path):
 
 
 def test_json_names_what_was_left_out():
-    old = record("hard", 0, key="old", environment={"commit": "other", "cpu": "x"})
+    old = record("hard", 0, key="old", environment={"commit": "other", "labelbench": "x"})
     (comparison,) = as_json(comparisons([*repeats("hard", [0.5, 0.5]), old]))["comparisons"]
     assert comparison["left_out"] == ["old"]
 
@@ -141,6 +141,6 @@ def test_tables_beside_records_are_no_records(tmp_path):
 
 
 def test_hostile_records_come_back_from_disk(tmp_path):
-    made = nasty()[0] | {"key": "plain"}
+    made = nasty()[0] | {"key": "0" * 24, "precision": "fp32"}
     records.write(tmp_path, made)
     assert records.read([tmp_path]) == [made]

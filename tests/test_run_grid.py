@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -37,6 +38,11 @@ def records(work: Path) -> dict[str, dict]:
     return {f"{r['cell']['method']} {r['cell']['seed']}": r for r in found}
 
 
+def path_of(work: Path, record: Any) -> Path:
+    (found,) = (work / "records").glob(f"{record['key']}-*.json")
+    return found
+
+
 def tables(work: Path, kind: str) -> list[str]:
     """The published tables of one kind; throughput is never twice the same."""
     return [file.read_text() for file in sorted((work / "tables").glob(f"*-{kind}.csv"))]
@@ -58,7 +64,7 @@ def test_records_tell_the_whole_story(finished):
         assert not record["on_protocol"]
         assert result["test_images"] == 364
         assert 0 <= result["accuracy"] <= 1
-        assert record["environment"]["torch"] == version("torch")
+        assert record["world"]["libraries"]["torch"] == version("torch")
         assert record["inputs"]["set"] == {"recipe.epochs": "2", "teacher.epochs": "1"}
     assert len({r["inputs"]["images"] for r in found.values()}) == 1
     assert len({r["inputs"]["teacher"] for r in found.values()}) == 1
@@ -154,7 +160,7 @@ def test_a_damaged_artefact_is_refused_and_the_others_go_on(work, damage):
     else:
         shard.write_bytes(whole[:-1] + (b"" if damage == "truncated" else bytes([whole[-1] ^ 4])))
     for record in found.values():
-        (work / "records" / f"{record['key']}.json").unlink()
+        path_of(work, record).unlink()
     before = listing(work / "stages")
     with quick_clock():
         code, out, err = run_main("run", *GRID, *METHODS, "--work", work)
@@ -222,7 +228,7 @@ def test_a_method_from_outside_runs_end_to_end(plugin, work, tmp_path):
     assert record["options"] == {"own": 0.8}
     assert record["storage"]["values"] == 20 * 10 * 4
 
-    file = work / "records" / f"{record['key']}.json"
+    file = path_of(work, record)
     assert run_main("ship", file, tmp_path / "given", "--work", work)[0] == 0
     given = open_labels(tmp_path / "given" / "labels", tmp_path / "given" / "images", device="cpu")
     _, targets = next(given.epoch(0))

@@ -11,10 +11,12 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
+from synthetic import world
 
 from benchmark.comparison import comparisons
 from benchmark.errors import UserError
-from benchmark.records import Record, pack_bits, read
+from benchmark.record import Record, pack_bits, world_digest
+from benchmark.records import read
 from benchmark.site import publish
 from benchmark.site.again import again
 from benchmark.site.sources import describe
@@ -43,9 +45,10 @@ def record(key: str, **changes: Any) -> Any:
     cell |= {name: value for name, value in changes.items() if name in cell}
     correct = np.random.default_rng(int.from_bytes(repr(key).encode()[:4])).random(100) < 0.5
     made: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "key": key,
         "cell": cell,
+        "precision": "fp32",
         "on_protocol": not changes.get("recipe_used"),
         "recipe": changes.get("recipe_used") or {"epochs": 3, "objective": {"temperature": 20.0}},
         "options": {"keep": 0.1},
@@ -67,10 +70,10 @@ def record(key: str, **changes: Any) -> Any:
         },
         "throughput": {
             **{"batch": 50, "seconds_bare_step": [0.01, 0.02], "seconds_step": [0.02, 0.02]},
-            **{"seconds_targets": [0.005, 0.004], "hardware": "CPU, 1 threads"},
-            "precision": "fp32",
+            **{"seconds_targets": [0.005, 0.004]},
         },
-        "environment": {"commit": "abc123", "cpu": "Fast", "torch": "2.9"},
+        "world": world(device="cpu", hardware="Fast", threads=1, torch="2.9"),
+        "environment": {"commit": "abc123", "labelbench": "0.1.0"},
     }
     made |= {name: value for name, value in changes.items() if name in made}
     return made
@@ -110,12 +113,14 @@ def hostile(seeds: int = 3) -> list[Record]:
             cell |= dict.fromkeys(("dataset", "student", "recipe", "teacher"), text)
         for seed in range(seeds):
             one = record(f"{text} {seed}", seed=seed, prior=text, **cell)
-            one["environment"] = dict.fromkeys(("commit", "cpu", text), text)
+            one["environment"] = dict.fromkeys(("commit", "labelbench", text), text)
+            whole = text.replace("\ud800", "")  # no record says half a character
+            one["world"] = world(hardware=f"CPU {whole}", torch=whole, python=whole)
             one["options"] = {text: text, "list": [text]}
             one["recipe"] = {"name": "x", text: {text: text}}
             one["inputs"] |= {"set": {text: text}, text: text}
             one["result"]["fit"] = {text: [text, {text: text}]}
-            one["throughput"] |= {"hardware": f"CPU {text}", "precision": text}
+            one["precision"] = text
             made.append(one)
     return made
 
@@ -211,9 +216,9 @@ def test_there_is_a_page_for_each_comparison_method_and_record(committed):
     methods = {label(r["cell"]["method"]).family for r in records}
     assert {p.stem for p in (committed / "method").glob("*.html")} == methods
     for one in records:
-        raw = (committed / "record" / f"{one['key']}.json").read_text()
-        assert json.loads(raw) == one
-        assert (committed / "record" / f"{one['key']}.html").is_file()
+        name = record_name(one)
+        assert json.loads((committed / "record" / f"{name}.json").read_text()) == one
+        assert (committed / "record" / f"{name}.html").is_file()
 
 
 def test_pages_keep_others_scripts_out(committed):
@@ -226,7 +231,7 @@ def test_pages_keep_others_scripts_out(committed):
 
 
 def test_the_same_records_give_the_same_bytes_in_any_order(tmp_path):
-    records = read([RESULTS / "digits-quick"]) + hostile()
+    records = read([RESULTS / "digits-quick.jsonl"]) + hostile()
     publish(comparisons(records), tmp_path / "a")
     publish(comparisons(records[::-1])[::-1], tmp_path / "b")
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
@@ -237,8 +242,9 @@ def test_an_older_site_goes_and_foreign_files_stay(tmp_path):
     (tmp_path / "record" / "notes.txt").write_text("mine")
     (tmp_path / "CNAME").write_text("mine")
     assert len(list(tmp_path.glob("comparison/*.html"))) == 2
-    publish(comparisons([record("c" * 24, method="hard")]), tmp_path)
-    assert [p.stem for p in tmp_path.glob("record/*.html")] == ["c" * 24]
+    last = record("c" * 24, method="hard")
+    publish(comparisons([last]), tmp_path)
+    assert [p.stem for p in tmp_path.glob("record/*.html")] == [record_name(last)]
     assert [p.stem for p in tmp_path.glob("method/*.html")] == ["hard"]
     assert len(list(tmp_path.glob("comparison/*.html"))) == 1
     assert (tmp_path / "record" / "notes.txt").read_text() == "mine"
@@ -286,8 +292,11 @@ def test_hostile_text_stays_text(tmp_path):
 
 
 def test_names_of_pages_are_plain_and_apart():
-    assert record_name("0f" * 12) == "0f" * 12
-    names = [record_name(key) for key in ("../x", "..\\x", "A" * 24, "a" * 24, "", "con", "CON")]
+    one = record("0f" * 12)
+    assert record_name(one) == f"{'0f' * 12}-{world_digest(one['world'])}"
+    keys = ("../x", "..\\x", "A" * 24, "a" * 24, "", "con", "CON")
+    names = [record_name(record(key)) for key in keys]
+    names.append(record_name(record("a" * 24) | {"world": world(torch="3")}))
     assert len({name.lower() for name in names}) == len(names)
     assert all(re.fullmatch("[a-z0-9-]+", name) for name in names)
     assert file_name("Tiny ImageNet:20", 1) != file_name("Tiny ImageNet:20", 2)
@@ -301,25 +310,31 @@ def test_ties_missing_repeats_and_rows_are_marked(tmp_path):
         for seed in range(3)
         if (m, ipc) != ("soft", 10) and (m, ipc, seed) != ("hard", 10, 2)
     ]
-    publish(comparisons(made), tmp_path)
+    lost: Any = {**made[0]["cell"], "method": "ld", "ipc": 10}
+    publish(comparisons(made, failed=[lost]), tmp_path)
     (path,) = tmp_path.glob("comparison/set-ipc10-*.html")
     text = path.read_text()
     assert ">2/3<" in text
     assert re.search(r'class="missing".*?>missing<.*?>0/3<', text, re.DOTALL)
+    assert re.search(r'class="missing".*?>failed<.*?>0/1<', text, re.DOTALL)
     assert "n too small" in text
     (path,) = tmp_path.glob("comparison/set-ipc1-*.html")
     assert ">1=<" in path.read_text()
 
 
-def test_throughput_has_a_table_for_each_hardware(tmp_path):
-    slow, fast = record("a" * 24), record("b" * 24, seed=1)
-    fast["throughput"] |= {"hardware": "H200", "precision": "bf16"}
+def test_worlds_stand_apart_and_their_replications_side_by_side(tmp_path):
+    slow, fast = record("a" * 24), record("a" * 24)
+    fast |= {"world": world(hardware="H200"), "precision": "bf16"}
     publish(comparisons([slow, fast]), tmp_path)
-    (path,) = tmp_path.glob("comparison/*.html")
-    text = path.read_text()
-    assert "On Fast, CPU, 1 threads, fp32" in text
-    assert "On H200, bf16" in text
-    assert text.count('aria-label="Throughput on') == 2
+    texts = [path.read_text() for path in tmp_path.glob("comparison/*.html")]
+    assert sum("Fast, 1 thread, torch 2.9, fp32" in text for text in texts) == 1
+    assert sum("H200, torch 1.0, bf16" in text for text in texts) == 1
+    assert not any('id="replications"' in text for text in texts)
+    assert len([*tmp_path.glob("record/*.html")]) == 2
+    publish(comparisons([slow, fast | {"precision": "fp32"}]), tmp_path)
+    texts = [path.read_text() for path in tmp_path.glob("comparison/*.html")]
+    assert [text.count('id="replications"') for text in texts] == [1, 1]
+    assert_sound(tmp_path)
 
 
 def test_off_protocol_stands_apart_unranked(tmp_path):
@@ -337,10 +352,11 @@ def test_a_record_left_out_says_so(tmp_path):
     kept, other = record("a" * 24), record("b" * 24)
     other["environment"] = {**other["environment"], "commit": "zzz"}
     publish(comparisons([kept, other]), tmp_path)
-    assert "does not count" in (tmp_path / "record" / f"{'b' * 24}.html").read_text()
-    assert "does not count" not in (tmp_path / "record" / f"{'a' * 24}.html").read_text()
+    pages = {one["key"]: f"record/{record_name(one)}.html" for one in (kept, other)}
+    assert "does not count" in (tmp_path / pages["b" * 24]).read_text()
+    assert "does not count" not in (tmp_path / pages["a" * 24]).read_text()
     (board,) = tmp_path.glob("comparison/*.html")
-    assert f"../record/{'b' * 24}.html" in board.read_text()
+    assert f"../{pages['b' * 24]}" in board.read_text()
 
 
 def test_the_command_measures_the_record_again():
@@ -367,8 +383,8 @@ def test_the_command_measures_the_record_again():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"environment": {"commit": "abc-dirty", "cpu": ""}}, "changes that the commit"),
-        ({"environment": {"commit": None, "cpu": ""}}, "does not name the commit"),
+        ({"environment": {"commit": "abc-dirty"}}, "changes that the commit"),
+        ({"environment": {"commit": None}}, "does not name the commit"),
         ({"recipe_used": {"epochs": 9}}, "the recipe was changed"),
     ],
 )
@@ -425,7 +441,7 @@ def test_a_loss_that_is_no_number_is_a_gap(tmp_path):
     one = record("a" * 24)
     one["result"]["train_loss"] = [1.0, float("nan"), float("inf"), 0.5]
     publish(comparisons([one]), tmp_path)
-    text = (tmp_path / "record" / f"{'a' * 24}.html").read_text()
+    text = (tmp_path / "record" / f"{record_name(one)}.html").read_text()
     assert '"loss":[1.0,null,null,0.5]' in text
 
 
@@ -437,7 +453,7 @@ def test_building_a_site_imports_no_torch(tmp_path):
         "print([name for name in ('torch', 'matplotlib.figure') if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(RESULTS / "digits-quick"), str(tmp_path)],
+        [sys.executable, "-c", code, str(RESULTS / "digits-quick.jsonl"), str(tmp_path)],
         capture_output=True,
         text=True,
         check=True,

@@ -29,8 +29,6 @@ def test_every_repeat_is_kept(source):
         assert all(0 < seconds < 60 for seconds in found[name])
     assert "seconds_floor" not in found  # stored labels run no network
     assert found["batch"] == 7  # 20 images in three batches
-    assert found["precision"] == "fp32"
-    assert found["hardware"].startswith("CPU, ")
 
 
 def test_an_online_source_is_timed_beside_its_bare_network(source):

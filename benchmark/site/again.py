@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass
 
-from ..records import Record
+from ..record import Record
 from .text import label
 
 
@@ -23,7 +23,7 @@ class Again:
 def again(record: Record) -> Again:
     """The command of one record, with what it needs beside."""
     cell, inputs = record["cell"], record["inputs"]
-    timing, commit = record["throughput"], record["environment"].get("commit") or ""
+    commit = record["environment"]["commit"] or ""
     parts = label(cell["method"])
     budget = [o.removeprefix("budget=") for o in parts.options if o.startswith("budget=")]
     options = ",".join(o for o in parts.options if not o.startswith("budget="))
@@ -37,8 +37,8 @@ def again(record: Record) -> Again:
         "recipe": cell["recipe"].removesuffix(" (changed)"),
         "teacher": cell["teacher"],
         "seeds": str(cell["seed"] + 1),
-        "precision": timing["precision"],
-        "device": "cpu" if "CPU" in timing["hardware"] else "cuda",
+        "precision": record["precision"],
+        "device": record["world"]["device"],
     }
     words = [f"--{name} {shlex.quote(value)}" for name, value in given.items() if value]
     chosen = inputs.get("set", {})

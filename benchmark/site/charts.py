@@ -108,7 +108,7 @@ def curves(found: Sequence[Line], looks: Looks) -> list[dict[str, Any]]:
     return made
 
 
-def one_curve(loss: Sequence[float]) -> list[dict[str, Any]]:
+def one_curve(loss: Sequence[float | None]) -> list[dict[str, Any]]:
     """A record's training loss over the epochs."""
     look = {"name": "loss", "images": "", "colour": "", "seen": True}
     return [{**look, **_thinned(np.asarray(loss, float))}]

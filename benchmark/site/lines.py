@@ -33,7 +33,7 @@ class Line:
     @property
     def repeats(self) -> list[tuple[str, str]]:
         """Each record's draw (if not the first) and seed, and its page's name."""
-        found = [(*repeat(r), record_name(r["key"])) for r in self.row.records]
+        found = [(*repeat(r), record_name(r)) for r in self.row.records]
         return [(f"{draw}·{seed}" if draw else str(seed), name) for draw, seed, name in found]
 
     @property
@@ -52,11 +52,10 @@ def lines(comparison: Comparison) -> list[Line]:
     return [Line(number, row, rank) for number, (row, rank) in enumerate(ranked, 1)]
 
 
-def timed(found: Iterable[Line]) -> dict[str, list[tuple[Line, Speed]]]:
-    """The speeds of lines on each hardware and precision, each with its line."""
+def timed(found: Iterable[Line]) -> list[tuple[Line, Speed]]:
+    """The speeds of lines, each with its line."""
     line_of = {line.row.name: line for line in found}
-    there = speeds(line.row for line in line_of.values())
-    return {name: [(line_of[s.row.name], s) for s in those] for name, those in there.items()}
+    return [(line_of[s.row.name], s) for s in speeds(line.row for line in line_of.values())]
 
 
 @dataclass(frozen=True)

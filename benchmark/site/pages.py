@@ -15,8 +15,8 @@ from plotly.offline import get_plotlyjs
 from .. import registry
 from ..comparison import Comparison, Setting
 from ..leaderboard import NOTES
-from ..records import Record
-from ..speeds import hardware
+from ..record import Record
+from ..replications import replications, shared_title
 from . import charts, text
 from .again import again
 from .folder import SiteFolder
@@ -103,6 +103,8 @@ class _Site:
             for name in self.by_method
         }
         self.looks = charts.Looks([board.comparison for board in boards])
+        found = replications(board.comparison for board in boards)
+        self.replications = {several.title: several for several in found}
         self.count = sum(len(b.comparison.records) for b in boards)
         self.environment = _environment(self)
 
@@ -112,7 +114,7 @@ class _Site:
         pages = ["index.html", "about.html", *(f"comparison/{b.name}.html" for b in self.boards)]
         pages += [f"method/{name}.html" for name in self.method_names.values()]
         for record, _, _ in self._records():
-            name = text.record_name(record["key"])
+            name = text.record_name(record)
             pages += [f"record/{name}.html", f"record/{name}.json"]
         return [*pages, *STATIC, PLOTLY]
 
@@ -128,7 +130,7 @@ class _Site:
         for name in self.by_method:
             yield f"method/{self.method_names[name]}.html", self._method(name)
         for record, board, line in self._records():
-            name = text.record_name(record["key"])
+            name = text.record_name(record)
             yield f"record/{name}.html", self._record(record, board, line)
             yield f"record/{name}.json", json.dumps(record, sort_keys=True) + "\n"
 
@@ -194,7 +196,7 @@ class _Site:
                 alike = record["inputs"].get("similarity")
                 sources[record["cell"]["images"]] = alike, record["storage"]["images"]
         commits = Counter(
-            str(r["environment"].get("commit") or "unknown") for r in board.comparison.records
+            str(r["environment"]["commit"] or "unknown") for r in board.comparison.records
         )
         return self._render(
             "comparison.html",
@@ -210,6 +212,8 @@ class _Site:
             by_bytes=sorted(board.present, key=lambda x: (x.row.storage["total"], x.number)),
             parts=[p for p in PARTS if any(x.row.storage[p] for x in board.present)],
             speeds=timed(board.present),
+            several=self.replications.get(shared_title(board.setting)),
+            notes=NOTES,
             matrix=matrix(board.comparison),
         )
 
@@ -234,7 +238,6 @@ class _Site:
             line=line,
             label=text.label(record["cell"]["method"]),
             again=again(record),
-            hardware=hardware(record),
             curve=charts.one_curve(record["result"]["train_loss"]),
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ..pictures import family
+from ..record import Record, world_digest
 
 # Control characters, those that turn the direction of writing, and halves of characters.
 UNSEEN = re.compile(
@@ -43,9 +44,10 @@ def file_name(words: str, identity: Any) -> str:
     return f"{plain}-{code}" if plain else code
 
 
-def record_name(key: str) -> str:
-    """Of a record's page: its key, where that is one of ours."""
-    return key if re.fullmatch(r"[0-9a-f]{16,64}", key) else file_name("key", key)
+def record_name(record: Record) -> str:
+    """Of a record's page: its key and world."""
+    key, world = record["key"], world_digest(record["world"])
+    return f"{key}-{world}" if re.fullmatch("[0-9a-f]{24}", key) else file_name(world, key)
 
 
 def data(value: Any) -> Markup:

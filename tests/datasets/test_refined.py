@@ -15,10 +15,10 @@ from benchmark.datasets.distilled import refined
 from benchmark.device import Compute, choose
 from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
+from benchmark.experiment import Pipeline
 from benchmark.grid import cells, make_grid
 from benchmark.images import Dataset, ResidentImages
 from benchmark.inputs import Runtime
-from benchmark.experiment import Pipeline
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 NAMES = ("cat", "dog")
