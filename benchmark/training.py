@@ -94,18 +94,10 @@ def optimise(
     parts = {"module": module, "optimiser": optimiser, "rates": rates}
     memory = {} if memory is None else memory
     curve = _restore(checkpoint, parts, memory) if checkpoint is not None else []
-    device = next(module.parameters()).device
     saved = time.monotonic()
     for epoch in track(range(len(curve), schedule.epochs), label):
         module.train()
-        total, steps = torch.zeros((), device=device), 0
-        for loss in losses(epoch):
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            rates.step()
-            total += loss.detach()
-            steps += 1
+        total, steps = descend(losses(epoch), optimiser, rates, device)
         if not steps:
             break
         curve.append(total.item() / steps)
@@ -120,6 +112,44 @@ def optimise(
         if enough is not None and enough():
             break
     return curve
+
+
+def descend(
+    losses: Iterator[Tensor], optimiser: torch.optim.Optimizer, rates: Any, device: torch.device
+) -> tuple[Tensor, int]:
+    """One epoch: a step for each loss. Nothing here waits for the device.
+
+    Returns:
+        The sum of the losses, a scalar on the device, and their number.
+    """
+    total, steps = torch.zeros((), device=device), 0
+    for loss in losses:
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        rates.step()
+        total += loss.detach()
+        steps += 1
+    return total, steps
+
+
+def one_pass(
+    losses: Iterator[Tensor], optimiser: torch.optim.Optimizer, rates: Any
+) -> tuple[Tensor, int]:
+    """Step on each loss; never waits for the device.
+
+    Returns:
+        The losses' sum, on their device, and how many there were.
+    """
+    total, steps = torch.zeros(()), 0
+    for loss in losses:
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        rates.step()
+        total = total + loss.detach()
+        steps += 1
+    return total, steps
 
 
 def _save(

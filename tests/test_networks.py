@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmark import networks
+from benchmark.code_digest import code_of
 from benchmark.errors import UserError
 
 NAMED = [name for name in networks.names() if name != "timm:NAME"]
@@ -105,11 +106,57 @@ def test_unknown_names():
         networks.check(name)
     with pytest.raises(UserError, match=r"Unknown network 'resnet19'\. Did you mean .*'resnet18'"):
         networks.check("resnet19")
-    for name in ("convnet-d0", "convnet-d3-w0", "convnet-d3-w32x", ""):
+    for name in ("convnet-d0", "convnet-d3-w0", "convnet-d3-w032", "convnet-d3-w32x", ""):
         with pytest.raises(UserError, match="Unknown network"):
             networks.create(name, 10, 3, 32)
     with pytest.raises(UserError, match=r"Unknown timm model 'resnet19'\. Did you mean"):
         networks.create("timm:resnet19", 10, 3, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("convnet-d3-w100000", "width is at most 1024"),
+        ("convnet-d1000000", "depth is at most 9"),
+        ("convnet-d3-w" + "9" * 5000, "width is at most 1024"),
+    ],
+)
+def test_absurd_sizes_are_refused_in_a_sentence(name, limit):
+    with pytest.raises(UserError, match=limit) as refused:
+        networks.create(name, 10, 3, 32)
+    assert len(str(refused.value)) < 300
+
+
+def test_every_name_has_one_family_in_a_file_of_its_own():
+    for name in (*networks.names(), "convnet-d5-w32", "timm:resnet10t"):
+        assert [f.module for f in networks.families() if f.answers(name)] == [
+            networks.module_of(name)
+        ]
+    assert networks.module_of("resnet20") == "benchmark.networks.cifar_resnet"
+    assert networks.module_of("convnet-d5-w32") == "benchmark.networks.convnet"
+    with pytest.raises(UserError, match="Unknown network"):
+        networks.module_of("resnet19")
+
+
+def test_a_new_file_is_a_new_network(tmp_path, monkeypatch):
+    (tmp_path / "line.py").write_text(
+        "from torch import nn\n"
+        "NAMES = {'line': 'one linear layer'}\n"
+        "def create(name, classes, channels, resolution):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(channels * resolution**2, classes))\n"
+    )
+    before = code_of(networks.module_of("lenet"), networks.__name__)
+    monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
+    assert networks.names()["line"] == "one linear layer"
+    assert networks.create("line", 7, 1, 8)(torch.rand(2, 1, 8, 8)).shape == (2, 7)
+    assert code_of(networks.module_of("lenet"), networks.__name__) == before
+
+
+def test_a_familys_code_is_its_own():
+    code = code_of(networks.module_of("resnet18")).modules
+    others = {family.module for family in networks.families()} - {"benchmark.networks.resnet"}
+    assert "benchmark.networks.resnet" in code
+    assert not others & {*code, *code_of("benchmark.student").modules}
 
 
 def test_images_that_do_not_fit():
