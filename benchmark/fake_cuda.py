@@ -27,7 +27,7 @@ from .contract import LabelSource, LabelTask
 from .device import Compute
 from .evaluate import Build
 from .recipe import Recipe
-from .training import one_pass
+from .training import descend
 
 aten: Any = torch.ops.aten
 CUDA, META = torch.device("cuda", 0), torch.device("meta")
@@ -158,7 +158,7 @@ def one_epoch(
         losses = student.lessons(learner, source)
         mode.hurried = True
         for epoch in range(recipe.epochs):
-            one_pass(losses(epoch), optimiser, rates)
+            descend(losses(epoch), optimiser, rates, CUDA)
 
 
 def _on_cuda(value: Any) -> bool:
