@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmark import registry
-from benchmark.conformance import CHECKS, tiny_task, check_method
+from benchmark.conformance import CHECKS, check_method, tiny_task
 
 START = """
 import torch

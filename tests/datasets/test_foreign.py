@@ -28,8 +28,7 @@ def test_the_first_of_a_shuffled_pass(monkeypatch):
                 ("x",),
             )
 
-        others = {"others": Other}
-
+    Task.others = {"others": Task.Other}  # type: ignore[attr-defined]
     made = foreign.make(Task, foreign.Options("others"))  # type: ignore[arg-type]
     assert made.labels.tolist() == [UNLABELLED] * 6
     assert not made.labelled
