@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -48,6 +49,21 @@ SILENT = {  # where the value says nothing
     "too_long",
     "string_too_long",
 }
+
+
+def read(path: Path, most: int) -> bytes:
+    """The bytes of a file, which must be a plain one and not be long.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if not path.is_file():  # a pipe would never end
+        raise UserError("no plain file")
+    with path.open("rb") as file:
+        raw = file.read(most + 1)
+    if len(raw) > most:
+        raise UserError(f"longer than {most:,} bytes")
+    return raw
 
 
 def loads(raw: bytes) -> Any:

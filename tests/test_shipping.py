@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from hostile import reseal
 from tiny import pictures, run_main, run_tiny
 from torch import nn
 
@@ -159,8 +160,7 @@ def test_changed_images_are_refused(given):
 
 
 def test_an_unknown_method_is_named(given):
-    manifest = given / "labels" / artefact.MANIFEST
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "method": "lpqd"}))
+    reseal(given / "labels" / artefact.MANIFEST, lambda told: told.update(method="lpqd"))
     with pytest.raises(UserError, match=r"Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld'\?"):
         open_labels(given / "labels", given / "images", device="cpu")
 
