@@ -72,14 +72,23 @@ def loads(raw: bytes) -> Any:
     Raises:
         UserError: it is none.
     """
+    value = plain(raw)
+    _walk(value, 0)
+    return value
+
+
+def plain(raw: bytes) -> Any:
+    """JSON of a stranger that may be large, so that its values are not looked at one by one.
+
+    Raises:
+        UserError: it is none, or a name stands twice in an object.
+    """
     try:
-        value = json.loads(raw.decode(), parse_constant=_refuse, object_pairs_hook=_once)
+        return json.loads(raw.decode(), parse_constant=_refuse, object_pairs_hook=_once)
     except RecursionError:
         raise UserError("no JSON: nested too deeply") from None
     except ValueError as error:
         raise UserError(f"no JSON: {short(str(error), 200)}") from None
-    _walk(value, 0)
-    return value
 
 
 def check(adapter: TypeAdapter[T], value: Any, where: str = "") -> T:

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from . import artefact, distilled, registry
 from .contract import LabelTask, task_shape
 from .datasets.imagenet import class_folders, image_files  # type: ignore[import-not-found]
 from .device import choose
 from .errors import ArtefactError, UserError
-from .images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, decode
+from .images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, decode, opened
 from .ledger import KINDS, Ledger
 from .official import OfficialBatch, open_folder, write_images, write_lpqld
 from .options import build
@@ -52,7 +51,7 @@ def read_images(path: Path) -> ResidentImages:
     sizes: dict[tuple[int, int], Path] = {}
     grey = True
     for file in paths:
-        with Image.open(file) as picture:
+        with opened(file) as picture:
             sizes.setdefault(picture.size, file)
             grey &= picture.mode in ("1", "L")
     if len(sizes) > 1 or any(width != height for width, height in sizes):
