@@ -105,7 +105,7 @@ def read(folder: Path, device: torch.device) -> ResidentImages:
             raise UserError(f"its pixels are {tuple(pixels.shape)}")
     except (OSError, SafetensorError, UserError) as error:
         raise ArtefactError(
-            f"{str(file)!r} holds no distilled images that can be read: {error}."
+            f"{str(file)!r} holds no distilled images that can be read: {str(error).rstrip('.')}."
         ) from error
     if images.digest != metadata.get("digest"):
         raise ArtefactError(f"The images in {str(file)!r} were changed: copy them again.")
