@@ -40,6 +40,7 @@ def ship(record_file: Path, target: Path, work: Path) -> None:
             if not folder.is_dir():
                 raise UserError(f"{str(folder)!r} is not there: is --work {str(work)!r} right?")
         artefact.read(labels)  # never give away what is damaged
+        distilled.read(images, torch.device("cpu"))
         shutil.copytree(labels, partial / "labels")
         (partial / "images").mkdir()
         shutil.copy(images / distilled.FILE, partial / "images" / distilled.FILE)

@@ -203,7 +203,9 @@ def other(draw: st.DrawFn, tensor: Tensor) -> Tensor:
 def test_other_tensors_are_refused_or_labels(shipped, tmp_path, kind, data):
     folder = copied(tmp_path, shipped[kind])
     whole = artefact.read(folder / "labels")
-    blobs = {n: (told["kind"], whole.tensors[n]) for n, told in whole.manifest["blobs"].items()}
+    blobs: dict[str, Any] = {
+        n: (told["kind"], whole.tensors[n]) for n, told in whole.manifest["blobs"].items()
+    }
     name = data.draw(st.sampled_from(sorted(blobs)))
     what = data.draw(st.sampled_from(["other", "other", "other", "gone", "more"]))
     if what == "other":

@@ -184,6 +184,10 @@ def test_shipping_refuses_what_it_cannot_give(work, tmp_path):
     assert "There are no records" in refused(tmp_path / "absent.json", to)
     assert "is not there: is --work" in refused(record, to, "--work", tmp_path)
     assert "holds 3 records; name one" in refused(own / "records", to, "--work", own)
+    images = own / "stages" / json.loads(record.read_text())["inputs"]["images_stage"]
+    whole = (images / distilled.FILE).read_bytes()
+    (images / distilled.FILE).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert "were changed" in refused(record, to, "--work", own)
     shard.write_bytes(shard.read_bytes()[:-1])
     assert "it is truncated" in refused(record, to, "--work", own)
     to.mkdir()
