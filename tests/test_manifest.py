@@ -55,4 +55,4 @@ def test_any_changed_byte_is_seen():
 )
 def test_what_no_reader_would_take_is_not_written(change, words):
     with pytest.raises(UserError, match=words):
-        manifest.dump({**WHOLE, **change})
+        manifest.dump(dict(WHOLE) | change)
