@@ -8,6 +8,7 @@ import json
 import resource
 import shutil
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -679,4 +680,26 @@ def test_official_names_that_count_far(official, tmp_path):
     folder = copied(tmp_path, official["LPQLD"])
     (folder / "batch_1.tar").rename(folder / "batch_999999999.tar")
     with pytest.raises(ArtefactError, match=r"has batch_999999999\.tar, but lacks number 1"):
+        read_official(folder)
+
+
+def test_a_flipped_bit_of_an_official_logit_is_seen(official, tmp_path):
+    # torch's reader leaves the CRCs unchecked.
+    folder = copied(tmp_path, official["LPQLD"])
+    file = folder / "batch_1.tar"
+    raw, values = bytearray(file.read_bytes()), pruned(drawn(4, 1))[-2]
+    raw[raw.index(values.numpy().tobytes()) + 5] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(ArtefactError, match=r"batch_1\.tar' .* damaged: the CRC of .* is another"):
+        read_official(folder)
+
+
+def test_a_compressed_official_file_is_refused(official, tmp_path):
+    folder = copied(tmp_path, official["LPQLD"])
+    with zipfile.ZipFile(folder / "batch_0.tar") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(folder / "batch_0.tar", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(ArtefactError, match="its members are compressed"):
         read_official(folder)
