@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -50,20 +51,44 @@ SILENT = {  # where the value says nothing
 }
 
 
+def read(path: Path, most: int) -> bytes:
+    """The bytes of a file, which must be a plain one and not be long.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if not path.is_file():  # a pipe would never end
+        raise UserError("no plain file")
+    with path.open("rb") as file:
+        raw = file.read(most + 1)
+    if len(raw) > most:
+        raise UserError(f"longer than {most:,} bytes")
+    return raw
+
+
 def loads(raw: bytes) -> Any:
     """JSON of a stranger: UTF-8, finite numbers, whole characters, no name twice, not deep.
 
     Raises:
         UserError: it is none.
     """
+    value = plain(raw)
+    _walk(value, 0)
+    return value
+
+
+def plain(raw: bytes) -> Any:
+    """JSON of a stranger that may be large, so that its values are not looked at one by one.
+
+    Raises:
+        UserError: it is none, or a name stands twice in an object.
+    """
     try:
-        value = json.loads(raw.decode(), parse_constant=_refuse, object_pairs_hook=_once)
+        return json.loads(raw.decode(), parse_constant=_refuse, object_pairs_hook=_once)
     except RecursionError:
         raise UserError("no JSON: nested too deeply") from None
     except ValueError as error:
         raise UserError(f"no JSON: {short(str(error), 200)}") from None
-    _walk(value, 0)
-    return value
 
 
 def check(adapter: TypeAdapter[T], value: Any, where: str = "") -> T:

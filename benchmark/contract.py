@@ -270,7 +270,10 @@ class LabelSource(ABC):
         """The source again, from its shipped tensors (on the CPU) and manifest alone."""
 
     def manifest(self) -> Mapping[str, Any]:
-        """What `restore` must know beyond options and tensors; JSON values."""
+        """What `restore` must know beyond options and tensors; JSON values.
+
+        `restore` reads it by `shipped.extra(DATACLASS)`, which checks its types.
+        """
         return {}
 
     def requires(self) -> Mapping[str, Any]:
@@ -350,7 +353,7 @@ class LabelSource(ABC):
             "mean": task.mean,
             "std": task.std,
             "requires": dict(self.requires()),
-            **self.manifest(),
+            "extra": dict(self.manifest()),
         }
         artefact.write(folder, manifest, self.blobs())
         self.folder = folder
@@ -374,10 +377,16 @@ class LabelSource(ABC):
                 f"The labels in {str(folder)!r} were made for the images of SHA-256 "
                 f"{manifest['images'][:16]}…, not for these ({task.images.digest[:16]}…)."
             )
-        if build(ViewPlan, manifest["plan"], "plan") != task.plan:
+        plan = build(ViewPlan, manifest["plan"], "plan")
+        if plan != task.plan:
             raise ArtefactError(
                 f"The labels in {str(folder)!r} were made for another view plan: "
                 f"{manifest['plan']}, not {asdict(task.plan)}."
+            )
+        if (plan.images, plan.resolution) != (len(task.images), task.images.resolution):
+            raise ArtefactError(
+                f"The labels in {str(folder)!r} were made for {plan.images} images of "
+                f"{plan.resolution} pixels, not for {len(task.images)} of {task.images.resolution}."
             )
         source = cls.restore(task, build(cls.Options, manifest["options"], "options"), shipped)
         source.folder = folder

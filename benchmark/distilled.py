@@ -7,20 +7,29 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
+from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from . import bounded
 from .device import Compute
-from .errors import ArtefactError
+from .errors import ArtefactError, UserError
 from .images import Dataset, ResidentImages
 
 if TYPE_CHECKING:
     from .teachers import Teacher
 
 FILE = "images.safetensors"
+MOST_SIDE = 2**14
+NAMES = TypeAdapter(
+    Annotated[
+        list[Annotated[str, Field(strict=True, max_length=4096)]],
+        Field(min_length=1, max_length=1_000_000),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -79,16 +88,25 @@ def read(folder: Path, device: torch.device) -> ResidentImages:
     Raises:
         ArtefactError: there are none, the file is damaged, or its pixels were changed.
     """
+    file = folder / FILE
     try:
-        with safe_open(folder / FILE, framework="pt") as file:
-            metadata = file.metadata() or {}
-            pixels, labels = file.get_tensor("pixels"), file.get_tensor("labels")
-        names, digest = json.loads(metadata["class_names"]), metadata["digest"]
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        if not file.is_file():
+            raise UserError("there is no such file")
+        with safe_open(file, framework="pt") as handle:
+            metadata = handle.metadata() or {}
+            names = bounded.check(NAMES, bounded.loads(metadata.get("class_names", "").encode()))
+            if sorted(handle.keys()) != ["labels", "pixels"]:
+                raise UserError("it must hold `labels` and `pixels`")
+            pixels, labels = handle.get_tensor("pixels"), handle.get_tensor("labels")
+        if labels.dtype != torch.int64 or labels.ndim != 1 or not len(labels):
+            raise UserError(f"its labels are {labels.dtype} {tuple(labels.shape)}")
+        images = ResidentImages(pixels, labels, names)
+        if images.channels not in (1, 3) or not 0 < images.resolution <= MOST_SIDE:
+            raise UserError(f"its pixels are {tuple(pixels.shape)}")
+    except (OSError, SafetensorError, UserError) as error:
         raise ArtefactError(
-            f"{str(folder / FILE)!r} holds no distilled images that can be read: {error}."
+            f"{str(file)!r} holds no distilled images that can be read: {str(error).rstrip('.')}."
         ) from error
-    images = ResidentImages(pixels, labels, names)
-    if images.digest != digest:
-        raise ArtefactError(f"The images in {str(folder / FILE)!r} were changed: copy them again.")
+    if images.digest != metadata.get("digest"):
+        raise ArtefactError(f"The images in {str(file)!r} were changed: copy them again.")
     return images.to(device)

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from . import artefact, distilled, registry
+from . import artefact, bounded, distilled, registry
 from .contract import LabelTask, task_shape
 from .datasets.imagenet import class_folders, image_files  # type: ignore[import-not-found]
 from .device import choose
 from .errors import ArtefactError, UserError
-from .images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, decode
+from .images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, decode, opened
 from .ledger import KINDS, Ledger
 from .official import OfficialBatch, open_folder, write_images, write_lpqld
 from .options import build
@@ -52,7 +51,7 @@ def read_images(path: Path) -> ResidentImages:
     sizes: dict[tuple[int, int], Path] = {}
     grey = True
     for file in paths:
-        with Image.open(file) as picture:
+        with opened(file) as picture:
             sizes.setdefault(picture.size, file)
             grey &= picture.mode in ("1", "L")
     if len(sizes) > 1 or any(width != height for width, height in sizes):
@@ -74,8 +73,10 @@ def inspect(folder: Path, images: Path | None) -> dict[str, str]:
         plan = build(ViewPlan, manifest["plan"], "plan")
         rows = {
             "form": f"labelbench artefact, format {manifest['format']}",
-            "method": manifest["method"],
-            "options": ", ".join(f"{k}={v}" for k, v in manifest["options"].items()),
+            "method": bounded.short(manifest["method"]),
+            "options": ", ".join(
+                f"{bounded.short(k)}={_plain(v)}" for k, v in manifest["options"].items()
+            ),
             "images": f"{plan.images} of {plan.resolution} pixels, {manifest['images'][:16]}…",
             "made for": f"{plan.epochs} epochs of {plan.batches} batches",
         }
@@ -249,6 +250,11 @@ def _needed(images: Path | None) -> ResidentImages:
             "--images with their folder."
         )
     return read_images(images)
+
+
+def _plain(value: Any) -> str:
+    """An option's value as it is set, in one line that is not long."""
+    return bounded.short(value) if isinstance(value, str) else bounded.shown(value)
 
 
 def _bytes(ledger: Ledger) -> dict[str, str]:

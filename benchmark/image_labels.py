@@ -11,7 +11,7 @@ from torch import Tensor
 from . import artefact
 from .artefact import Artefact, Blob
 from .contract import LabelSource, LabelTask, TaskShape
-from .errors import UserError
+from .errors import ArtefactError, UserError
 from .packing import pack, packed_bytes, unpack, width_for
 from .views import ViewBatch
 
@@ -90,10 +90,40 @@ class ImageLabels(LabelSource):
 
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
-        return cls(task, options, decode(shipped.tensors, task.classes))
+        return cls(task, options, decode(checked(shipped, task.shape), task.classes))
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
         return self.task.mixed(self.labels, views)
+
+
+def checked(shipped: Artefact, shape: TaskShape) -> Mapping[str, Tensor]:
+    """An artefact's tensors, if they can be what `encode` gave.
+
+    Raises:
+        ArtefactError: they are of other types or shapes, or name no class.
+    """
+    if not _fits(shipped.tensors, shape):
+        raise ArtefactError(
+            f"{str(shipped.folder)!r} does not hold {shape.images} labels of {shape.classes} "
+            "classes."
+        )
+    return shipped.tensors
+
+
+def _fits(parts: Mapping[str, Tensor], shape: TaskShape) -> bool:
+    values, indices, classes = parts.get("values"), parts.get("indices"), shape.classes
+    if values is None or values.dtype not in (torch.float16, torch.uint8):
+        return False
+    if values.ndim != 2 or len(values) != shape.images:
+        return False
+    if indices is None:
+        return values.shape[1] == classes
+    count, width = values.numel(), width_for(classes)
+    if not 1 <= values.shape[1] <= classes or indices.dtype != torch.uint8:
+        return False
+    if indices.shape != (packed_bytes(count, width),):
+        return False
+    return int(unpack(indices, width, 0, count).max()) < classes
 
 
 def refuse_bad(labels: Tensor, name: str) -> None:

@@ -7,16 +7,18 @@ Both answer `take(indices)`, so the rest of the suite does not tell them apart.
 import hashlib
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from .bounded import short
 from .errors import UserError
 from .progress import track
 from .stages import hold
@@ -24,6 +26,9 @@ from .stages import hold
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 UNLABELLED = -1  # of images that show none of the classes
+MOST_PIXELS = 2**26  # of a picture; ImageNet's largest has 61 million
+# Pillow knows many more, and runs other programs for some of them.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF")
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
@@ -165,26 +170,71 @@ def images_digest(pixels: Tensor, labels: Tensor) -> str:
     return sha.hexdigest()
 
 
-def decode(source: Path | bytes, channels: int, resolution: int) -> np.ndarray:
-    """One encoded picture as uint8 (C, R, R): grey or RGB, short side resized, centre cropped."""
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An encoded picture that lies in a row of a table; the row and file are for errors."""
+
+    data: bytes
+    file: Path
+    row: int
+
+
+Source = Path | Encoded
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[Image.Image]:
+    """A picture of a bounded size, of which only the header is read yet.
+
+    Raises:
+        UserError: it is none, or what is done with it fails, with its name.
+    """
+    table = isinstance(source, Encoded)
+    name = f"row {source.row} of {str(source.file)!r}" if table else repr(str(source))
+    if not table and not source.is_file():  # a pipe would never end
+        raise UserError(f"Cannot decode {name}: it is no plain file.")
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
-            picture = picture.convert("L" if channels == 1 else "RGB")
-            if picture.size != (resolution, resolution):
-                scale = resolution / min(picture.size)
-                size = [max(resolution, round(side * scale)) for side in picture.size]
-                left, top = ((side - resolution) // 2 for side in size)
-                picture = picture.resize(size, Image.Resampling.BICUBIC)
-                picture = picture.crop((left, top, left + resolution, top + resolution))
-            array = np.asarray(picture)
-    except (OSError, SyntaxError) as error:
-        name = source if isinstance(source, Path) else "an image of the table"
-        raise UserError(f"Cannot decode {name}: {error}.") from error
+        with Image.open(io.BytesIO(source.data) if table else source, formats=FORMATS) as picture:
+            _refuse_large(picture.size)
+            yield picture
+    except UserError as error:
+        raise UserError(f"Cannot decode {name}: {error}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(
+            f"Cannot decode {name}: it has more than {MOST_PIXELS:,} pixels."
+        ) from error
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise UserError(f"Cannot decode {name}: it is no picture ({kinds}).") from error
+    except Exception as error:  # damage may make the reader fail in any way
+        raise UserError(f"Cannot decode {name}: {short(str(error), 200)}.") from error
+
+
+def _refuse_large(size: Sequence[int]) -> None:
+    if size[0] * size[1] > MOST_PIXELS:
+        raise UserError(
+            f"it has, or would be scaled to, {size[0]} x {size[1]} pixels; "
+            f"{MOST_PIXELS:,} are the most."
+        )
+
+
+def decode(source: Source, channels: int, resolution: int) -> np.ndarray:
+    """One encoded picture as uint8 (C, R, R): grey or RGB, short side resized, centre cropped."""
+    with opened(source) as picture:
+        picture = picture.convert("L" if channels == 1 else "RGB")
+        if picture.size != (resolution, resolution):
+            scale = resolution / min(picture.size)
+            size = [max(resolution, round(side * scale)) for side in picture.size]
+            _refuse_large(size)
+            left, top = ((side - resolution) // 2 for side in size)
+            picture = picture.resize(size, Image.Resampling.BICUBIC)
+            picture = picture.crop((left, top, left + resolution, top + resolution))
+        array = np.asarray(picture)
     return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
 def decode_all(
-    sources: Sequence[Path] | Sequence[bytes], channels: int, resolution: int, label: str
+    sources: Sequence[Source], channels: int, resolution: int, label: str
 ) -> Callable[[Path], None]:
     """A stage builder: decode `sources` a block at a time.
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from . import artefact, distilled, records, registry
+from .bounded import short
 from .contract import LabelSource, LabelTask
 from .device import Precision, choose
-from .errors import UserError
+from .errors import ArtefactError, UserError
 from .options import build
 from .recipe import Objective
 from .render import render
@@ -39,6 +40,7 @@ def ship(record_file: Path, target: Path, work: Path) -> None:
             if not folder.is_dir():
                 raise UserError(f"{str(folder)!r} is not there: is --work {str(work)!r} right?")
         artefact.read(labels)  # never give away what is damaged
+        distilled.read(images, torch.device("cpu"))
         shutil.copytree(labels, partial / "labels")
         (partial / "images").mkdir()
         shutil.copy(images / distilled.FILE, partial / "images" / distilled.FILE)
@@ -97,8 +99,14 @@ def open_labels(
     """
     compute = choose(device, precision)
     manifest = artefact.read_manifest(Path(labels))
+    shown = distilled.read(Path(images), compute.device)
+    if len(manifest["mean"]) != shown.channels:
+        raise ArtefactError(
+            f"The labels in {str(labels)!r} are for images of {len(manifest['mean'])} channels, "
+            f"not {shown.channels}."
+        )
     task = LabelTask(
-        images=distilled.read(Path(images), compute.device),
+        images=shown,
         plan=build(ViewPlan, manifest["plan"], "plan"),
         objective=build(Objective, manifest["objective"], "objective"),
         compute=compute,
@@ -106,4 +114,13 @@ def open_labels(
         mean=tuple(manifest["mean"]),
         std=tuple(manifest["std"]),
     )
-    return ShippedLabels(registry.method(manifest["method"]).load(Path(labels), task))
+    method = registry.method(manifest["method"])
+    try:
+        return ShippedLabels(method.load(Path(labels), task))
+    except UserError:
+        raise
+    except Exception as error:  # what a method does not expect may make it fail in any way
+        raise ArtefactError(
+            f"{method.name} cannot restore the labels in {str(labels)!r} "
+            f"({type(error).__name__}: {short(str(error), 200)})."
+        ) from error

@@ -33,6 +33,11 @@ def as_pixels(shares: Tensor, side: int) -> Tensor:
     return (shares.double() * side).round().long()
 
 
+def _outside(boxes: Tensor, side: int, least: int) -> bool:
+    """Whether boxes in pixels, (B, 4), leave the image, or have a side below `least`."""
+    return bool((boxes[:, 2:] < least).any() or (boxes[:, :2] + boxes[:, 2:] > side).any())
+
+
 @dataclass(frozen=True)
 class StoredViews:
     """Batches of views, read one at a time; batch n has the address epoch 0, batch n.
@@ -68,15 +73,20 @@ class StoredViews:
         parts = {n.removeprefix(PREFIX): t for n, t in tensors.items() if n.startswith(PREFIX)}
         if missing := {"sizes", *WHOLE} - parts.keys():
             raise ArtefactError(f"The stored views lack {', '.join(sorted(missing))}.")
+        if parts["sizes"].dtype != torch.int32 or len(parts["sizes"].shape) != 1:
+            raise ArtefactError("The stored views' sizes are not a row of int32.")
         sizes = parts["sizes"][:].tolist()
         if not all(0 < size <= batch_size for size in sizes):
             raise ArtefactError(f"The stored views have batches that are not 1 to {batch_size}.")
         views = cls(parts, images, resolution, batch_size, tuple(accumulate(sizes, initial=0)))
         for name, length in views._lengths().items():
-            if len(parts.get(name, ())) != length:
+            part = parts.get(name, torch.empty(0))
+            shape = (length, 7) if name == "cutout" else (length,)
+            kind = {"sizes": torch.int32, "mix_opacity": torch.float32, "cutout": torch.float32}
+            if part.dtype != kind.get(name, torch.uint8) or tuple(part.shape) != shape:
                 raise ArtefactError(
-                    f"The stored views' {name} has {len(parts.get(name, ()))} rows where "
-                    f"{views.batches} batches need {length}."
+                    f"The stored views' {name} is {part.dtype} {tuple(part.shape)} where "
+                    f"{views.batches} batches need {kind.get(name, torch.uint8)} {shape}."
                 )
         return views
 
@@ -100,9 +110,15 @@ class StoredViews:
         index = self._read("index", rows.start, count)
         crop = self._read("crop", 4 * rows.start, 4 * count).view(count, 4)
         partner, box, opacity = self._mix(number, rows, count)
-        if int(index.max()) >= self.images or int(partner.max()) >= count:
-            raise ArtefactError(f"The stored views' batch {number} shows what is not there.")
         filled = self.parts["cutout"][rows] if "cutout" in self.parts else torch.zeros(count, 7)
+        outside = (
+            _outside(crop, self.resolution, least=1)
+            or _outside(box, self.resolution, least=0)
+            or not ((filled >= 0) & (filled <= 1)).all()
+            or not ((opacity >= 0) & (opacity <= 1)).all()
+        )
+        if outside or int(index.max()) >= self.images or int(partner.max()) >= count:
+            raise ArtefactError(f"The stored views' batch {number} shows what is not there.")
         return ViewBatch(
             index=index,
             crop=as_shares(crop, self.resolution),

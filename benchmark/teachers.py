@@ -6,18 +6,20 @@ weights that timm downloads.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
-from . import networks
+from . import bounded, networks
 from .classifier import Classifier, Floats, correct
 from .device import Compute
 from .errors import UserError
@@ -29,6 +31,17 @@ from .views import Augmentation, ViewPlan
 WEIGHTS = "teacher.safetensors"
 SNAPSHOTS = "snapshot-*.safetensors"
 PRETRAINED = Path("pretrained")
+
+
+@with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+class Norm(TypedDict):
+    """What a network expects of pixels in 0..1, per channel."""
+
+    mean: list[Annotated[float, Field(ge=-1e6, le=1e6)]]
+    std: list[Annotated[float, Field(ge=1e-6, le=1e6)]]
+
+
+NORM = TypeAdapter(Norm)
 
 
 @dataclass(frozen=True)
@@ -182,30 +195,48 @@ def load(
         UserError: the file is not there, is damaged, or holds another network's weights.
     """
     network = networks.create(network_name, classes, channels, resolution)
+    expected = network.state_dict()
     try:
-        weights = load_file(file)
         with safe_open(file, framework="pt") as handle:
             metadata = handle.metadata() or {}
+            shapes = {n: torch.Size(handle.get_slice(n).get_shape()) for n in handle.keys()}  # noqa: SIM118
+            wrong = _misfits({n: value.shape for n, value in expected.items()}, shapes)
+            if wrong:
+                raise UserError(
+                    f"{str(file)!r} does not hold the weights of {network_name!r} for {classes} "
+                    f"classes: {len(wrong)} names or shapes differ, first {wrong[0]!r}."
+                )
+            weights = {n: handle.get_tensor(n) for n in expected.keys() & shapes.keys()}
     except (OSError, SafetensorError) as error:
         raise UserError(f"Cannot read the teacher file {str(file)!r}: {error}.") from error
-    expected = network.state_dict()
-    counters = {name for name in expected if name.endswith("num_batches_tracked")}
-    wrong = sorted((expected.keys() - counters) ^ (weights.keys() - counters))
-    wrong += sorted(
-        name
-        for name in expected.keys() & weights.keys()
-        if expected[name].shape != weights[name].shape
-    )
-    if wrong:
-        raise UserError(
-            f"{str(file)!r} does not hold the weights of {network_name!r} for {classes} classes: "
-            f"{len(wrong)} names or shapes differ, first {wrong[0]!r}."
-        )
+    for name in sorted(weights):
+        value, floats = weights[name], expected[name].is_floating_point()
+        if value.is_floating_point() != floats or not value.isfinite().all():
+            raise UserError(
+                f"{name} in the teacher file {str(file)!r} is {value.dtype}, or not finite."
+            )
     network.load_state_dict(weights, strict=False)
-    mean = tuple(json.loads(metadata["mean"])) if "mean" in metadata else IMAGENET_MEAN
-    std = tuple(json.loads(metadata["std"])) if "std" in metadata else IMAGENET_STD
-    teacher = Teacher(network_name, network, mean[:channels], std[:channels])
-    return teacher.to(device).eval().requires_grad_(False)
+    mean, std = IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]
+    if metadata.keys() & {"mean", "std"}:
+        try:
+            told = {
+                part: bounded.loads(metadata.get(part, "").encode()) for part in ("mean", "std")
+            }
+            norm = bounded.check(NORM, told)
+            if not len(norm["mean"]) == len(norm["std"]) == channels:
+                raise UserError(f"mean and std must have {channels} numbers each")
+        except UserError as error:
+            raise UserError(f"The metadata of the teacher file {str(file)!r}: {error}.") from error
+        mean, std = tuple(norm["mean"]), tuple(norm["std"])
+    return Teacher(network_name, network, mean, std).to(device).eval().requires_grad_(False)
+
+
+def _misfits(expected: Mapping[str, torch.Size], found: Mapping[str, torch.Size]) -> list[str]:
+    """The names that are in one only, or of another shape; counters of steps may be absent."""
+    counters = {name for name in expected if name.endswith("num_batches_tracked")}
+    alone = (expected.keys() - counters) ^ (found.keys() - counters)
+    both = expected.keys() & found.keys()
+    return sorted(alone) + sorted(name for name in both if expected[name] != found[name])
 
 
 def pretrained(network_name: str, classes: int, device: torch.device) -> Teacher:

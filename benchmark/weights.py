@@ -79,10 +79,10 @@ def widen(stored: Tensor, form: Form, count: int) -> Tensor:
         ArtefactError: it holds more or fewer.
     """
     expected = packed_bytes(count, BITS[form]) if form == "int4" else count
-    if stored.numel() != expected:
+    if stored.shape != (expected,):
         raise ArtefactError(
-            f"The stored weights do not fit the network: {stored.numel()} where {count} numbers "
-            f"as {form} take {expected}."
+            f"The stored weights do not fit the network: {tuple(stored.shape)} where {count} "
+            f"numbers as {form} take {expected}."
         )
     if form == "int4":
         return (unpack(stored.to(torch.uint8), BITS[form], 0, count) - LARGEST[form]).float()

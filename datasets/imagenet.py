@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from benchmark import bounded
 from benchmark.errors import UserError
 from benchmark.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, EncodedImages
 from benchmark.progress import track
@@ -16,6 +17,7 @@ from benchmark.progress import track
 from .place import Place
 
 RESOLUTION = 224
+MOST_BYTES = 2**25  # of a list of class names
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 
 
@@ -69,7 +71,11 @@ def synset_names(folder: Path) -> dict[str, str]:
     """WordNet id to class name ("tench, Tinca tinca"), by the first mapping in the folder."""
     for file in (folder / "LOC_synset_mapping.txt", folder / "words.txt"):
         if file.is_file():
-            rows = (line.split(maxsplit=1) for line in file.read_text("utf-8").splitlines())
+            try:
+                text = bounded.read(file, MOST_BYTES).decode()
+            except (UserError, UnicodeDecodeError) as error:
+                raise UserError(f"Cannot read {str(file)!r}: {error}.") from error
+            rows = (line.split(maxsplit=1) for line in text.splitlines())
             return {row[0]: row[1].strip() for row in rows if len(row) == 2}
     return {}
 

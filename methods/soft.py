@@ -10,6 +10,7 @@ from torch import Tensor
 from benchmark.artefact import Artefact, Blob
 from benchmark.contract import LabelSource, LabelTask
 from benchmark.ensemble import Teachers, needs_of, taught_by
+from benchmark.errors import ArtefactError
 from benchmark.needs import Needs
 from benchmark.relabel import relabel, resident
 from benchmark.spool import Spool, Stored
@@ -53,7 +54,10 @@ class Soft(LabelSource):
 
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
-        return cls(task, options, resident(shipped.tensors["logits"], task.device))
+        logits, shape = shipped.tensors.get("logits"), (task.shape.labels, task.classes)
+        if logits is None or logits.dtype != torch.float16 or logits.shape != shape:
+            raise ArtefactError(f"The labels' logits are not float16 {shape}.")
+        return cls(task, options, resident(logits, task.device))
 
     def stored_labels(self) -> Iterator[tuple[ViewBatch, Tensor]]:
         for epoch in range(self.task.plan.epochs):

@@ -1,6 +1,10 @@
 """Damage as others do it: JSON values changed in one place, and files in a few bytes."""
 
 import copy
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -80,3 +84,17 @@ def torn(draw: st.DrawFn, whole: bytes) -> bytes:
         else:
             raw[at:at] = raw[at : at + piece]
     return bytes(raw)
+
+
+def reseal(labels: Path, change: Callable[[Any], Any]) -> None:
+    """Change what a `labels.json` says, and seal it as its writer would.
+
+    Args:
+        change: of the parsed file without its seal, in place; or gives another value.
+    """
+    told = json.loads(labels.read_text())
+    del told["seal"]
+    changed = change(told)
+    text = json.dumps(told if changed is None else changed, separators=(",", ":")).encode()
+    seal = hashlib.sha256(text).hexdigest()[:16].encode()
+    labels.write_bytes(text[:-1] + b',"seal":"%s"}' % seal)

@@ -1,5 +1,6 @@
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from benchmark.errors import UserError
 from benchmark.images import (
     Dataset,
+    Encoded,
     EncodedImages,
     ResidentImages,
     decode,
@@ -31,6 +33,10 @@ def png(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def row(data: bytes, number: int = 0) -> Encoded:
+    return Encoded(data, Path("pets.parquet"), number)
 
 
 def test_take_gives_images_in_the_order_asked_for():
@@ -68,21 +74,21 @@ def test_the_digest_depends_on_pixels_labels_and_shape():
 def test_grey_and_colour_pictures_are_decoded_exactly():
     grey = np.arange(16, dtype=np.uint8).reshape(4, 4) * 16
     colour = np.stack([grey, 255 - grey, grey // 2], axis=-1)
-    assert np.array_equal(decode(png(grey), 1, 4), grey[None])
-    assert np.array_equal(decode(png(grey), 3, 4), np.stack([grey] * 3))
-    assert np.array_equal(decode(png(colour), 3, 4), colour.transpose(2, 0, 1))
+    assert np.array_equal(decode(row(png(grey)), 1, 4), grey[None])
+    assert np.array_equal(decode(row(png(grey)), 3, 4), np.stack([grey] * 3))
+    assert np.array_equal(decode(row(png(colour)), 3, 4), colour.transpose(2, 0, 1))
 
 
 def test_a_wide_picture_is_resized_by_its_short_side_and_centre_cropped():
     stripes = np.zeros((8, 24, 3), np.uint8)
     stripes[:, 8:16] = 200
-    assert np.array_equal(decode(png(stripes), 3, 8), np.full((3, 8, 8), 200))
-    assert decode(png(stripes.transpose(1, 0, 2)), 3, 4).shape == (3, 4, 4)
+    assert np.array_equal(decode(row(png(stripes)), 3, 8), np.full((3, 8, 8), 200))
+    assert decode(row(png(stripes.transpose(1, 0, 2))), 3, 4).shape == (3, 4, 4)
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]), st.integers(1, 20))
 def test_every_picture_decodes_to_the_resolution_asked_for(height, width, channels, side):
-    assert decode(png(np.zeros((height, width), np.uint8)), channels, side).shape == (
+    assert decode(row(png(np.zeros((height, width), np.uint8))), channels, side).shape == (
         channels,
         side,
         side,
@@ -93,8 +99,8 @@ def test_a_damaged_picture_is_named(tmp_path):
     (tmp_path / "cut.png").write_bytes(png(np.zeros((4, 4), np.uint8))[:-30])
     with pytest.raises(UserError, match=r"Cannot decode .*cut\.png"):
         decode(tmp_path / "cut.png", 1, 4)
-    with pytest.raises(UserError, match="Cannot decode an image of the table"):
-        decode(b"no picture", 1, 4)
+    with pytest.raises(UserError, match=r"Cannot decode row 7 of 'pets.parquet': it is no picture"):
+        decode(row(b"no picture", 7), 1, 4)
 
 
 def test_encoded_images_decode_what_resident_images_hold(tmp_path):
@@ -106,7 +112,7 @@ def test_encoded_images_decode_what_resident_images_hold(tmp_path):
 
 
 def test_a_decoded_stage_holds_pixels_statistics_and_a_digest(tmp_path):
-    sources = [png(pixels.permute(1, 2, 0).numpy()) for pixels in PIXELS]
+    sources = [row(png(pixels.permute(1, 2, 0).numpy())) for pixels in PIXELS]
     folder = Stages(tmp_path).make("decoded", {"k": 1}, decode_all(sources, 3, 4, "decode"))
     images = decoded_images(folder, LABELS, ("cat", "dog"))
     assert torch.equal(images.pixels, PIXELS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from hostile import reseal
 from tiny import pictures, run_main, run_tiny
 from torch import nn
 
@@ -159,8 +160,7 @@ def test_changed_images_are_refused(given):
 
 
 def test_an_unknown_method_is_named(given):
-    manifest = given / "labels" / artefact.MANIFEST
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "method": "lpqd"}))
+    reseal(given / "labels" / artefact.MANIFEST, lambda told: told.update(method="lpqd"))
     with pytest.raises(UserError, match=r"Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld'\?"):
         open_labels(given / "labels", given / "images", device="cpu")
 
@@ -184,6 +184,10 @@ def test_shipping_refuses_what_it_cannot_give(work, tmp_path):
     assert "There are no records" in refused(tmp_path / "absent.json", to)
     assert "is not there: is --work" in refused(record, to, "--work", tmp_path)
     assert "holds 3 records; name one" in refused(own / "records", to, "--work", own)
+    images = own / "stages" / json.loads(record.read_text())["inputs"]["images_stage"]
+    whole = (images / distilled.FILE).read_bytes()
+    (images / distilled.FILE).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert "were changed" in refused(record, to, "--work", own)
     shard.write_bytes(shard.read_bytes()[:-1])
     assert "it is truncated" in refused(record, to, "--work", own)
     to.mkdir()

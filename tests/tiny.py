@@ -4,7 +4,7 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TypeVar
 from unittest.mock import patch
@@ -23,6 +23,16 @@ from benchmark.views import ViewPlan
 
 NETWORK = "convnet-d2-w8"
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+DESCRIBED = {  # the least that a manifest says, beside tensors
+    "method": "m",
+    "options": {},
+    "images": "0" * 64,
+    "classes": "1" * 64,
+    "plan": asdict(ViewPlan(0, 20, 8, 8, 4, Augmentation())),
+    "objective": asdict(Objective()),
+    "mean": [0.4],
+    "std": [0.3],
+}
 Source = TypeVar("Source", bound=LabelSource)
 
 GRID = [

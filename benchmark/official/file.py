@@ -20,6 +20,7 @@ The file holds a list (as the published relabelling scripts of LPLD and LPQLD wr
 
 import pickle
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,8 +32,10 @@ import torch
 from torch import Tensor
 from torch.serialization import add_safe_globals, clear_safe_globals, get_safe_globals
 
+from ..bounded import short, shown
 from ..errors import ArtefactError
 
+MOST_BYTES = 2**30
 FLOATS = (torch.float16, torch.float32)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8)
 
@@ -133,6 +136,7 @@ def _only_numbers() -> Iterator[None]:
 def _load(file: Path) -> Any:
     if not file.is_file():
         raise MisfitError("it is missing")
+    _refuse_damage(file)
     try:
         with _only_numbers():
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -147,6 +151,23 @@ def _load(file: Path) -> Any:
         raise MisfitError("it is damaged") from error
     except Exception as error:  # damage may make the reader fail in any way
         raise MisfitError("it is damaged") from error
+
+
+def _refuse_damage(file: Path) -> None:
+    """Check what torch's reader trusts: that no member claims more than is there, and the CRCs."""
+    if file.stat().st_size > MOST_BYTES:
+        raise MisfitError(f"it is longer than {MOST_BYTES:,} bytes")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if any(member.compress_type for member in archive.infolist()):
+                raise MisfitError("its members are compressed, as torch.save never writes them")
+            damaged = archive.testzip()
+    except MisfitError:
+        raise
+    except Exception as error:  # damage may make the reader fail in any way
+        raise MisfitError("it is damaged, or not of torch.save") from error
+    if damaged is not None:
+        raise MisfitError(f"it is damaged: the CRC of {short(damaged)} is another")
 
 
 def _parts(loaded: Any) -> Parts:
@@ -169,7 +190,7 @@ def _parts(loaded: Any) -> Parts:
     if partner is not None:
         partner = _tensor("mix permutation", partner, (torch.int64, torch.uint8), (count,))
         if not isinstance(weight, float) or not 0 <= weight <= 1:
-            raise MisfitError(f"the mix weight must be a number in 0..1, got {weight!r:.40}")
+            raise MisfitError(f"the mix weight must be a number in 0..1, got {shown(weight)}")
     elif weight is not None or box is not None:
         raise MisfitError("it has a mix weight or box, but no mix permutation")
     return Parts(

@@ -8,7 +8,6 @@ Image numbers count the pictures of a folder as torchvision's `ImageFolder` does
 holds is described in `file`.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,14 +19,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
-from ..errors import ArtefactError
+from .. import bounded
+from ..bounded import short
+from ..errors import ArtefactError, UserError
 from ..ledger import Ledger
 from .batch import OfficialBatch, batch_of
 from .file import Parts, read_parts
 
 EPOCH_ORDERS = "sampler_indices_epoch.json"
 BATCH_IMAGES = "sampler_indices_batch.json"
-BATCH, EPOCH = r"batch_(\d+)\.tar", r"epoch_(\d+)"
+BATCH, EPOCH = r"batch_(0|[1-9][0-9]{0,8})\.tar", r"epoch_(0|[1-9][0-9]{0,8})"
+KEY = r"(?:epoch_|batch_)?(0|[1-9][0-9]{0,8})"
+MOST_BYTES = 2**30  # of a JSON file; 300 epochs of ImageNet-21K have 400 MB
 SEED = 42  # `--fkd-seed` of all three
 
 
@@ -90,6 +93,9 @@ class OfficialLabels:
         """The folder's bytes: values, indices, views (with the JSON file), and all else.
 
         All files are taken to be of the first one's types.
+
+        Raises:
+            ArtefactError: its files are too short for so many labels.
         """
         values = self.labels * self.kept * self.first.values.element_size()
         kept = self.first.indices
@@ -97,6 +103,11 @@ class OfficialLabels:
         views = sum(map(self.first.view_bytes, self.sizes))
         views += sum(file.stat().st_size for file in self.folder.glob("sampler_indices_*.json"))
         sizes = [path.stat().st_size for path in self.folder.rglob("*") if path.is_file()]
+        if sum(sizes) < values + indices + views:
+            raise ArtefactError(
+                f"{str(self.folder)!r} has {sum(sizes):,} bytes, fewer than its {self.labels} "
+                "labels take."
+            )
         return Ledger(
             values=values,
             indices=indices,
@@ -185,7 +196,7 @@ def _by_epoch(folder: Path, epochs: list[Path], images: int, batch_size: int | N
     full = -(-images // size)
     for epoch, files in zip(epochs, inside, strict=True):
         # All batches, or all but an incomplete one; the last epoch may have been cut short.
-        whole = len(files) == len(inside[0]) and len(files) in (images // size, full)
+        whole = 0 < len(files) == len(inside[0]) and len(files) in (images // size, full)
         if not whole and not (epoch == epochs[-1] and 0 < len(files) <= full):
             raise ArtefactError(
                 f"{str(epoch)!r} holds {len(files)} batches, but {images} images in batches of "
@@ -238,24 +249,24 @@ def _numbered(folder: Path, pattern: str) -> list[Path]:
     """The entries of a folder whose names fit, by number; they must count from 0."""
     matches = [(re.fullmatch(pattern, path.name), path) for path in folder.glob("*_*")]
     found = {int(match[1]): path for match, path in matches if match}
-    missing = set(range(max(found, default=-1) + 1)) - found.keys()
-    if missing:
-        kind = found[max(found)].name
-        raise ArtefactError(f"{str(folder)!r} has {kind}, but lacks number {min(missing)}.")
-    return [found[number] for number in sorted(found)]
+    for number in range(len(found)):
+        if number not in found:
+            kind = short(found[max(found)].name)
+            raise ArtefactError(f"{str(folder)!r} has {kind}, but lacks number {number}.")
+    return [found[number] for number in range(len(found))]
 
 
 def _json(file: Path, count: int, images: int) -> list[Tensor]:
     """The image numbers that a JSON object has for keys 0 to at least `count` - 1."""
+    if not file.exists():
+        raise ArtefactError(f"{str(file.parent)!r} lacks {file.name}.")
     try:
-        table = json.loads(file.read_text(encoding="utf-8"))
-        rows = {int(re.sub(r"^(epoch|batch)_", "", key)): _row(row) for key, row in table.items()}
-    except FileNotFoundError as error:
-        raise ArtefactError(f"{str(file.parent)!r} lacks {file.name}.") from error
-    except (ValueError, AttributeError) as error:
+        rows = _rows(bounded.read(file, MOST_BYTES))
+    except UserError as error:
         raise ArtefactError(f"{str(file)!r} is damaged: {error}.") from error
-    if missing := set(range(max(count, len(rows)))) - rows.keys():
-        raise ArtefactError(f"{str(file)!r} has no images for number {min(missing)}.")
+    for key in range(max(count, len(rows))):
+        if key not in rows:
+            raise ArtefactError(f"{str(file)!r} has no images for number {key}.")
     for key, row in rows.items():
         if not 0 <= int(row.min()) <= int(row.max()) < images:
             raise ArtefactError(
@@ -265,11 +276,28 @@ def _json(file: Path, count: int, images: int) -> list[Tensor]:
     return [rows[key] for key in range(len(rows))]
 
 
+def _rows(raw: bytes) -> dict[int, Tensor]:
+    """Image numbers by the number of their epoch or batch."""
+    table = bounded.plain(raw)
+    if not isinstance(table, dict):
+        raise UserError("it is no object")
+    rows = {}
+    for key, row in table.items():
+        match = re.fullmatch(KEY, key)
+        if match is None or int(match[1]) in rows:
+            raise UserError(f"{short(key)!r} names no epoch or batch, or one twice")
+        rows[int(match[1])] = _row(row)
+    return rows
+
+
 def _row(row: Any) -> Tensor:
     """Image numbers, given in one list or in one a batch."""
-    if row and isinstance(row[0], list):
-        row = [image for batch in row for image in batch]
-    numbers = np.asarray(row)
-    if numbers.ndim != 1 or numbers.dtype.kind != "i":
-        raise ValueError("a list of image numbers holds something else")
+    if isinstance(row, list) and row and isinstance(row[0], list):
+        row = [image for batch in row if isinstance(batch, list) for image in batch]
+    try:
+        numbers = np.asarray(row)
+    except ValueError:
+        numbers = np.empty(0)
+    if numbers.ndim != 1 or numbers.dtype.kind != "i" or not len(numbers):
+        raise UserError("a list of image numbers holds something else, or nothing")
     return torch.from_numpy(numbers)

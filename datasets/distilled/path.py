@@ -14,18 +14,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from torch import nn
 
 from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
-from benchmark.images import Dataset, ResidentImages, decode
+from benchmark.images import Dataset, Encoded, ResidentImages, Source, decode
 from benchmark.needs import Needs
 from benchmark.progress import track
 
 from ..imagenet import class_folders, image_files
-from ..parquet import describe
+from ..parquet import describe, labels_of, sources_of
 from .random import check_enough
 
 
@@ -69,9 +68,7 @@ def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> N
     find(dataset, ipc, options)
 
 
-def find(
-    dataset: Dataset, ipc: int, options: Options
-) -> Sequence[Sequence[Path]] | Sequence[Sequence[bytes]]:
+def find(dataset: Dataset, ipc: int, options: Options) -> Sequence[Sequence[Source]]:
     """The encoded pictures of each class, at least `ipc` each; raises a UserError as `make`."""
     path = Path(options.path)
     if path.is_dir() and options.path:
@@ -111,18 +108,15 @@ def in_label_order(names: list[str], dataset: Dataset, folder: Path) -> list[str
     return names
 
 
-def parquet_sources(file: Path, dataset: Dataset) -> Sequence[Sequence[bytes]]:
+def parquet_sources(file: Path, dataset: Dataset) -> Sequence[Sequence[Source]]:
     """The encoded images of each class, in label order."""
     _, _, names = describe([file], file.parent)
     check_classes(len(names), file, dataset)
     same = len(set(names)) == len(names) and set(names) == set(dataset.class_names)
     label_of = [dataset.class_names.index(n) if same else i for i, n in enumerate(names)]
-    table = pq.read_table(file, columns=["image", "label"])
-    sources: list[list[bytes]] = [[] for _ in names]
-    for image, label in zip(table["image"].to_pylist(), table["label"].to_pylist(), strict=True):
-        if label not in range(len(names)):
-            raise UserError(f"{str(file)!r} holds label {label}; valid: 0 to {len(names) - 1}.")
-        sources[label_of[label]].append(image["bytes"])
+    sources: list[list[Encoded]] = [[] for _ in names]
+    for source, label in zip(sources_of(file), labels_of(file, len(names)), strict=True):
+        sources[label_of[label]].append(source)
     return sources
 
 

@@ -108,6 +108,8 @@ class HeLlO(LabelSource):
             for name in ("rank", "map_rank", "probe"):
                 if getattr(self, name) < 0:
                     raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+            if self.rank > 4096:
+                raise ValueError(f"rank must be at most 4096, got {self.rank}")
             if not self.alpha > 0:
                 raise ValueError(f"alpha must be positive, got {self.alpha}")
             templates(self.prompts)
@@ -190,9 +192,11 @@ class HeLlO(LabelSource):
 
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
-        wanted = shipped.manifest["requires"]["prior"]["sha256"]
+        wanted = shipped.manifest["requires"].get("prior")
+        if wanted is None:
+            raise ArtefactError("The labels do not say which prior they were made with.")
         projector = cls._build(task, options)
-        refuse_other(projector.prior, wanted)
+        refuse_other(projector.prior, wanted["sha256"])
         told = shipped.manifest["blobs"]
         blobs = [
             Blob(name, "weights", tensor, told[name].get("numbers"))

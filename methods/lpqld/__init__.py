@@ -32,9 +32,10 @@ from torch import Tensor
 from benchmark.artefact import Artefact, Blob
 from benchmark.contract import LabelSource, LabelTask, TaskShape
 from benchmark.ensemble import Teachers, needs_of, taught_by
-from benchmark.errors import UserError
+from benchmark.errors import ArtefactError, UserError
 from benchmark.needs import Needs
 from benchmark.official import open_folder
+from benchmark.packing import MAX_WIDTH
 from benchmark.relabel import resident
 from benchmark.stored_views import StoredViews
 from benchmark.views import ViewBatch
@@ -44,6 +45,17 @@ from .coding import CodedLabels, CodedSpool, Coding, Form, Values
 from .pool import Granularity, Order, PlannedViews, Pool, Select, choose, score
 from .reuse import Schedule, calibrated, label_temperature
 from .supply import Imported, Made, check_theirs
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What the manifest says of stored views: the size of the largest batch."""
+
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= 2**MAX_WIDTH:
+            raise ValueError(f"batch_size must be in 1..{2**MAX_WIDTH}, got {self.batch_size}")
 
 
 class LPQLD(LabelSource):
@@ -202,13 +214,20 @@ class LPQLD(LabelSource):
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
         parts = {name: resident(part, task.device) for name, part in shipped.tensors.items()}
         if options.path:
-            largest = shipped.manifest["batch_size"]
+            largest = shipped.extra(Extra).batch_size
             images, side = len(task.images), task.plan.resolution
             stored = StoredViews.restore(shipped.tensors, images, side, largest)
         else:
+            # Each takes bits: what cannot be there is refused before it is counted up.
+            if options.batches > 8 * sum(t.nbytes for t in shipped.tensors.values()):
+                raise ArtefactError(f"{options.batches} batches of labels are more than it holds.")
             numbers = shipped.tensors.get("batches")
             stored = PlannedViews.restore(task.plan, options.batches, numbers)
-        return cls(task, options, stored, CodedLabels(coding_of(options, task), parts))
+        if not stored.batches:
+            raise ArtefactError("It holds no batch of labels.")
+        coding = coding_of(options, task)
+        CodedLabels(coding, shipped.tensors).check(stored.rows(stored.batches - 1).stop)
+        return cls(task, options, stored, CodedLabels(coding, parts))
 
     def stored_labels(self) -> Iterator[tuple[ViewBatch, Tensor]]:
         for position in range(self.stored.batches):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmark.artefact import Blob
+from benchmark.errors import ArtefactError
 from benchmark.packing import packed_bytes, unpack, width_for
 from benchmark.spool import PackedSpool, Spool, Stored
 
@@ -23,6 +24,7 @@ Form = Literal["mr", "ms", "adaptive", "smoothing", "hard", "none"]
 Values = Literal["fp16", "bf16", "int8", "int4"]
 FLOATS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 BITS = {"int8": 8, "int4": 4}
+BLOCK = 2**20  # indices looked at in one go
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,40 @@ class CodedLabels:
         for name, part in self.parts.items():
             yield Blob(name, "values" if name in ("values", "scales") else "indices", part)
 
+    def check(self, labels: int) -> None:
+        """Refuse parts that are not those of so many labels.
+
+        Raises:
+            ArtefactError: one is missing, of another type or length, or names no class.
+        """
+        coding, parts = self.coding, self.parts
+        if coding.k > coding.classes or (coding.k == 0 and coding.form != "adaptive"):
+            raise ArtefactError(f"Labels of {coding.classes} classes cannot keep {coding.k}.")
+        count = labels * coding.k
+        if coding.form == "adaptive":
+            length = packed_bytes(labels, coding.index_width)
+            _fits(parts, "counts", torch.uint8, length)
+            count = int(self._ends[labels])
+        wanted: dict[str, tuple[torch.dtype, int]] = {}
+        if coding.form != "none":
+            wanted["indices"] = torch.uint8, packed_bytes(count, coding.index_width)
+        if coding.form != "hard" and coding.values in BITS:
+            wanted["values"] = torch.uint8, packed_bytes(count, BITS[coding.values])
+            wanted["scales"] = torch.float16, labels
+        elif coding.form != "hard":
+            wanted["values"] = FLOATS[coding.values], count
+        for name, (dtype, length) in wanted.items():
+            _fits(parts, name, dtype, length)
+        if coding.form == "none" or coding.classes == 2**coding.index_width:
+            return
+        for start in range(0, count, BLOCK):
+            block = unpack(parts["indices"], coding.index_width, start, min(BLOCK, count - start))
+            if int(block.max()) >= coding.classes:
+                raise ArtefactError(
+                    f"A label has a logit for class {int(block.max())}, but there are "
+                    f"{coding.classes} classes."
+                )
+
     def logits(self, rows: slice, device: torch.device) -> Tensor:
         """The labels of `rows` as logits over all classes, float32 (B, C)."""
         coding, parts, count = self.coding, self.parts, rows.stop - rows.start
@@ -183,3 +219,9 @@ class CodedLabels:
         labels = len(counts) * 8 // self.coding.index_width
         each = unpack(counts, self.coding.index_width, 0, labels).cpu() + 1
         return torch.cat([each.new_zeros(1), each.cumsum(0)])
+
+
+def _fits(parts: Mapping[str, Tensor | Stored], name: str, dtype: torch.dtype, length: int) -> None:
+    part = parts.get(name)
+    if part is None or part.dtype != dtype or part.shape != (length,):
+        raise ArtefactError(f"The labels' {name} are missing, or not {length} numbers of {dtype}.")

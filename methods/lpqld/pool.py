@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmark.artefact import Blob
-from benchmark.packing import pack, unpack, width_for
+from benchmark.errors import ArtefactError
+from benchmark.packing import pack, packed_bytes, unpack, width_for
 from benchmark.views import POOL, SAMPLE, ViewBatch, ViewPlan, permutation, random_words, unit
 
 Granularity = Literal["pool", "batch", "epoch"]
@@ -133,7 +134,19 @@ class PlannedViews:
 
     @classmethod
     def restore(cls, plan: ViewPlan, size: int, packed: Tensor | None) -> "PlannedViews":
-        """From what `blobs` gave, if anything."""
+        """From what `blobs` gave, if anything.
+
+        Raises:
+            ArtefactError: they are none of the plan's batches.
+        """
+        if not 1 <= size <= plan.steps:
+            raise ArtefactError(f"{size} batches are stored where the plan has {plan.steps}.")
         if packed is None:
             return cls(plan, range(size))
-        return cls(plan, unpack(packed, width_for(plan.steps), 0, size).tolist())
+        width = width_for(plan.steps)
+        if packed.dtype != torch.uint8 or packed.shape != (packed_bytes(size, width),):
+            raise ArtefactError(f"The numbers of {size} stored batches have another length.")
+        numbers = unpack(packed, width, 0, size).tolist()
+        if max(numbers) >= plan.steps:
+            raise ArtefactError(f"Batch {max(numbers)} is none of the plan's {plan.steps}.")
+        return cls(plan, numbers)

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from benchmark import networks
 from benchmark.artefact import Artefact, Blob
+from benchmark.classifier import Floats
 from benchmark.contract import LabelSource, LabelTask, TaskShape
-from benchmark.errors import UserError
+from benchmark.errors import ArtefactError, UserError
 from benchmark.teachers import Teacher
 from benchmark.views import ViewBatch
 from benchmark.weights import Form, decode, encode
@@ -33,6 +34,33 @@ from .tuning import tune
 # A shrunk network serves several image sets, whose manifests differ by some tens of bytes.
 MARGIN = 256
 STATE, NOTES = "state.safetensors", "notes.json"
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What the manifest says of the network.
+
+    Attributes:
+        norm: mean and standard deviation of the pixels that it expects, per channel.
+        share: of its weights that are shipped.
+        gaps: how places are stored, if weights were pruned.
+    """
+
+    network: str
+    norm: tuple[tuple[float, ...], tuple[float, ...]]
+    share: float = 1.0
+    gaps: sparse.Gaps | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
+
+    def norm_of(self, channels: int) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of so many channels, or an ArtefactError."""
+        mean, std = self.norm
+        if not len(mean) == len(std) == channels or not min(std) > 0:
+            raise ArtefactError(f"norm must hold {channels} means and positive deviations.")
+        return mean, std
 
 
 class ShippedTeacher(LabelSource):
@@ -177,22 +205,21 @@ class ShippedTeacher(LabelSource):
 
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
-        images, manifest, tensors = task.images, shipped.manifest, shipped.tensors
-        name, form, share = manifest["network"], options.weights, manifest.get("share", 1.0)
+        images, extra, tensors = task.images, shipped.extra(Extra), shipped.tensors
+        name, form, share = extra.network, options.weights, extra.share
         network = networks.create(name, task.classes, images.channels, images.resolution)
         shapes = matrices(network)
         rest = {n: value.shape for n, value in whole(network).items() if n not in shapes}
-        if "gaps" in manifest:
-            names, gaps = sorted(shapes), sparse.Gaps(**manifest["gaps"])
-            kept = sparse.decode(tensors, form, [shapes[n] for n in names], gaps)
+        if extra.gaps is not None:
+            names = sorted(shapes)
+            kept = sparse.decode(tensors, form, [shapes[n] for n in names], extra.gaps)
             others = decode(tensors, _rest_form(form), [rest[n] for n in sorted(rest)])
             state = dict(zip([*names, *sorted(rest)], [*kept, *others], strict=True))
         else:
             stored = dict(sorted({**rest, **layout(shapes, share)}.items()))
             state = dict(zip(stored, decode(tensors, form, list(stored.values())), strict=True))
         network.load_state_dict(dense(state, shapes), strict=False)
-        mean, std = manifest["norm"]
-        teacher = Teacher(name, network, tuple(mean), tuple(std))
+        teacher = Teacher(name, network, *extra.norm_of(images.channels))
         teacher = teacher.to(task.device).eval().requires_grad_(False)
         return cls(task, options, teacher, state, share)
 

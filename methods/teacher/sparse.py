@@ -43,6 +43,10 @@ class Gaps:
     bits: int
     entries: int
 
+    def __post_init__(self) -> None:
+        if self.bits not in WIDTHS or self.entries < 0:
+            raise ValueError(f"bits must be in 1..12, entries not negative, got {self}")
+
 
 def encode(tensors: Sequence[Tensor], form: Form) -> tuple[list[Blob], Gaps]:
     """All numbers of the tensors that are not nil, as blobs; blobs that would be empty are out."""
@@ -71,10 +75,10 @@ def decode(
     """
     empty = torch.empty(0, dtype=torch.uint8)
     packed = shipped.get("gaps", empty)
-    if len(packed) != packed_bytes(stored.entries, stored.bits):
+    size = packed_bytes(stored.entries, stored.bits)
+    if packed.dtype != torch.uint8 or packed.shape != (size,):
         raise ArtefactError(
-            f"The places of {stored.entries} weights take "
-            f"{packed_bytes(stored.entries, stored.bits)} bytes, not {len(packed)}."
+            f"The places of {stored.entries} weights take {size} bytes, not {packed.numel()}."
         )
     where = places(unpack(packed, stored.bits, 0, stored.entries))
     row = torch.zeros(total(shapes))

@@ -17,7 +17,7 @@ from benchmark.datasets.distilled import path, random, rded
 from benchmark.device import Compute
 from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
-from benchmark.images import Dataset, ResidentImages, decode
+from benchmark.images import Dataset, Encoded, ResidentImages, decode
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 
@@ -297,7 +297,7 @@ def test_path_refuses_what_is_not_there(tmp_path, encode, write_table):
     with pytest.raises(UserError, match=r"images\.parquet' holds 3 classes, but 'shaded' has 2"):
         make(file)
     write_table(file, [encode(1)] * 2, [0, 2], ["cat", "dog"])
-    with pytest.raises(UserError, match=r"holds label 2; valid: 0 to 1"):
+    with pytest.raises(UserError, match=r"Row 1 of .* has the label 2; valid: 0 to 1"):
         make(file)
     write_table(file, [encode(1)] * 2, [0, 0], ["cat", "dog"])
     with pytest.raises(UserError, match=r"of class 'dog', but '.*' has 0"):
@@ -314,7 +314,7 @@ def test_the_images_of_dataset_condensation(data_root):
     images = made(path, dataset, 10, path.Options(str(file)), 0, None)
     rows = pq.read_table(file)
     assert images.labels.tolist() == rows["label"].to_pylist()
-    fifth = decode(rows["image"][5]["bytes"].as_py(), 3, 32)
+    fifth = decode(Encoded(rows["image"][5]["bytes"].as_py(), file, 5), 3, 32)
     assert np.array_equal(images.pixels[5].numpy(), fifth)
     with pytest.raises(UserError, match="IPC 11 needs 11 images of class 'airplane'"):
         made(path, dataset, 11, path.Options(str(file)), 0, None)

@@ -80,9 +80,12 @@ def test_errors_name_the_folder_or_file(place, encode, write_table):
     write_table(folder / "train-0.parquet", [encode(1)], [0])
     with pytest.raises(UserError, match="test"):
         parquet.load(place, "pets")
-    for absent in (b"no picture", None):
-        write_table(folder / "train-0.parquet", [absent], [0])
-        with pytest.raises(UserError, match=r"Row 0 of '.*train-0\.parquet' holds no picture"):
+    for absent, words in [
+        (b"no picture", r"Cannot decode row 1 of '.*train-0\.parquet': it is no picture"),
+        (None, r"Row 1 of '.*train-0\.parquet' holds no picture"),
+    ]:
+        write_table(folder / "train-0.parquet", [encode(1), absent], [0, 0])
+        with pytest.raises(UserError, match=words):
             parquet.load(place, "pets")
 
 

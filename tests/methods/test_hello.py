@@ -1,9 +1,9 @@
-import json
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from hostile import reseal
 from safetensors.torch import load_file
 from tiny import NAMES, pictures, reloaded, shipped, tiny_task  # type: ignore[import-not-found]
 from torch import nn
@@ -238,10 +238,8 @@ def test_weak_teachers_are_averaged(task, tmp_path):
 def test_another_prior_is_refused(task, fitted, tmp_path):
     reloaded(fitted, tmp_path / "saved")
     manifest = tmp_path / "saved" / MANIFEST
-    values = json.loads(manifest.read_text())
-    own, other = values["requires"]["prior"]["sha256"], "0" * 64
-    values["requires"]["prior"]["sha256"] = other
-    manifest.write_text(json.dumps(values))
+    own, other = fitted.requires()["prior"]["sha256"], "0" * 64
+    reseal(manifest, lambda told: told["requires"]["prior"].update(sha256=other))
     with pytest.raises(ArtefactError, match=f"'embedded' .*SHA-256 {other}; .* has {own}"):
         HeLlO.load(tmp_path / "saved", shipped(task))
 

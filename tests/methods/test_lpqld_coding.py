@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import DESCRIBED
 
 from benchmark import artefact
 from benchmark.methods.lpqld.coding import BITS, CodedLabels, CodedSpool, Coding
@@ -40,7 +41,7 @@ def coded(coding, logits, scratch):
 def shipped(labels, folder):
     """The labels from an artefact."""
     folder.mkdir()
-    artefact.write(folder, {}, labels.blobs())
+    artefact.write(folder, DESCRIBED, labels.blobs())
     return CodedLabels(labels.coding, artefact.read(folder).tensors)
 
 
