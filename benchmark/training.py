@@ -94,6 +94,7 @@ def optimise(
     parts = {"module": module, "optimiser": optimiser, "rates": rates}
     memory = {} if memory is None else memory
     curve = _restore(checkpoint, parts, memory) if checkpoint is not None else []
+    device = next(module.parameters()).device
     saved = time.monotonic()
     for epoch in track(range(len(curve), schedule.epochs), label):
         module.train()
@@ -129,25 +130,6 @@ def descend(
         optimiser.step()
         rates.step()
         total += loss.detach()
-        steps += 1
-    return total, steps
-
-
-def one_pass(
-    losses: Iterator[Tensor], optimiser: torch.optim.Optimizer, rates: Any
-) -> tuple[Tensor, int]:
-    """Step on each loss; never waits for the device.
-
-    Returns:
-        The losses' sum, on their device, and how many there were.
-    """
-    total, steps = torch.zeros(()), 0
-    for loss in losses:
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        rates.step()
-        total = total + loss.detach()
         steps += 1
     return total, steps
 

@@ -35,12 +35,11 @@ from benchmark.ensemble import Teachers, needs_of, taught_by
 from benchmark.errors import UserError
 from benchmark.needs import Needs
 from benchmark.official import open_folder
-from benchmark.relabel import resident
 from benchmark.stored_views import StoredViews
 from benchmark.views import ViewBatch
 
 from .budget import kept_logits, within
-from .coding import CodedLabels, CodedSpool, Coding, Form, Values
+from .coding import PARTS, CodedLabels, CodedSpool, Coding, Form, Values
 from .pool import Granularity, Order, PlannedViews, Pool, Select, choose, score
 from .reuse import Schedule, calibrated, label_temperature
 from .supply import Imported, Made, check_theirs
@@ -200,7 +199,8 @@ class LPQLD(LabelSource):
 
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
-        parts = {name: resident(part, task.device) for name, part in shipped.tensors.items()}
+        parts = {name: part for name, part in shipped.tensors.items() if name in PARTS}
+        labels = CodedLabels(coding_of(options, task), parts).to(task.device)
         if options.path:
             largest = shipped.manifest["batch_size"]
             images, side = len(task.images), task.plan.resolution
@@ -208,7 +208,7 @@ class LPQLD(LabelSource):
         else:
             numbers = shipped.tensors.get("batches")
             stored = PlannedViews.restore(task.plan, options.batches, numbers)
-        return cls(task, options, stored, CodedLabels(coding_of(options, task), parts))
+        return cls(task, options, stored, labels)
 
     def stored_labels(self) -> Iterator[tuple[ViewBatch, Tensor]]:
         for position in range(self.stored.batches):

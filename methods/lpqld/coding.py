@@ -8,15 +8,15 @@ marginal smoothing, at the level that gives them together the mass they had.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
 from benchmark.artefact import Blob
 from benchmark.packing import packed_bytes, unpack, width_for
+from benchmark.relabel import resident
 from benchmark.spool import PackedSpool, Spool, Stored
 
 Form = Literal["mr", "ms", "adaptive", "smoothing", "hard", "none"]
@@ -131,6 +131,9 @@ class CodedSpool:
         return CodedLabels(self.coding, {n: s.stored() for n, s in self._spools.items()})
 
 
+PARTS = ("values", "scales", "indices", "counts")
+
+
 class CodedLabels:
     """Stored labels, on disk or in memory.
 
@@ -139,7 +142,18 @@ class CodedLabels:
     """
 
     def __init__(self, coding: Coding, parts: Mapping[str, Tensor | Stored]) -> None:
+        """Labels from their parts, which lie on disk or on the CPU."""
         self.coding, self.parts = coding, parts
+        if coding.form == "adaptive":
+            counts = parts["counts"]
+            each = unpack(counts, coding.index_width, 0, len(counts) * 8 // coding.index_width) + 1
+            # Where each label's kept logits end, after a 0; stays on the CPU.
+            self._ends = torch.cat([each.new_zeros(1), each.cumsum(0)])
+
+    def to(self, device: torch.device) -> Self:
+        """These labels, with the parts in memory on the device if they are small (`resident`)."""
+        self.parts = {name: resident(part, device) for name, part in self.parts.items()}
+        return self
 
     def blobs(self) -> Iterator[Blob]:
         """What is shipped."""
@@ -153,14 +167,16 @@ class CodedLabels:
             start, stop = self._ends[[rows.start, rows.stop]].tolist()
             counts = unpack(parts["counts"], coding.index_width, rows.start, count) + 1
             place = torch.arange(count, device=counts.device)
-            owner = place.repeat_interleave(counts, output_size=stop - start).to(device)
+            owner = place.repeat_interleave(counts, output_size=stop - start)
+            owner = owner.to(device, non_blocking=True)
         else:
             start, stop = rows.start * coding.k, rows.stop * coding.k
             owner = torch.arange(stop - start, device=device) // coding.k
         values = self._values(start, stop, rows, owner)
         if coding.form == "none":
             return values.view(count, coding.classes)
-        indices = unpack(parts["indices"], coding.index_width, start, stop - start).to(device)
+        indices = unpack(parts["indices"], coding.index_width, start, stop - start)
+        indices = indices.to(device, non_blocking=True)
         level = 0.0 if coding.above else -math.inf
         return values.new_full((count, coding.classes), level).index_put_((owner, indices), values)
 
@@ -170,16 +186,8 @@ class CodedLabels:
         if coding.form == "hard":
             return torch.zeros(stop - start, device=owner.device)
         if coding.values not in BITS:
-            return parts["values"][start:stop].to(owner.device).float()
+            return parts["values"][start:stop].to(owner.device, non_blocking=True).float()
         steps = unpack(parts["values"], BITS[coding.values], start, stop - start)
-        scale = parts["scales"][rows].to(owner.device).float()
-        far = steps.to(owner.device) * scale[owner]
+        scale = parts["scales"][rows].to(owner.device, non_blocking=True).float()
+        far = steps.to(owner.device, non_blocking=True) * scale[owner]
         return far if coding.above else -far
-
-    @cached_property
-    def _ends(self) -> Tensor:
-        """Where each label's kept logits end, after a 0; int64, on the CPU."""
-        counts = self.parts["counts"]
-        labels = len(counts) * 8 // self.coding.index_width
-        each = unpack(counts, self.coding.index_width, 0, labels).cpu() + 1
-        return torch.cat([each.new_zeros(1), each.cumsum(0)])
