@@ -4,29 +4,37 @@ Real digits, a small teacher trained on the spot, eight images a class. Problems
 for the method's author: what was expected, what was found, which member to mend.
 """
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import registry, student
+from . import fitter, registry, student
 from .contract import LabelSource, LabelTask
 from .datasets import digits  # type: ignore[import-not-found]
 from .datasets.place import Place  # type: ignore[import-not-found]
 from .device import choose
 from .errors import ArtefactError
+from .failures import Failure, describe
+from .fake_cuda import DeviceFault, one_epoch
 from .images import ResidentImages
 from .recipe import Augmentation, Objective, Recipe
 from .render import render
 from .stages import Stages
-from .teachers import Teacher, TeacherOptions, load, trained
+from .teachers import WEIGHTS, TeacherOptions, load, trained
 from .views import ViewBatch, ViewPlan
 
 NETWORK = "convnet-d3-w16"
+EPOCHS = 30  # of the plan: targets must be right in all of them
+LARGEST = 64 * 2**20  # bytes of an artefact for these few images
+TARGETS = "targets.pt"
 # Without weight decay, so that weights move by their gradients alone.
 RECIPE = Recipe("check", epochs=2, batch_size=30, rate=5e-3, weight_decay=0.0)
 
@@ -37,16 +45,26 @@ class Problem(Exception):
 
 @dataclass
 class Case:
-    """What the checks look at; each check may rely on those before it."""
+    """What the checks look at; each check may rely on those before it.
 
+    Attributes:
+        task: as a student's: what `fit` is given lies in another process.
+        root: folder of the teacher, and of what `fit` made.
+    """
+
+    name: str
     method: type[LabelSource]
     task: LabelTask
-    folder: Path
-    source: LabelSource | None = None
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """The artefact."""
+        return self.root / "first" / "artefact"
 
     def loaded(self, seed: int = 0) -> LabelSource:
         """The source as a student gets it."""
-        return self.method.load(self.folder, _as_shipped(self.task, seed))
+        return self.method.load(self.folder, replace(self.task, seed=seed))
 
 
 def check_method(name: str) -> Iterator[tuple[str, str | None]]:
@@ -61,7 +79,7 @@ def check_method(name: str) -> Iterator[tuple[str, str | None]]:
         except Exception as error:
             yield "the file defines one LabelSource", str(error)
             return
-        case = Case(method, _tiny_task(root), root / "artefact")
+        case = Case(name, method, _as_shipped(tiny_task(root)), root)
         for check in CHECKS:
             title = (check.__doc__ or "").rstrip(".")
             try:
@@ -69,7 +87,8 @@ def check_method(name: str) -> Iterator[tuple[str, str | None]]:
             except Problem as problem:
                 yield title, str(problem)
             except Exception as error:
-                yield title, f"It raised {type(error).__name__}: {error}"
+                told = describe(error, registry.sources_of(name)).message
+                yield title, f"It raised {told}"
             else:
                 yield title, None
                 continue
@@ -92,37 +111,81 @@ def defines_options(case: Case) -> None:
 
 
 def fits(case: Case) -> None:
-    """Fit returns a source."""
-    options = case.method.settle(case.method.Options(), case.task.shape, None)
-    before = case.task.images.pixels.clone()
-    case.source = case.method.fit(case.task, options)
-    if not isinstance(case.source, LabelSource):
-        raise Problem(f"`fit` returned {type(case.source).__name__}, not a LabelSource.")
-    if not torch.equal(before, case.task.images.pixels):
-        raise Problem("`fit` changed the distilled images; they are shared by all methods.")
+    """Fit and save work in a process of their own, twice alike."""
+    for name in ("first", "second"):
+        failed = fitter.call(fit_and_save, case.name, case.root, case.root / name)
+        if failed is not None:
+            raise Problem(failed.message)
+    first, second = (case.root / name / "artefact" for name in ("first", "second"))
+    for file in sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file()):
+        if (first / file).read_bytes() != (second / file).read_bytes():
+            raise Problem(
+                f"Two fits of the same task differ in {str(file)!r}: draw everything random from "
+                "the task's seed."
+            )
+
+
+def fit_and_save(name: str, root: Path, folder: Path) -> Failure | None:
+    """Fit a method on the tiny task, save its artefact, and keep an epoch's targets.
+
+    In the process that fits; see `fitter`.
+    """
+    try:
+        folder.mkdir()
+        method, task = registry.method(name), tiny_task(root)
+        options = method.settle(method.Options(), task.shape, None)
+        needs = method.needs(options)
+        given = replace(
+            task,
+            teacher=task.teacher if needs.teacher else None,
+            weak=task.weak if needs.snapshots else None,
+            scratch=folder / "scratch",
+        )
+        (folder / "scratch").mkdir()
+        before = task.images.pixels.clone()
+        source = method.fit(given, options)
+        if not isinstance(source, LabelSource):
+            raise Problem(f"`fit` returned {type(source).__name__}, not a LabelSource.")
+        if not torch.equal(before, task.images.pixels):
+            raise Problem("`fit` changed the distilled images; they are shared by all methods.")
+        shipped = 0
+        for blob in source.blobs():
+            shipped += blob.tensor.shape.numel() * blob.tensor.dtype.itemsize
+            if shipped > LARGEST:
+                raise Problem(
+                    f"`blobs` ship more than {LARGEST:,} bytes for {len(task.images)} images of "
+                    f"8x8 pixels, whose labels take {task.shape.soft_bytes:,} in full."
+                )
+        (folder / "artefact").mkdir()
+        source.save(folder / "artefact")
+        source.task = _as_shipped(task)
+        torch.save(_targets(source, _views(source)), folder / TARGETS)
+    except Problem as problem:
+        return Failure(str(problem), "")
+    except Exception as error:
+        failed = describe(error, registry.sources_of(name))
+        return replace(failed, message=f"It raised {failed.message}")
+    return None
 
 
 def saves(case: Case) -> None:
     """Save writes an artefact without code, whose ledger sums to its bytes on disk."""
-    assert case.source is not None
-    case.folder.mkdir()
-    case.source.save(case.folder)
     files = [path for path in case.folder.rglob("*") if path.is_file()]
     foreign = [p.name for p in files if p.suffix not in (".json", ".safetensors")]
     if foreign:
         raise Problem(f"`save` wrote {foreign}: an artefact holds JSON and safetensors only.")
-    ledger, size = case.source.storage(), sum(path.stat().st_size for path in files)
+    with _no_pickles():
+        source = case.loaded()
+    ledger, size = source.storage(), sum(path.stat().st_size for path in files)
     if ledger.total != size:
         raise Problem(f"`storage` sums to {ledger.total} bytes, the files hold {size}.")
 
 
 def loads(case: Case) -> None:
-    """Load gives back a source with the same targets as the one that was saved."""
-    assert case.source is not None
-    if case.source.task.teacher is not None:
-        case.source.task = _as_shipped(case.task, 0)
-    views = _views(case.source)
-    first, again = _targets(case.source, views), _targets(case.loaded(), views)
+    """Load gives back, in another process, a source with the same targets as the one saved."""
+    views = _views(case.loaded())
+    first = torch.load(case.root / "first" / TARGETS, weights_only=True)
+    again = _targets(case.loaded(), views)
     for batch, (a, b) in enumerate(zip(first, again, strict=True)):
         if a.shape != b.shape or not torch.allclose(a, b, atol=_tolerance(a), rtol=0):
             gap = (a - b).abs().max().item() if a.shape == b.shape else float("nan")
@@ -136,28 +199,36 @@ def loads(case: Case) -> None:
 
 
 def answers(case: Case) -> None:
-    """Targets are finite float32 (B, C) on the device, and probabilities if they say so."""
+    """Targets are finite float32 (B, C), and probabilities if they say so, in every epoch."""
     source = case.loaded()
-    all_views = _views(source)
-    for views, targets in zip(all_views, _targets(source, all_views), strict=True):
-        shape = (len(views), case.task.classes)
-        if tuple(targets.shape) != shape or targets.dtype != torch.float32:
-            raise Problem(
-                f"`targets` must be float32 {shape}, got {targets.dtype} {tuple(targets.shape)}."
-            )
-        if not torch.isfinite(targets).all():
-            raise Problem("`targets` holds values that are not finite.")
-        if targets.requires_grad:
-            raise Problem("`targets` carries a graph: compute it under torch.no_grad().")
-        sums = targets.sum(1)
-        if source.space == "probabilities" and (
-            targets.min() < 0 or not torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
-        ):
-            raise Problem(
-                "`space` says probabilities, but rows are negative or do not sum to 1 "
-                f"(sums from {sums.min():.3f} to {sums.max():.3f}). For logits set "
-                'space = "logits".'
-            )
+    for epoch in range(case.task.plan.epochs):
+        batches = _views(source, epoch)
+        # All of the first epoch; of the others one batch, as time is short.
+        for views in batches if epoch == 0 else batches[:1]:
+            (targets,) = _targets(source, [views], epoch)
+            _check_targets(source, targets, (len(views), case.task.classes), epoch)
+
+
+def _check_targets(
+    source: LabelSource, targets: Tensor, shape: tuple[int, int], epoch: int
+) -> None:
+    if tuple(targets.shape) != shape or targets.dtype != torch.float32:
+        raise Problem(
+            f"`targets` must be float32 {shape}, got {targets.dtype} {tuple(targets.shape)}."
+        )
+    if not torch.isfinite(targets).all():
+        raise Problem(f"`targets` holds values that are not finite, in epoch {epoch}.")
+    if targets.requires_grad:
+        raise Problem("`targets` carries a graph: compute it under torch.no_grad().")
+    sums = targets.sum(1)
+    if source.space == "probabilities" and (
+        targets.min() < 0 or not torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
+    ):
+        raise Problem(
+            "`space` says probabilities, but rows are negative or do not sum to 1 "
+            f"(sums from {sums.min():.3f} to {sums.max():.3f}). For logits set "
+            'space = "logits".'
+        )
 
 
 def replays(case: Case) -> None:
@@ -165,8 +236,9 @@ def replays(case: Case) -> None:
     source = case.loaded()
     first, again = _views(source), _views(case.loaded())
     if len(first) != case.task.plan.batches:
+        found = len(first) if len(first) < case.task.plan.batches else f"{len(first)} or more"
         raise Problem(
-            f"`views` gave {len(first)} batches an epoch, the plan has "
+            f"`views` gave {found} batches an epoch, the plan has "
             f"{case.task.plan.batches}: all methods take the same number of steps."
         )
     for a, b in zip(first, again, strict=True):
@@ -178,7 +250,7 @@ def replays(case: Case) -> None:
 
 def refuses(case: Case) -> None:
     """An artefact is refused for other images, and when a byte of it is changed."""
-    task = _as_shipped(case.task, 0)
+    task = case.task
     pixels = 255 - task.images.pixels
     other = ResidentImages(pixels, task.images.labels, task.images.class_names)
     _refused(lambda: case.method.load(case.folder, replace(task, images=other)), "other images")
@@ -195,13 +267,21 @@ def trains(case: Case) -> None:
     source = case.loaded(seed=1)
     classifier = student.build(NETWORK, source, seed=1)
     before = [p.detach().clone() for p in classifier.parameters()]
-    checkpoint = case.folder.with_name("student.pt")
+    checkpoint = case.root / "student.pt"
     student.train(classifier, source, RECIPE, checkpoint, "student")
     if all(torch.equal(a, b) for a, b in zip(before, classifier.parameters(), strict=True)):
         raise Problem("The student's weights did not move: does `loss` depend on its logits?")
     changed = {n: type(t).__name__ for n, t in source.training_state.items()}
     if any(not isinstance(t, Tensor) for t in source.training_state.values()):
         raise Problem(f"`training_state` may hold tensors only, got {changed}.")
+
+
+def stays_on_the_device(case: Case) -> None:
+    """An epoch on a GPU mixes no devices, and never waits for it (on a GPU that is not there)."""
+    try:
+        one_epoch(case.method, case.folder, case.task, NETWORK)
+    except DeviceFault as fault:
+        raise Problem(str(fault)) from fault
 
 
 CHECKS: tuple[Callable[[Case], None], ...] = (
@@ -213,12 +293,16 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     replays,
     refuses,
     trains,
+    stays_on_the_device,
 )
 NEEDED = (defines_options, fits, saves, loads)
 
 
-def _tiny_task(root: Path) -> LabelTask:
-    """Eight real digits a class, 20 a class as training set, a teacher of a few seconds."""
+def tiny_task(root: Path) -> LabelTask:
+    """Eight real digits a class, 20 a class as training set, a teacher of a few seconds.
+
+    The teacher is trained once, and kept in `root`.
+    """
     compute = choose("cpu", "fp32")
     data = digits.load(Place(None, Stages(root / "stages")))
 
@@ -229,13 +313,12 @@ def _tiny_task(root: Path) -> LabelTask:
         return ResidentImages(data.train.take(chosen), labels, data.class_names)
 
     small = replace(data, train=some(8, 20))
-    trained(NETWORK, small, TeacherOptions(epochs=4, batch_size=50), compute, root)
-    teacher: Teacher = load(NETWORK, root / "teacher.safetensors", 10, 1, 8, compute.device)
+    if not (root / WEIGHTS).is_file():
+        trained(NETWORK, small, TeacherOptions(epochs=4, batch_size=50), compute, root)
+    teacher = load(NETWORK, root / WEIGHTS, 10, 1, 8, compute.device)
     images = some(0, 8)
     augmentation = Augmentation(crop_scale=(0.6, 1.0), flip=0.0)
-    plan = ViewPlan(0, len(images), 8, RECIPE.batch_size, RECIPE.epochs, augmentation)
-    scratch = root / "scratch"
-    scratch.mkdir()
+    plan = ViewPlan(0, len(images), 8, RECIPE.batch_size, EPOCHS, augmentation)
     return LabelTask(
         images=images,
         plan=plan,
@@ -247,29 +330,55 @@ def _tiny_task(root: Path) -> LabelTask:
         teacher=teacher,
         train=small.train,
         weak=lambda: [teacher],
-        scratch=scratch,
     )
 
 
-def _as_shipped(task: LabelTask, seed: int) -> LabelTask:
-    return replace(task, teacher=None, train=None, weak=None, scratch=None, seed=seed)
+def _as_shipped(task: LabelTask) -> LabelTask:
+    return replace(task, teacher=None, train=None, weak=None, scratch=None)
 
 
-def _views(source: LabelSource) -> list[ViewBatch]:
-    return list(source.views(0))
+def _views(source: LabelSource, epoch: int = 0) -> list[ViewBatch]:
+    """The views of an epoch; of one without end, one more than there may be."""
+    return list(islice(source.views(epoch), source.task.plan.batches + 1))
 
 
-def _targets(source: LabelSource, all_views: list[ViewBatch]) -> list[Tensor]:
+def _targets(source: LabelSource, all_views: list[ViewBatch], epoch: int = 0) -> list[Tensor]:
     found = []
     for views in all_views:
         views = views.to(source.task.device)
-        found.append(source.targets(views, render(source.task.images.pixels, views), 0))
+        pixels = render(source.task.images.pixels, views)
+        found.append(source.targets(views, pixels, epoch))
     return found
+
+
+@contextmanager
+def _no_pickles() -> Iterator[None]:
+    """Raise a Problem if code is unpickled within; told by Python's own audit."""
+    _watching.append(True)
+    try:
+        yield
+    finally:
+        _watching.clear()
+
+
+_watching: list[bool] = []
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watching and event == "pickle.find_class":
+        module, name = arguments[:2]
+        raise Problem(
+            f"`restore` unpickles {module}.{name}: what is shipped must hold no code; ship "
+            "tensors in `blobs` and plain values in `manifest`."
+        )
 
 
 def _tolerance(targets: Tensor) -> float:
     """Stored in fewer bits, targets may move; by no more than a twentieth of their range."""
     return 0.05 * max(1e-6, (targets.max() - targets.min()).item())
+
+
+sys.addaudithook(_audit)
 
 
 def _refused(load_it: Callable[[], object], what: str) -> None:

@@ -8,10 +8,14 @@ process that started it.
 import contextlib
 import os
 import pickle
+import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +23,7 @@ from typing import Any
 
 import cloudpickle
 import torch
-from loky import ProcessPoolExecutor
+from loky.backend import get_context
 
 from . import registry
 from .experiment import Experiment, ResolvedLabels
@@ -28,7 +32,22 @@ from .grid import Grid
 from .inputs import Runtime
 from .stages import disk_is_full
 
-_process: ProcessPoolExecutor | None = None
+
+@dataclass(frozen=True)
+class _Process:
+    """A pool of one process, and that process's number."""
+
+    pool: ProcessPoolExecutor
+    pid: int
+
+    @classmethod
+    def start(cls) -> "_Process":
+        # loky's way to start a process, unlike `spawn`, does not run a user's script again.
+        pool = ProcessPoolExecutor(1, mp_context=get_context("loky"))
+        return cls(pool, pool.submit(os.getpid).result())
+
+
+_process: _Process | None = None
 
 
 def _forget() -> None:
@@ -49,18 +68,16 @@ def call(work: Callable[..., Failure | None], *arguments: Any) -> Failure | None
     """
     global _process
     if _process is None:
-        _process = ProcessPoolExecutor(1)
+        _process = _Process.start()
     plugins = registry.plugin_paths()
     payload = cloudpickle.dumps((work, arguments))
     try:
-        return _process.submit(_serve, plugins, torch.get_num_threads(), payload).result()
+        return _process.pool.submit(_serve, plugins, torch.get_num_threads(), payload).result()
     except BrokenProcessPool as error:
         stop()
-        cause = str(error.__cause__ or error).strip().rpartition("\n")[2]
         return Failure(
-            "The process that fits artefacts died; the system may have been out of memory "
-            f"({cause}).",
-            str(error),
+            "The process that fits artefacts died; the system may have been out of memory.",
+            "".join(traceback.format_exception(error)),
         )
     except BaseException:
         stop()
@@ -71,7 +88,9 @@ def stop() -> None:
     """End the fitting process, whatever it does."""
     global _process
     if _process is not None:
-        _process.shutdown(wait=False, kill_workers=True)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(_process.pid, signal.SIGTERM)
+        _process.pool.shutdown(wait=False, cancel_futures=True)
         _process = None
 
 

@@ -192,19 +192,21 @@ def _modules(package: str) -> dict[str, Path]:
 
 
 def _import_file(name: str, path: Path) -> ModuleType:
-    # Named by what it says, so that a file that was changed is another module.
-    module_name = f"labelbench_plugin_{name}_{digest_of_files([path])[:12]}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        # Named by what it says, so that a file that was changed is another module.
+        module_name = f"labelbench_plugin_{name}_{digest_of_files([path])[:12]}"
+        if module_name in sys.modules:
+            return sys.modules[module_name]
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
     except Exception as error:
-        del sys.modules[module_name]
         raise UserError(
             f"The plugin {str(path)!r} cannot be imported: {type(error).__name__}: {error}."
         ) from error

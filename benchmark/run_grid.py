@@ -43,6 +43,8 @@ def run(
         resolved = experiment.resolve(cells, fetch=not dry_run)
         for label, why in {c.variant.label: w for c, w in resolved.left_out.items()}.items():
             say(f"left out: {label}: {why}")
+        if resolved.left_out and not any(cell.variant.budget for cell in resolved.labels):
+            raise UserError(" ".join(dict.fromkeys(resolved.left_out.values())))
         runner = Cells(experiment)
         found += [runner.resolve(cell, labels) for cell, labels in resolved.labels.items()]
         missing = [cell for cell in found if experiment.runtime.force or not cell.done]
@@ -67,7 +69,7 @@ def run(
         ) from error
     if failed:
         folder = experiment.runtime.work / FAILURES
-        told = "; ".join(dict.fromkeys(failure.message for failure in failed.values()))
+        told = " ".join(dict.fromkeys(failure.message for failure in failed.values()))
         raise UserError(f"{len(failed)} of {len(found)} cells failed (see {folder}): {told}")
 
 

@@ -138,6 +138,7 @@ def seal(folder: Path) -> None:
     files = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)}
         for name in _listing(folder)
+        if name != SEAL
     }
     write_atomic(folder / SEAL, json.dumps({"files": files, "seal": digest(files)}).encode())
 
@@ -151,6 +152,8 @@ def damage(folder: Path) -> str | None:
         now = _listing(folder)
         if _checked.get(folder) == now:
             return None
+        seen = dict(now)
+        del now[SEAL]
         document = json.loads((folder / SEAL).read_bytes())
         files = document["files"]
         if document["seal"] != digest(files):
@@ -164,7 +167,7 @@ def damage(folder: Path) -> str | None:
                 return f"{name} was changed"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"{SEAL} cannot be read ({type(error).__name__})"
-    _checked[folder] = now
+    _checked[folder] = seen
     return None
 
 
@@ -172,11 +175,11 @@ _checked: dict[Path, dict[str, tuple[int, int]]] = {}
 
 
 def _listing(folder: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of every file in a folder but its seal, by relative path."""
+    """Size and time of every file in a folder, by relative path."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name != SEAL and not path.is_dir():
+        if path.is_symlink() or not path.is_dir():
             status = path.lstat()
             found[name] = (status.st_size, status.st_mtime_ns)
     return found

@@ -209,6 +209,6 @@ def test_checks_say_what_to_mend(place):
     )
     code, out, _ = run_main("check", "halved", "--plugin", "halved.py")
     assert code == 1
-    assert "FAILED Targets are finite float32 (B, C) on the device" in out
+    assert "FAILED Targets are finite float32 (B, C), and probabilities if they say so" in out
     assert "do not sum to 1 (sums from 0.500 to 0.500)" in out
     assert out.endswith("halved: 1 checks failed.\n")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmark import registry
-from benchmark.conformance import CHECKS, _tiny_task, check_method
+from benchmark.conformance import CHECKS, tiny_task, check_method
 
 START = """
 import torch
@@ -163,7 +163,7 @@ def test_a_method_that_misses_members(problems):
 def test_the_task_of_the_checks_is_the_same_every_time(tmp_path):
     def fingerprint(folder):
         folder.mkdir()
-        task = _tiny_task(folder)
+        task = tiny_task(folder)
         teacher, _, _ = task.fitting()
         return task.images.digest, torch.cat([p.flatten() for p in teacher.parameters()])
 

@@ -17,9 +17,10 @@ from tiny import (  # type: ignore[import-not-found]
 )
 from torch import nn
 
-from benchmark import measuring, networks, stopping, student, training
+from benchmark import evaluate, networks, student, training
+from benchmark import pilot as pilots
 from benchmark.methods.hard import Hard
-from benchmark.pilot import PILOT_SEED, fly, looks
+from benchmark.pilot import SEED, fly, looks
 from benchmark.recipes import RECIPES
 from benchmark.views import ViewPlan
 
@@ -56,10 +57,10 @@ def pilot(tmp_path):
     def fly_it(name="pilot"):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        learner = student.build(NETWORK, source, PILOT_SEED)
+        learner = student.build(NETWORK, source, SEED)
         fly(learner, source, RECIPE, pictures(40, seed=5), folder, "pilot")
-        assert [path.name for path in folder.iterdir()] == [stopping.FILE]
-        return json.loads((folder / stopping.FILE).read_text())
+        assert [path.name for path in folder.iterdir()] == [pilots.FILE]
+        return json.loads((folder / pilots.FILE).read_text())
 
     return fly_it
 
@@ -71,10 +72,11 @@ def test_the_best_look_wins_and_the_fewest_of_equals(pilot, monkeypatch):
         assert len(images) == 40
         return torch.arange(10) < next(shares)
 
-    monkeypatch.setattr(stopping, "correct", correct)
+    monkeypatch.setattr(pilots, "correct", correct)
     assert pilot() == {
-        "epochs": 12,
-        "pilot": {"epochs": AT, "accuracy": [0.3, 0.9, 0.4, 0.9, 0.8]},
+        "chosen": 12,
+        "epochs": AT,
+        "accuracy": [0.3, 0.9, 0.4, 0.9, 0.8],
     }
 
 
@@ -82,7 +84,7 @@ def test_the_best_look_wins_and_the_fewest_of_equals(pilot, monkeypatch):
 def test_a_pilot_that_was_cut_short_goes_on(pilot, monkeypatch, stop):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_SECONDS", -1)
     whole = pilot("whole")
-    lessons = stopping.lessons
+    lessons = pilots.lessons
 
     def cut(learner, source):
         losses = lessons(learner, source)
@@ -94,13 +96,13 @@ def test_a_pilot_that_was_cut_short_goes_on(pilot, monkeypatch, stop):
 
         return until
 
-    monkeypatch.setattr(stopping, "lessons", cut)
+    monkeypatch.setattr(pilots, "lessons", cut)
     with pytest.raises(KeyboardInterrupt):
         pilot("cut")
-    monkeypatch.setattr(stopping, "lessons", lessons)
+    monkeypatch.setattr(pilots, "lessons", lessons)
     assert pilot("cut") == whole
-    assert whole["pilot"]["epochs"] == AT
-    assert len(set(whole["pilot"]["accuracy"])) > 1
+    assert whole["epochs"] == AT
+    assert len(set(whole["accuracy"])) > 1
 
 
 # Both recipes, end to end.
@@ -116,13 +118,13 @@ def found(work: Path) -> dict[str, dict]:
 @pytest.mark.parametrize("recipe", ["ld", "ld-ridge"])
 def test_a_run_by_the_recipe(tmp_path, recipe, monkeypatch):
     seen = []
-    right = stopping.correct
+    right = pilots.correct
 
     def correct(classifier, images, compute):
         seen.append(images)
         return right(classifier, images, compute)
 
-    monkeypatch.setattr(stopping, "correct", correct)
+    monkeypatch.setattr(pilots, "correct", correct)
     out = run_tiny(tmp_path, "--recipe", recipe, *SHORT)
     assert re.search(rf"^ACCURACY \| .* recipe {recipe} \(changed\), ", out, re.MULTILINE)
     one = found(tmp_path)
@@ -142,7 +144,7 @@ def test_a_run_by_the_recipe(tmp_path, recipe, monkeypatch):
 
     # Another seed flies no pilot; its student trains as long.
     before = listing(tmp_path / "stages")
-    monkeypatch.setattr(stopping, "fly", lambda *_: pytest.fail("another pilot"))
+    monkeypatch.setattr(pilots, "fly", lambda *_: pytest.fail("another pilot"))
     run_tiny(tmp_path, "--recipe", recipe, *SHORT, "--seeds", 2)
     assert listing(tmp_path / "stages") == before
     two = found(tmp_path)
@@ -157,8 +159,8 @@ def test_a_run_by_the_recipe(tmp_path, recipe, monkeypatch):
 def test_test_data_has_no_part_in_the_choice(tmp_path, monkeypatch):
     """Whatever the looks say is done, and what the test says comes after and is only written."""
     looked = iter([0.1, 0.2, 0.9, 0.3, 0.2, 0.1])
-    monkeypatch.setattr(stopping, "correct", lambda *_: torch.tensor([next(looked)]))
-    monkeypatch.setattr(measuring, "correct", lambda *_: torch.arange(364) < 91)
+    monkeypatch.setattr(pilots, "correct", lambda *_: torch.tensor([next(looked)]))
+    monkeypatch.setattr(evaluate, "correct", lambda *_: torch.arange(364) < 91)
     run_tiny(tmp_path, "--recipe", "ld", *SHORT[:-1], "hard")
     record = found(tmp_path)["hard 0"]
     assert record["inputs"]["epochs"] == len(record["result"]["train_loss"]) == 50
@@ -166,7 +168,7 @@ def test_test_data_has_no_part_in_the_choice(tmp_path, monkeypatch):
 
 
 def test_recipes_of_a_fixed_length_fly_no_pilot(tmp_path, monkeypatch):
-    monkeypatch.setattr(stopping, "fly", lambda *_: pytest.fail("a pilot"))
+    monkeypatch.setattr(pilots, "fly", lambda *_: pytest.fail("a pilot"))
     run_tiny(tmp_path, "--methods", "hard")
     (record,) = found(tmp_path).values()
     assert "pilot" not in record["inputs"]

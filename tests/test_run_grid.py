@@ -149,29 +149,44 @@ def test_shards_are_the_whole(finished, tmp_path):
     assert tables(tmp_path / "work", "accuracy") == tables(finished, "accuracy")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
-def test_a_damaged_artefact_is_refused_and_the_others_go_on(work, damage):
-    found = records(work)
-    shard = work / "stages" / found["soft 0"]["inputs"]["labels"] / "artefact"
-    shard /= "labels-00000.safetensors"
-    whole = shard.read_bytes()
+def spoil(file: Path, damage: str) -> None:
+    whole = file.read_bytes()
     if damage == "missing":
-        shard.unlink()
+        file.unlink()
     else:
-        shard.write_bytes(whole[:-1] + (b"" if damage == "truncated" else bytes([whole[-1] ^ 4])))
-    for record in found.values():
+        file.write_bytes(whole[:-1] + (b"" if damage == "truncated" else bytes([whole[-1] ^ 4])))
+
+
+# A sign bit flipped in the teacher's weights was trained from, and published.
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "labels-*/artefact/labels-00000.safetensors",
+        "labels-*/artefact/labels.json",
+        "labels-*/fit.json",
+        "teacher-accuracy-*/accuracy.json",
+        "teacher-*/teacher.safetensors",
+        "similarity-*/similarity.json",
+        "images-*/images.safetensors",
+        "images-*/seal.json",
+    ],
+)
+def test_a_damaged_stage_is_made_again_with_one_line(finished, work, file, damage):
+    before = records(finished)
+    (damaged, *_) = sorted((work / "stages").glob(file))
+    spoil(damaged, damage)
+    if "teacher.safetensors" in file:  # nothing else asks for the teacher
+        shutil.rmtree(next((work / "stages").glob("teacher-accuracy-*[0-9a-f]")))
+    for record in before.values():
         path_of(work, record).unlink()
-    before = listing(work / "stages")
-    with quick_clock():
-        code, out, err = run_main("run", *GRID, *METHODS, "--work", work)
-    assert code == 2
-    last = err.splitlines()[-1]
-    assert last.startswith("error: soft on random IPC 2, convnet-d2-w8, seed 0: ")
-    assert "labels-00000.safetensors" in last
-    assert "Traceback" not in err
-    assert re.search(r"soft +missing +0/1", out)
-    assert records(work).keys() == {"hard 0", "lpqld 0"}
-    assert listing(work / "stages") == before
+    run_tiny(work, *METHODS)
+    after = records(work)
+    assert {name: r["result"]["correct"] for name, r in after.items()} == {
+        name: r["result"]["correct"] for name, r in before.items()
+    }
+    assert (work / "stages").joinpath(damaged.relative_to(work / "stages")).is_file()
+    assert not list((work / "stages").glob("*.damaged"))
 
 
 PLUGIN = '''"""All classes alike but the image's own."""
@@ -238,7 +253,6 @@ def test_a_method_from_outside_runs_end_to_end(plugin, work, tmp_path):
 def test_a_changed_plugin_is_measured_anew(plugin, work):
     def run(code):
         plugin.write_text(code)
-        sys.modules.pop("labelbench_plugins.half_own", None)  # as in a new process
         run_tiny(work, "--methods", "half_own", "--plugin", plugin)
         return len(list((work / "records").iterdir()))
 
@@ -254,7 +268,7 @@ def test_a_changed_plugin_is_measured_anew(plugin, work):
 TRIALS = """
 import os, random, signal, sys, time
 import torch
-from benchmark import run_cell, throughput, training
+from benchmark import fitter, run_cell, throughput, training
 from benchmark.__main__ import main
 
 torch.set_num_threads(1)  # a fork keeps no other threads
@@ -278,6 +292,8 @@ def start(work):
 def status(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
+# A fork fits in itself: starting a process to fit in would take longer than the run.
+fitter.call = lambda work, *arguments: work(*arguments)
 try:
     run("warm")
 except SystemExit as stop:
@@ -287,9 +303,9 @@ started = time.monotonic()
 assert status(start("undisturbed")) == 0
 seconds = time.monotonic() - started
 chance = random.Random(1)
-for _ in range(6):
+for _ in range(int(os.environ.get("LABELBENCH_KILLS", "6"))):
     child = start("killed")
-    time.sleep(seconds * chance.uniform(0.05, 0.2))
+    time.sleep(seconds * chance.uniform(0.05, 0.6))
     os.kill(child, signal.SIGKILL)
     with open("kills", "a") as file:
         print(status(child), file=file)

@@ -32,7 +32,7 @@ def test_a_stage_appears_whole_and_is_made_once(tmp_path):
     assert seen == [False]
     assert made.done("kind", KEY)
     assert folder == made.folder("kind", KEY)
-    assert names(tmp_path) == [folder.name, "x"]
+    assert names(tmp_path) == ["key.json", folder.name, "seal.json", "x"]
 
 
 def test_other_keys_and_kinds_lie_apart(tmp_path):
@@ -72,7 +72,7 @@ Stages(Path(sys.argv[1])).make("kind", {KEY}, build)
     found = []
     made.make("kind", KEY, lambda folder: found.append((folder / "checkpoint").read_text()))
     assert found == ["half-way"]
-    assert names(tmp_path) == ["checkpoint", made.folder("kind", KEY).name]
+    assert names(tmp_path) == ["checkpoint", "key.json", made.folder("kind", KEY).name, "seal.json"]
 
 
 def test_runs_at_once_make_a_stage_once(tmp_path):
@@ -138,3 +138,74 @@ def test_hold_takes_the_room_at_once(tmp_path):
     stages.hold(file)
     assert file.stat().st_size == 1 << 20
     assert file.stat().st_blocks * 512 >= 1 << 20 > before * 512
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A finished stage of two files, and how often it was built."""
+    stages, builds = Stages(tmp_path / "stages"), []
+
+    def build(folder):
+        (folder / "deep").mkdir()
+        (folder / "deep" / "a").write_bytes(bytes(100))
+        (folder / "b").write_text("b")
+        builds.append(folder)
+
+    def make():
+        return stages.make("kind", KEY, build)
+
+    make()
+    return make, builds
+
+
+def as_in_a_new_process(monkeypatch):
+    monkeypatch.setattr("benchmark.stages._checked", {})
+
+
+DAMAGE = {
+    "a bit": lambda f: (f / "deep" / "a").write_bytes(bytes(99) + b"\1"),
+    "truncated": lambda f: (f / "deep" / "a").write_bytes(bytes(99)),
+    "emptied": lambda f: (f / "b").write_text(""),
+    "gone": lambda f: (f / "b").unlink(),
+    "more": lambda f: (f / "more").write_text("x"),
+    "linked": lambda f: ((f / "b").unlink(), (f / "b").symlink_to("deep/a")),
+    "no seal": lambda f: (f / "seal.json").unlink(),
+    "no JSON": lambda f: (f / "seal.json").write_text("{"),
+    "deep JSON": lambda f: (f / "seal.json").write_text("[" * 100_000),
+    "other seal": lambda f: (f / "seal.json").write_text(
+        (f / "seal.json").read_text().replace('"bytes": 1', '"bytes": 2')
+    ),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("later", [True, False])
+def test_a_damaged_stage_is_made_again_with_one_line(made, how, later, capsys, monkeypatch):
+    make, builds = made
+    folder = make()
+    assert len(builds) == 1
+    DAMAGE[how](folder)
+    if later:
+        as_in_a_new_process(monkeypatch)
+    assert make() == folder
+    assert len(builds) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{folder.name} is damaged (")
+    assert line.endswith("): it is made again")
+    assert stages.damage(folder) is None
+    assert (folder / "deep" / "a").read_bytes() == bytes(100)
+    assert not list(folder.parent.glob("*.damaged"))
+
+
+def test_a_seal_is_checked_byte_by_byte_once_a_process(made, monkeypatch):
+    make, _ = made
+    read, digest_of = [], stages.file_digest
+    monkeypatch.setattr(stages, "file_digest", lambda file: read.append(file) or digest_of(file))
+    as_in_a_new_process(monkeypatch)
+    folder = make()
+    assert len(read) == 3  # the two files, and the key
+    assert make() == folder
+    assert len(read) == 3
+    os.utime(folder / "b", (1, 1))
+    make()
+    assert len(read) == 6

@@ -24,11 +24,11 @@ def test_every_repeat_is_kept(source):
     with quick_clock():
         classifier = student.build(NETWORK, source, 0)
         found = throughput.measure(classifier, source, student.schedule(RECIPE, source))
-    for name in ("seconds_bare_step", "seconds_step", "seconds_targets"):
-        assert len(found[name]) == throughput.REPEATS
-        assert all(0 < seconds < 60 for seconds in found[name])
-    assert "seconds_floor" not in found  # stored labels run no network
-    assert found["batch"] == 7  # 20 images in three batches
+    for repeats in (found.bare_step, found.step, found.targets):
+        assert len(repeats) == throughput.REPEATS
+        assert all(0 < seconds < 60 for seconds in repeats)
+    assert found.floor is None  # stored labels run no network
+    assert found.batch == 7  # 20 images in three batches
 
 
 def test_an_online_source_is_timed_beside_its_bare_network(source):
@@ -47,8 +47,8 @@ def test_an_online_source_is_timed_beside_its_bare_network(source):
     with quick_clock():
         classifier = student.build(NETWORK, source, 0)
         found = throughput.measure(classifier, source, student.schedule(RECIPE, source))
-    floor = found.get("seconds_floor", [])
-    assert len(floor) == len(found["seconds_targets"]) == throughput.REPEATS
+    floor = found.floor or []
+    assert len(floor) == len(found.targets) == throughput.REPEATS
     assert all(0 < seconds < 60 for seconds in floor)
     images = source.task.images
     assert set(passes) == {(7, images.channels, images.resolution, images.resolution)}

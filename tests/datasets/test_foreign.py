@@ -21,17 +21,14 @@ def test_the_first_of_a_shuffled_pass(monkeypatch):
                 torch.zeros(3, 1, 4, 4, dtype=torch.uint8), torch.arange(3), "abc"
             )
 
-        @staticmethod
-        def other(name):
-            class Other:
-                train = ResidentImages(
-                    torch.arange(12, dtype=torch.uint8).view(12, 1, 1, 1).expand(-1, 1, 4, 4),
-                    torch.zeros(12, dtype=torch.int64),
-                    ("x",),
-                )
+        class Other:
+            train = ResidentImages(
+                torch.arange(12, dtype=torch.uint8).view(12, 1, 1, 1).expand(-1, 1, 4, 4),
+                torch.zeros(12, dtype=torch.int64),
+                ("x",),
+            )
 
-            assert name == "others"
-            return Other
+        others = {"others": Other}
 
     made = foreign.make(Task, foreign.Options("others"))  # type: ignore[arg-type]
     assert made.labels.tolist() == [UNLABELLED] * 6

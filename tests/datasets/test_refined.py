@@ -15,7 +15,7 @@ from benchmark.datasets.distilled import refined
 from benchmark.device import Compute, choose
 from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
-from benchmark.experiment import Pipeline
+from benchmark.experiment import Experiment
 from benchmark.grid import cells, make_grid
 from benchmark.images import Dataset, ResidentImages
 from benchmark.inputs import Runtime
@@ -69,8 +69,9 @@ def pictures(ipc: int, channels: int = 3, side: int = 16) -> ResidentImages:
 
 def made(scratch: Path, options: refined.Options, ipc: int = 2) -> ResidentImages:
     """What is made of random pictures."""
-    _, base_ipc = refined.base(options, ipc)
-    images = pictures(base_ipc)
+    base = refined.needs(options, ipc).images
+    assert base is not None
+    images = pictures(base[1])
     dataset = Dataset("random", images, images, (0.5,) * 3, (0.2,) * 3, mirror=True)
     scratch.mkdir(exist_ok=True)
     return refined.make(ImageTask(dataset, ipc, 0, CPU, scratch, base=images), options)
@@ -156,34 +157,36 @@ def test_what_cannot_be_refined(tmp_path):
 # As a stage, on the digits
 
 
-def pipeline(work: Path, images: str, **options: object) -> Pipeline:
-    """A pipeline on the digits, checked."""
+def experiment(work: Path, images: str, **options: object) -> Experiment:
+    """An experiment on the digits, checked."""
     values = {"dataset": "digits", "images": images.split(";"), "ipc": [2], "methods": ["hard"]}
     values |= {"students": ["convnet-d2-w8"], "teacher": "convnet-d2-w8", "controls": False}
     set_ = {name.replace("__", "."): value for name, value in options.items()}
     grid = make_grid({**values, "set": set_})
-    made = Pipeline(grid, Runtime(work, choose("cpu", "fp32"), None))
-    made.check(list(cells(grid)))
+    made = Experiment(grid, Runtime(work, choose("cpu", "fp32"), None))
+    made.resolve(list(cells(grid)))
     return made
 
 
 def test_images_made_from_the_same_base_share_it(tmp_path, prior):
     prior(channels=1)
     plain, moved = "refined[base=random,steps=0]", "refined[base=random,steps=5]"
-    stages = pipeline(tmp_path, f"{plain};{moved}").image_stages
-    first, second = stages.images(plain, 2), stages.images(moved, 2)
+    stages = experiment(tmp_path, f"{plain};{moved}").image_stages
+    small, large = stages.resolve(plain, 2, True), stages.resolve(moved, 2, True)
+    first, second = stages.images(small), stages.images(large)
     assert first.pixels.shape == second.pixels.shape == (20, 1, 8, 8)
     assert not torch.equal(first.pixels, second.pixels)
-    base = stages.folder("random", 8)
-    assert {base, stages.folder(plain, 2), stages.folder(moved, 2)} == set(
+    assert small.base == large.base == stages.resolve("random", 8, True)
+    assert small.base is not None
+    assert {stages.folder(r) for r in (small.base, small, large)} == set(
         (tmp_path / "stages").glob("images-*[0-9a-f]")
     )
-    expected = F.avg_pool2d(stages.images("random", 8).pixels[0] / 255, 2)
+    expected = F.avg_pool2d(stages.images(small.base).pixels[0] / 255, 2)
     assert torch.equal(first.pixels[0, :, :4, :4], (expected * 255).round().byte())
 
 
 def test_options_in_brackets_win_over_those_set(tmp_path):
-    one = pipeline(tmp_path, "rded[factor=2];rded", rded__factor=4, rded__crops=3)
+    one = experiment(tmp_path, "rded[factor=2];rded", rded__factor=4, rded__crops=3)
     _, bracketed = one.image_stages.options("rded[factor=2]")
     _, plain = one.image_stages.options("rded")
     assert (bracketed.factor, bracketed.crops) == (2, 3)
@@ -193,15 +196,15 @@ def test_options_in_brackets_win_over_those_set(tmp_path):
 
 def test_keys_follow_options_base_and_prior(tmp_path, monkeypatch):
     def key(source: str, **options: object) -> dict:
-        return pipeline(tmp_path, source, **options).image_stages.key(source, 2)
+        return experiment(tmp_path, source, **options).image_stages.resolve(source, 2, True).key
 
     plain = key("refined")
     assert plain == key("refined", refined__steps=100) == key("refined[steps=100]")
     assert plain != key("refined[steps=50]")
     assert plain != key("refined", rded__crops=3)
     assert plain != key("refined[base=random]")
-    assert "teacher" not in key("refined[base=random]")
-    monkeypatch.setattr(benchmark.inputs, "prior_content", lambda name: f"other {name}")
+    assert "teacher" not in key("refined[base=random]")["needs"]
+    monkeypatch.setattr(benchmark.inputs, "fetched", lambda name: f"other {name}")
     assert plain != key("refined")
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import reloaded, run_tiny, tiny_task  # type: ignore[import-not-found]
 
-from benchmark.conformance import CHECKS, _tiny_task, check_method
+from benchmark.conformance import CHECKS, tiny_task, check_method
 from benchmark.contract import TaskShape
 from benchmark.datasets.digits import load as load_digits
 from benchmark.datasets.place import Place
@@ -30,7 +30,7 @@ def settled(task, **options):
 def digits(tmp_path_factory):
     """A task of real digits, whose teacher has learnt something."""
     root = tmp_path_factory.mktemp("digits")
-    task = _tiny_task(root)
+    task = tiny_task(root)
     whole = load_digits(Place(None, Stages(root / "stages")))
     network = "convnet-d2-w16"
     trained(network, whole, TeacherOptions(epochs=2, snapshots=0), task.compute, root)

@@ -10,7 +10,7 @@ from tiny import pictures, reloaded  # type: ignore[import-not-found]
 from torch import nn
 
 from benchmark import networks, trials
-from benchmark.conformance import CHECKS, _tiny_task, check_method
+from benchmark.conformance import CHECKS, tiny_task, check_method
 from benchmark.contract import TaskShape
 from benchmark.errors import UserError
 from benchmark.methods import label_solve
@@ -133,7 +133,7 @@ def test_streaming_gives_what_all_at_once_gives(task, monkeypatch):
 
 
 def test_on_real_digits(tmp_path):
-    task = _tiny_task(tmp_path)
+    task = tiny_task(tmp_path)
     source = LabelSolve.fit(task, settled(task))
     assert source.options.network == "convnet-d2-w128"
     notes = source.notes
