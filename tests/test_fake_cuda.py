@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -140,7 +141,7 @@ def test_a_network_is_fitted_to_a_teacher_without_waiting(task):
     with FakeCuda() as gpu:
         task = replace(on_cuda(task), teacher=task.teacher.to(CUDA))
         network = networks.create(NETWORK, 10, 1, 8).to(CUDA)
-        seen = Lessons(task, [task.teacher], Fit(2, 10, ce_weight=0.1))
+        seen = Lessons(task, [task.fitting()[0]], Fit(2, 10, ce_weight=0.1))
         optimiser, rates = Schedule(2, seen.plan.batches).build(network)
         gpu.hurried = True
 
@@ -154,7 +155,7 @@ def test_a_network_is_fitted_to_a_teacher_without_waiting(task):
 # Not LD's lanes: torch's forward derivative of stacked variances looks for the GPU from C++.
 @pytest.mark.parametrize(("name", "lanes"), [("ld", 1), ("ld_rr", 1), ("ld_rr", 2)])
 def test_labels_are_learned_without_waiting(name, lanes, task):
-    method = registry.method(name)
+    method: Any = registry.method(name)
     options = method.settle(method.Options(**QUICK[name]), task.shape, None)
     with FakeCuda() as gpu:
         # Images stay on the CPU, where networks are checked and images held out, once.

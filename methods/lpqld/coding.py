@@ -152,7 +152,10 @@ class CodedLabels:
 
     def to(self, device: torch.device) -> Self:
         """These labels, with the parts in memory on the device if they are small (`resident`)."""
-        self.parts = {name: resident(part, device) for name, part in self.parts.items()}
+        self.parts = {
+            name: resident(part, device) if isinstance(part, Tensor) else part
+            for name, part in self.parts.items()
+        }
         return self
 
     def blobs(self) -> Iterator[Blob]:
