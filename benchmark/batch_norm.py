@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .device import Compute
@@ -120,17 +121,15 @@ def class_statistics(
     batches = real_views(images, plan, 0, device)
     shown = torch.zeros(classes, 1, dtype=torch.float64, device=device)
     # Of each layer, means and variances; where they are to be exact, moments till the end.
-    kept = [
-        torch.tensor([0.0, 1.0], dtype=torch.float64, device=device)
-        .view(2, 1, 1)
-        .expand(2, classes, layer.num_features)
-        for layer in layers(teacher)
-    ]
+    start = torch.tensor([0.0, 1.0], dtype=torch.float64).view(2, 1, 1)
+    start = start.to(device, non_blocking=True)
+    kept = [start.expand(2, classes, layer.num_features) for layer in layers(teacher)]
     with watch(teacher, lambda features: group_statistics(features, len(features))) as seen:
         for pixels, labels in track(batches, "class statistics", plan.batches):
             with compute.autocast():
                 teacher(pixels)
-            counts = labels.bincount(minlength=classes).double()[:, None]
+            # Not by bincount, which asks the device for the largest label.
+            counts = F.one_hot(labels, classes).sum(0).double()[:, None]
             shown += counts
             share = MOMENTUM * counts.clamp(max=1) if moving else counts / shown.clamp(min=1)
             for layer, found in enumerate(seen):

@@ -40,5 +40,5 @@ def correct(classifier: nn.Module, test: Images, compute: Compute) -> Tensor:
         pixels = test.take(indices).to(compute.device, non_blocking=True).float() / 255
         with compute.autocast():
             predicted = classifier(pixels).argmax(1)
-        right.append(predicted == test.labels[indices].to(compute.device))
+        right.append(predicted == test.labels[indices].to(compute.device, non_blocking=True))
     return torch.cat(right).cpu()

@@ -185,7 +185,9 @@ class LabelTask:
                 "These images show none of the classes, so they have no labels of their own: "
                 "leave out hard, smoothed, and recipes with a cross-entropy of hard labels."
             )
-        return F.one_hot(self.images.labels, self.classes).float().to(self.device)
+        return (
+            F.one_hot(self.images.labels, self.classes).float().to(self.device, non_blocking=True)
+        )
 
 
 class LabelSource(ABC):

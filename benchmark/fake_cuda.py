@@ -6,13 +6,13 @@ a tensor without numbers for its numbers is told the line in which he asked.
 """
 
 import traceback
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -20,7 +20,8 @@ from torch._subclasses.fake_tensor import (
     FakeTensor,
     FakeTensorMode,
 )
-from torch.utils._pytree import tree_leaves
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from . import student
 from .contract import LabelSource, LabelTask
@@ -33,6 +34,16 @@ aten: Any = torch.ops.aten
 CUDA, META = torch.device("cuda", 0), torch.device("meta")
 # They look at numbers on the CPU although they return none: whether an inversion failed.
 LOOKS = {aten._linalg_check_errors.default}
+# What autocast runs in lower precision, by the names that networks call.
+LOWERED = {
+    F.linear,
+    F.conv2d,
+    F.scaled_dot_product_attention,
+    torch.matmul,
+    torch.bmm,
+    Tensor.matmul,
+    Tensor.__matmul__,
+}
 HERE = Path(__file__).resolve()
 TORCH = Path(torch.__file__).resolve().parent
 
@@ -75,6 +86,8 @@ class FakeCuda(FakeTensorMode):
             raise _fault(func, "waits for the device") from error
         finally:
             self._inside = False
+            # Whoever is remembered by it cannot be moved: `Module.to` swaps tensors.
+            self.fake_tensor_converter.tensor_memo.clear()
 
     def _check(self, func: Any, args: Any, kwargs: dict[str, Any], leaves: list[Any]) -> None:
         """Raise a DeviceFault for what real CUDA refuses or waits for, and fake tensors allow."""
@@ -101,26 +114,23 @@ class FakeCuda(FakeTensorMode):
 class FakeCompute(Compute):
     """The fake device; nothing is to be waited for."""
 
-    @contextmanager
-    def _bfloat16(self) -> Iterator[None]:
-        before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
-        torch.set_autocast_enabled("cuda", self.bf16)
-        torch.set_autocast_dtype("cuda", torch.bfloat16)
-        torch.autocast_increment_nesting()
-        try:
-            yield
-        finally:
-            if not torch.autocast_decrement_nesting():
-                torch.clear_autocast_cache()
-            torch.set_autocast_enabled("cuda", before[0])
-            torch.set_autocast_dtype("cuda", before[1])
-
     def autocast(self) -> AbstractContextManager:
-        """As torch's own, which refuses to be where there is no CUDA."""
-        return self._bfloat16()
+        """As torch's own, which asks for a GPU and looks for tensors on it from C++."""
+        return _Lowered() if self.bf16 else nullcontext()
 
     def wait(self) -> None:
         pass
+
+
+class _Lowered(TorchFunctionMode):
+    """Products and convolutions of the device's tensors in bfloat16."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in LOWERED:
+            args, kwargs = tree_map(_lowered, (args, kwargs or {}))
+        return func(*args, **(kwargs or {}))
 
 
 def on_cuda(task: LabelTask) -> LabelTask:
@@ -166,6 +176,12 @@ def _on_cuda(value: Any) -> bool:
     if isinstance(value, torch.device):
         return value.type == "cuda"
     return isinstance(value, FakeTensor)
+
+
+def _lowered(value: Any) -> Any:
+    if isinstance(value, FakeTensor) and value.dtype == torch.float32:
+        return value.to(torch.bfloat16)
+    return value
 
 
 def _fault(func: Any, what: str) -> DeviceFault:

@@ -91,7 +91,7 @@ class ResidentImages(Images):
         self.digest = digest or images_digest(pixels, self.labels)
 
     def take(self, indices: Tensor) -> Tensor:
-        return self.pixels[indices.to(self.pixels.device)]
+        return self.pixels[indices.to(self.pixels.device, non_blocking=True)]
 
     def to(self, device: torch.device) -> "ResidentImages":
         """The same images with their pixels on `device`."""

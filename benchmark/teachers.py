@@ -141,10 +141,7 @@ def trained(
     def losses(epoch: int) -> Iterator[Tensor]:
         if epoch in snapshots:
             _save(teacher, folder / SNAPSHOTS.replace("*", f"{snapshots[epoch]:02}"))
-        for pixels, labels in real_views(images, plan, epoch, compute.device):
-            with compute.autocast():
-                logits = teacher(pixels)
-            yield F.cross_entropy(logits.float(), labels)
+        yield from lessons(teacher, images, plan, compute, epoch)
 
     schedule = Schedule(
         options.epochs, plan.batches, "sgd", options.rate, options.weight_decay, warmup=0.1
@@ -166,6 +163,16 @@ def _save(teacher: Teacher, file: Path) -> None:
         file,
         {name: json.dumps(value) for name, value in described.items()},
     )
+
+
+def lessons(
+    teacher: Teacher, images: Images, plan: ViewPlan, compute: Compute, epoch: int
+) -> Iterator[Tensor]:
+    """The losses of an epoch on real images, one a step."""
+    for pixels, labels in real_views(images, plan, epoch, compute.device):
+        with compute.autocast():
+            logits = teacher(pixels)
+        yield F.cross_entropy(logits.float(), labels)
 
 
 def real_views(

@@ -114,13 +114,16 @@ class Lessons:
             rows = self.plan.rows(epoch, views.batch)
             index, views = self.seen[views.index], views.to(self.task.device)
             kept = {name: stored[rows] for name, stored in self._stored.items()}
-            kept = {name: value.to(self.task.device).float() for name, value in kept.items()}
+            kept = {
+                name: value.to(self.task.device, non_blocking=True).float()
+                for name, value in kept.items()
+            }
             pixels = None
             if "logits" not in kept or not (self.frozen and "features" in kept):
                 pixels = self._pixels(index, views)
             wanted = kept["logits"] if "logits" in kept else self._wanted(pixels)
             shown = kept["features"] if "features" in kept else self._shown(pixels)
-            own = self.labels[index.to(self.task.device)]
+            own = self.labels[index.to(self.task.device, non_blocking=True)]
             yield Lesson(shown, wanted, (own, own[views.partner]), views.mix_weight)
 
     def agreement(self, network: nn.Module) -> float:

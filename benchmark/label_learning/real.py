@@ -46,13 +46,13 @@ class RealImages:
         words = random_words(self._seed, epoch, 0, TARGETS, len(self.target))
         order = self.target[torch.from_numpy(permutation(words))]
         for rows in order.tensor_split(-(-len(order) // self._batch)):
-            labels = self._labels[rows.to(self._device)]
+            labels = self._labels[rows.to(self._device, non_blocking=True)]
             yield as_input(self._train.take(rows), self._device), labels
 
     def held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Held-out images once each, likewise."""
         for rows in torch.arange(len(self._apart)).split(self._batch):
-            labels = self._apart.labels[rows].to(self._device)
+            labels = self._apart.labels[rows].to(self._device, non_blocking=True)
             yield as_input(self._apart.take(rows), self._device), labels
 
 

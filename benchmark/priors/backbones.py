@@ -100,7 +100,8 @@ def _prior(
     std: tuple[float, ...],
     device: torch.device,
 ) -> Prior:
-    tower.float().eval().requires_grad_(False).to(device)
+    tower.float().eval().requires_grad_(False)
+    digest = weights_digest(tower)  # before the move: a device need not send its weights back
+    tower.to(device)
     width = feature_width(name, tower, resolution, device)
-    digest = weights_digest(tower)
     return Prior(name, tower, width, None, resolution, mean, std, digest, half_bytes(tower))

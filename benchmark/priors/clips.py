@@ -85,7 +85,9 @@ def _prior(
     std: tuple[float, ...],
     device: torch.device,
 ) -> Prior:
-    clip.float().eval().requires_grad_(False).to(device)
+    clip.float().eval().requires_grad_(False)
+    digest = weights_digest(clip)  # before the move: a device need not send its weights back
+    clip.to(device)
     tower: nn.Module = clip.visual  # type: ignore[assignment]
     side: int | tuple[int, int] = tower.image_size  # type: ignore[assignment]
     resolution = side if isinstance(side, int) else side[0]
@@ -99,5 +101,4 @@ def _prior(
         return F.normalize(torch.cat(features).float(), dim=-1)
 
     width = feature_width(name, tower, resolution, device)
-    digest = weights_digest(clip)
     return Prior(name, tower, width, embed, resolution, mean, std, digest, half_bytes(clip))

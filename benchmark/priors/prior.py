@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -71,10 +70,9 @@ class Prior:
         return (pixels - _row(self.mean, pixels.device)) / _row(self.std, pixels.device)
 
 
-@cache
 def _row(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """One value a channel, (1, channels, 1, 1); kept, since a copy to a GPU makes it wait."""
-    return torch.tensor(values, device=device).view(1, -1, 1, 1)
+    """One value a channel, (1, channels, 1, 1); nothing waits for the copy to a GPU."""
+    return torch.tensor(values).view(1, -1, 1, 1).to(device, non_blocking=True)
 
 
 @torch.no_grad()

@@ -110,7 +110,7 @@ def best_crops(
     dataset, teacher, device = task.dataset, task.taught(), task.device
     side, channels = dataset.train.resolution, dataset.train.channels
     small = side // options.factor
-    images = dataset.train.take(candidates).to(device)
+    images = dataset.train.take(candidates).to(device, non_blocking=True)
     crops = Augmentation((options.scale_low, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, mix="none")
     class_seed = int(random_words(task.seed, label, 1, SAMPLE, 1)[0])
     plan = ViewPlan(class_seed, len(images), side, TEACHER_BATCH, options.crops, crops)
@@ -123,10 +123,12 @@ def best_crops(
             logits = teacher(pad(pixels, side, dataset.mean)).float()
             targets = torch.full_like(views.index, label)
             loss = F.cross_entropy(logits, targets, reduction="none")
-            better = loss < losses[views.index]
-            winners = views.index[better]
-            losses[winners] = loss[better]
-            patches[winners] = (pixels[better] * 255).round().to(torch.uint8)
+            before, levels = losses[views.index], (pixels * 255).round().to(torch.uint8)
+            better = loss < before
+            # Not by the mask: the device would be asked how many rows it has.
+            losses[views.index] = torch.where(better, loss, before)
+            kept = patches[views.index]
+            patches[views.index] = torch.where(better[:, None, None, None], levels, kept)
     return patches, losses
 
 
@@ -136,7 +138,8 @@ def pad(pixels: Tensor, side: int, colour: tuple[float, ...]) -> Tensor:
     if small == side:
         return pixels
     start = (side - small) // 2
-    canvas = pixels.new_tensor(colour).view(1, -1, 1, 1).repeat(len(pixels), 1, side, side)
+    plain = torch.tensor(colour, dtype=pixels.dtype).to(pixels.device, non_blocking=True)
+    canvas = plain.view(1, -1, 1, 1).repeat(len(pixels), 1, side, side)
     canvas[:, :, start : start + small, start : start + small] = pixels
     return canvas
 

@@ -237,7 +237,8 @@ class Recovery:
         ).to(self.canvas.device)
         words = random_words(self.plan.seed, iteration, ROLL, SAMPLE, 2 * self.plan.images)
         shift = (words % (2 * self.options.roll + 1)).astype("int64") - self.options.roll
-        shift = torch.from_numpy(shift).view(-1, 2)[self.block].to(self.canvas.device)
+        shift = torch.from_numpy(shift).view(-1, 2)[self.block]
+        shift = shift.to(self.canvas.device, non_blocking=True)
         # A group's images as channels of one, since they share all that happens to them.
         as_one = self.canvas.flatten(1, 2)
         return roll(look(as_one, views), shift).view_as(self.canvas)

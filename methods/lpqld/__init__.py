@@ -36,12 +36,11 @@ from benchmark.errors import ArtefactError, UserError
 from benchmark.needs import Needs
 from benchmark.official import open_folder
 from benchmark.packing import MAX_WIDTH
-from benchmark.relabel import resident
 from benchmark.stored_views import StoredViews
 from benchmark.views import ViewBatch
 
 from .budget import kept_logits, within
-from .coding import CodedLabels, CodedSpool, Coding, Form, Values
+from .coding import PARTS, CodedLabels, CodedSpool, Coding, Form, Values
 from .pool import Granularity, Order, PlannedViews, Pool, Select, choose, score
 from .reuse import Schedule, calibrated, label_temperature
 from .supply import Imported, Made, check_theirs
@@ -212,7 +211,7 @@ class LPQLD(LabelSource):
 
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
-        parts = {name: resident(part, task.device) for name, part in shipped.tensors.items()}
+        parts = {name: part for name, part in shipped.tensors.items() if name in PARTS}
         if options.path:
             largest = shipped.extra(Extra).batch_size
             images, side = len(task.images), task.plan.resolution
@@ -225,9 +224,9 @@ class LPQLD(LabelSource):
             stored = PlannedViews.restore(task.plan, options.batches, numbers)
         if not stored.batches:
             raise ArtefactError("It holds no batch of labels.")
-        coding = coding_of(options, task)
-        CodedLabels(coding, shipped.tensors).check(stored.rows(stored.batches - 1).stop)
-        return cls(task, options, stored, CodedLabels(coding, parts))
+        labels = CodedLabels(coding_of(options, task), parts)
+        labels.check(stored.rows(stored.batches - 1).stop)
+        return cls(task, options, stored, labels.to(task.device))
 
     def stored_labels(self) -> Iterator[tuple[ViewBatch, Tensor]]:
         for position in range(self.stored.batches):

@@ -8,9 +8,8 @@ marginal smoothing, at the level that gives them together the mass they had.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch import Tensor
 from benchmark.artefact import Blob
 from benchmark.errors import ArtefactError
 from benchmark.packing import packed_bytes, unpack, width_for
+from benchmark.relabel import resident
 from benchmark.spool import PackedSpool, Spool, Stored
 
 Form = Literal["mr", "ms", "adaptive", "smoothing", "hard", "none"]
@@ -133,6 +133,9 @@ class CodedSpool:
         return CodedLabels(self.coding, {n: s.stored() for n, s in self._spools.items()})
 
 
+PARTS = ("values", "scales", "indices", "counts")
+
+
 class CodedLabels:
     """Stored labels, on disk or in memory.
 
@@ -141,7 +144,18 @@ class CodedLabels:
     """
 
     def __init__(self, coding: Coding, parts: Mapping[str, Tensor | Stored]) -> None:
+        """Labels from their parts, which lie on disk or on the CPU."""
         self.coding, self.parts = coding, parts
+
+    def to(self, device: torch.device) -> Self:
+        """These labels, with the parts in memory on the device if they are small (`resident`)."""
+        if self.coding.form == "adaptive":
+            _ = self._ends  # counted before the counts leave the CPU
+        self.parts = {
+            name: resident(part, device) if isinstance(part, Tensor) else part
+            for name, part in self.parts.items()
+        }
+        return self
 
     def blobs(self) -> Iterator[Blob]:
         """What is shipped."""
@@ -189,14 +203,16 @@ class CodedLabels:
             start, stop = self._ends[[rows.start, rows.stop]].tolist()
             counts = unpack(parts["counts"], coding.index_width, rows.start, count) + 1
             place = torch.arange(count, device=counts.device)
-            owner = place.repeat_interleave(counts, output_size=stop - start).to(device)
+            owner = place.repeat_interleave(counts, output_size=stop - start)
+            owner = owner.to(device, non_blocking=True)
         else:
             start, stop = rows.start * coding.k, rows.stop * coding.k
             owner = torch.arange(stop - start, device=device) // coding.k
         values = self._values(start, stop, rows, owner)
         if coding.form == "none":
             return values.view(count, coding.classes)
-        indices = unpack(parts["indices"], coding.index_width, start, stop - start).to(device)
+        indices = unpack(parts["indices"], coding.index_width, start, stop - start)
+        indices = indices.to(device, non_blocking=True)
         level = 0.0 if coding.above else -math.inf
         return values.new_full((count, coding.classes), level).index_put_((owner, indices), values)
 
@@ -206,10 +222,10 @@ class CodedLabels:
         if coding.form == "hard":
             return torch.zeros(stop - start, device=owner.device)
         if coding.values not in BITS:
-            return parts["values"][start:stop].to(owner.device).float()
+            return parts["values"][start:stop].to(owner.device, non_blocking=True).float()
         steps = unpack(parts["values"], BITS[coding.values], start, stop - start)
-        scale = parts["scales"][rows].to(owner.device).float()
-        far = steps.to(owner.device) * scale[owner]
+        scale = parts["scales"][rows].to(owner.device, non_blocking=True).float()
+        far = steps.to(owner.device, non_blocking=True) * scale[owner]
         return far if coding.above else -far
 
     @cached_property

@@ -57,7 +57,8 @@ def calibrated(memory: dict[str, Tensor], logits: Tensor, targets: Tensor, epoch
     elif int(memory["epoch"]) != epoch:
         grid = torch.arange(1, 101, device=logits.device) / 100
         scaled = F.log_softmax(memory["logits"] / grid[:, None, None], 2)
-        memory["temperature"] = grid[(memory["targets"] * -scaled).sum((1, 2)).argmin()]
+        # Not by brackets: those ask the device for the place.
+        memory["temperature"] = grid.take((memory["targets"] * -scaled).sum((1, 2)).argmin())
     memory["epoch"] = torch.tensor(epoch)  # stays on the CPU: read without waiting
     memory["logits"], memory["targets"] = logits.detach().float(), targets
     return memory["temperature"]
