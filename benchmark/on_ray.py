@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 import ray
+from ray.exceptions import RayError
 
 from . import registry
 from .experiment import Experiment
@@ -35,7 +36,7 @@ def execute(runner: Cells, missing: list[ResolvedCell]) -> Failed:
         group = running.pop(done)
         try:
             wrong = ray.get(done)
-        except ray.exceptions.RayError as error:  # the worker, not a cell: none of these is left
+        except RayError as error:  # the worker, not a cell: none of these is left
             wrong = dict.fromkeys(group, describe(error, ()))
         for cell in group:
             said = f"FAILED: {wrong[cell].message}" if cell in wrong else "done"

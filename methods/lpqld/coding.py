@@ -8,6 +8,7 @@ marginal smoothing, at the level that gives them together the mass they had.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
