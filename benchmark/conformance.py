@@ -288,14 +288,14 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     defines_options,
     fits,
     saves,
+    replays,
     loads,
     answers,
-    replays,
     refuses,
     trains,
     stays_on_the_device,
 )
-NEEDED = (defines_options, fits, saves, loads)
+NEEDED = (defines_options, fits, saves, replays, loads)
 
 
 def tiny_task(root: Path) -> LabelTask:

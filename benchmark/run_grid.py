@@ -41,10 +41,10 @@ def run(
     found: list[ResolvedCell] = []
     try:
         resolved = experiment.resolve(cells, fetch=not dry_run)
-        for label, why in {c.variant.label: w for c, w in resolved.left_out.items()}.items():
-            say(f"left out: {label}: {why}")
         if resolved.left_out and not any(cell.variant.budget for cell in resolved.labels):
             raise UserError(" ".join(dict.fromkeys(resolved.left_out.values())))
+        for label, why in {c.variant.label: w for c, w in resolved.left_out.items()}.items():
+            say(f"left out: {label}: {why}")
         runner = Cells(experiment)
         found += [runner.resolve(cell, labels) for cell, labels in resolved.labels.items()]
         missing = [cell for cell in found if experiment.runtime.force or not cell.done]

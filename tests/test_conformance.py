@@ -63,6 +63,79 @@ BROKEN = {
         "def views(self, epoch): yield self.task.plan.batch(epoch, 0)",
         "`views` gave 1 batches an epoch, the plan has 3",
     ),
+    "endless_views": (
+        """
+    def views(self, epoch):
+        while True:
+            yield self.task.plan.batch(epoch, 0)
+        """,
+        "`views` gave 4 or more batches an epoch, the plan has 3",
+    ),
+    "fits_at_random": (
+        """
+    @classmethod
+    def fit(cls, task, options):
+        source = cls(task, options)
+        source.noise = int.from_bytes(__import__("os").urandom(4), "big")
+        return source
+
+    def manifest(self): return {"noise": getattr(self, "noise", 0)}
+        """,
+        r"Two fits of the same task differ in 'labels.json': draw everything random from the task",
+    ),
+    "nan_in_epoch_21": (
+        """
+    def targets(self, views, images, epoch):
+        return super().targets(views, images, epoch) * (float("nan") if epoch == 21 else 1)
+        """,
+        "`targets` holds values that are not finite, in epoch 21",
+    ),
+    "huge": (
+        """
+    def blobs(self):
+        from benchmark import Blob
+        yield Blob("all", "values", torch.empty(600 * 2**20, dtype=torch.uint8))
+        """,
+        "`blobs` ship more than 67,108,864 bytes for 80 images",
+    ),
+    "unpickles": (
+        """
+    def blobs(self):
+        import pickle
+        from benchmark import Blob
+        code = pickle.dumps(dataclass)
+        yield Blob("code", "values", torch.frombuffer(bytearray(code), dtype=torch.uint8))
+
+    @classmethod
+    def restore(cls, task, options, shipped):
+        import pickle
+        pickle.loads(shipped.tensors["code"].numpy().tobytes())
+        return cls(task, options)
+        """,
+        "`restore` unpickles dataclasses.dataclass: what is shipped must hold no code",
+    ),
+    "remembers_the_fit": (
+        """
+    LABELS = []
+
+    @classmethod
+    def fit(cls, task, options):
+        cls.LABELS.append(task.images.labels)
+        return cls(task, options)
+
+    def targets(self, views, images, epoch):
+        table = torch.eye(self.task.classes)[self.LABELS[0]]
+        return self.task.mixed(table, views)
+        """,
+        r"It raised IndexError: list index out of range \(in targets, remembers_the_fit.py, line",
+    ),
+    "on_the_cpu": (
+        """
+    def targets(self, views, images, epoch):
+        return super().targets(views, images, epoch).cpu()
+        """,
+        r"on_the_cpu.py, line \d+, in targets: .* waits for the device",
+    ),
     "changed_images": (
         """
     @classmethod
@@ -164,7 +237,8 @@ def test_the_task_of_the_checks_is_the_same_every_time(tmp_path):
     def fingerprint(folder):
         folder.mkdir()
         task = tiny_task(folder)
-        teacher, _, _ = task.fitting()
+        teacher = task.teacher
+        assert teacher is not None
         return task.images.digest, torch.cat([p.flatten() for p in teacher.parameters()])
 
     (first, weights), (again, same) = fingerprint(tmp_path / "a"), fingerprint(tmp_path / "b")

@@ -153,7 +153,7 @@ def test_a_budget_that_one_method_cannot_meet_leaves_out_its_cells(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("hello[prior=RN50:openai]",), "The prior 'RN50:openai' is not on this machine"),
+        (("hello[prior=RN50:absent.safetensors]",), "absent.safetensors is not there"),
         (("lpqld[path=absent]",), "absent"),
         (("hard", "--images", "path:absent"), "absent"),
     ],

@@ -120,5 +120,5 @@ def test_from_the_command_line(tmp_path):
     assert re.search(r"^- +random +expert\[steps=3\] ", out, re.MULTILINE)
     assert re.search(r"^- +random +label_solve\[draws=1\] ", out, re.MULTILINE)
     fits = [json.loads(Path(f).read_text()) for f in tmp_path.rglob("fit.json")]
-    (expert,) = [fit for fit in fits if "snapshot" in fit]
+    (expert,) = [fit["notes"] for fit in fits if "snapshot" in fit["notes"]]
     assert len(expert["held_out_accuracy"]) == 2  # after one epoch and two of three
