@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,16 +35,10 @@ from .stages import disk_is_full
 
 @dataclass(frozen=True)
 class _Process:
-    """A pool of one process, and that process's number."""
+    """A pool of one process, and that process's number, once it has started."""
 
     pool: ProcessPoolExecutor
-    pid: int
-
-    @classmethod
-    def start(cls) -> "_Process":
-        # loky's way to start a process, unlike `spawn`, does not run a user's script again.
-        pool = ProcessPoolExecutor(1, mp_context=get_context("loky"))
-        return cls(pool, pool.submit(os.getpid).result())
+    pid: Future[int]
 
 
 _process: _Process | None = None
@@ -66,13 +60,11 @@ def call(work: Callable[..., Failure | None], *arguments: Any) -> Failure | None
     Returns:
         What `work` returns, or a failure if the process died over it.
     """
-    global _process
-    if _process is None:
-        _process = _Process.start()
+    process = start()
     plugins = registry.plugin_paths()
     payload = cloudpickle.dumps((work, arguments))
     try:
-        return _process.pool.submit(_serve, plugins, torch.get_num_threads(), payload).result()
+        return process.pool.submit(_serve, plugins, torch.get_num_threads(), payload).result()
     except BrokenProcessPool as error:
         stop()
         return Failure(
@@ -84,12 +76,27 @@ def call(work: Callable[..., Failure | None], *arguments: Any) -> Failure | None
         raise
 
 
+def start() -> _Process:
+    """Have the process, which takes some seconds to import what it needs; returns at once."""
+    global _process
+    if _process is None:
+        # loky's way to start a process, unlike `spawn`, does not run a user's script again.
+        pool = ProcessPoolExecutor(1, mp_context=get_context("loky"))
+        _process = _Process(pool, pool.submit(_imported))
+    return _process
+
+
+def _imported() -> int:
+    """Asked for by its name, so that this module and all it imports are there."""
+    return os.getpid()
+
+
 def stop() -> None:
     """End the fitting process, whatever it does."""
     global _process
     if _process is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(_process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError, BrokenProcessPool):
+            os.kill(_process.pid.result(), signal.SIGTERM)
         _process.pool.shutdown(wait=False, cancel_futures=True)
         _process = None
 
