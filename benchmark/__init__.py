@@ -13,6 +13,7 @@ _HOMES = {
     "LabelSource": "contract",
     "LabelTask": "contract",
     "Ledger": "ledger",
+    "Needs": "needs",
     "Objective": "recipe",
     "Recipe": "recipe",
     "ResidentImages": "images",

@@ -222,9 +222,16 @@ class Experiment(Inputs):
 
         return self.stages.make("labels", labels.key, build_stage)
 
-    def fit_told(self, labels: ResolvedLabels) -> Fit:
-        """What the fit of a finished artefact told."""
-        return read_json(self.labels_folder(labels) / "fit.json", Fit)
+    def finished(self, labels: ResolvedLabels) -> tuple[Path, Fit]:
+        """A finished artefact's stage, and what its fit told; nothing is made here.
+
+        Raises:
+            RuntimeError: it is not there.
+        """
+        if not self.stages.done("labels", labels.key):
+            raise RuntimeError(f"{labels.variant.label} is not fitted, or was damaged meanwhile")
+        folder = self.stages.folder("labels", labels.key)
+        return folder, read_json(folder / "fit.json", Fit)
 
     def task(self, labels: ResolvedLabels, seed: int) -> LabelTask:
         """What a source of these labels is loaded with, for a student of this seed."""

@@ -26,11 +26,14 @@ import torch
 from loky.backend import get_context
 
 from . import registry
+from .errors import UserError
 from .experiment import Experiment, ResolvedLabels
 from .failures import Failure, describe
 from .grid import Grid
 from .inputs import Runtime
 from .stages import disk_is_full
+
+VARIABLES = "LABELBENCH_"
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,11 @@ def call(work: Callable[..., Failure | None], *arguments: Any) -> Failure | None
         What `work` returns, or a failure if the process died over it.
     """
     process = start()
-    plugins = registry.plugin_paths()
     payload = cloudpickle.dumps((work, arguments))
     try:
-        return process.pool.submit(_serve, plugins, torch.get_num_threads(), payload).result()
+        return process.pool.submit(_serve, Surroundings.here(), payload).result()
     except BrokenProcessPool as error:
-        stop()
+        _forget()  # it is dead, and its number may be somebody else's by now
         return Failure(
             "The process that fits artefacts died; the system may have been out of memory.",
             "".join(traceback.format_exception(error)),
@@ -101,11 +103,39 @@ def stop() -> None:
         _process = None
 
 
-def _serve(plugins: list[Path], threads: int, payload: bytes) -> Failure | None:
+@dataclass(frozen=True)
+class Surroundings:
+    """What the fitting process takes over before each work, as it may have changed meanwhile.
+
+    Attributes:
+        place: the working directory, from which relative paths go.
+        variables: of the environment, those of this project.
+    """
+
+    place: str
+    variables: dict[str, str]
+    plugins: list[Path]
+    threads: int
+
+    @classmethod
+    def here(cls) -> "Surroundings":
+        ours = {n: v for n, v in os.environ.items() if n.startswith(VARIABLES)}
+        return cls(os.getcwd(), ours, registry.plugin_paths(), torch.get_num_threads())
+
+    def take_over(self) -> None:
+        """Have the same in this process."""
+        os.chdir(self.place)
+        for name in [name for name in os.environ if name.startswith(VARIABLES)]:
+            del os.environ[name]
+        os.environ.update(self.variables)
+        torch.set_num_threads(self.threads)
+        torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
+        registry.use_plugins(self.plugins)
+
+
+def _serve(surroundings: Surroundings, payload: bytes) -> Failure | None:
     _end_with(os.getppid())
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
-    registry.use_plugins(plugins)
+    surroundings.take_over()
     work, arguments = pickle.loads(payload)
     return work(*arguments)
 
@@ -122,26 +152,52 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-@lru_cache(1)
-def _experiment(grid: bytes) -> Experiment:
-    return Experiment(*pickle.loads(grid))
+@dataclass(frozen=True)
+class Given:
+    """An experiment as it is sent to the fitting process.
 
-
-def make_stages(grid: Grid, runtime: Runtime, labels: ResolvedLabels) -> Failure | None:
-    """Make all that a student of these labels needs; what goes wrong is returned, not raised.
-
-    Dataset and teacher are kept for the next call of the same grid.
+    Attributes:
+        identity: of its dataset and teacher, which are read again there.
     """
+
+    grid: Grid
+    runtime: Runtime
+    identity: str
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Given":
+        return cls(experiment.grid, experiment.runtime, experiment.identity)
+
+    def opened(self) -> Experiment:
+        """The experiment, its dataset and teacher kept from call to call.
+
+        Raises:
+            UserError: the files it reads were changed since it was resolved.
+        """
+        return _opened(pickle.dumps(self))
+
+
+@lru_cache(1)
+def _opened(pickled: bytes) -> Experiment:
+    given: Given = pickle.loads(pickled)
+    experiment = Experiment(given.grid, given.runtime)
+    if experiment.identity != given.identity:
+        raise UserError("Dataset or teacher changed while the run was going on: start it again.")
+    return experiment
+
+
+def make_stages(given: Given, labels: ResolvedLabels) -> Failure | None:
+    """Make all that a student of these labels needs; what goes wrong is returned, not raised."""
     with _told(labels.variant.method) as failed:
-        _experiment(pickle.dumps((grid, runtime))).make_stages(labels)
+        given.opened().make_stages(labels)
     return failed[0] if failed else None
 
 
-def prepare(grid: Grid, runtime: Runtime, alike: list[ResolvedLabels]) -> Failure | None:
+def prepare(given: Given, alike: list[ResolvedLabels]) -> Failure | None:
     """Let a method `prepare` artefacts that differ only in the draw of their images."""
     first = alike[0]
     with _told(first.variant.method) as failed:
-        experiment = _experiment(pickle.dumps((grid, runtime)))
+        experiment = given.opened()
         with TemporaryDirectory() as scratch:
             tasks = [experiment.fitting_task(labels, Path(scratch))[0] for labels in alike]
             registry.method(first.variant.method).prepare(tasks, first.options)

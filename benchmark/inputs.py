@@ -9,6 +9,7 @@ from typing import Any
 
 from . import keys, networks, registry, teachers
 from .classifier import correct
+from .code_digest import code_of
 from .device import Compute
 from .errors import UserError
 from .grid import Grid
@@ -56,6 +57,8 @@ class Inputs:
         # Each is read once, not once a cell.
         self.open = cache(self._open)
         self._content = cache(content_digest)
+        self._prior = {True: cache(fetched), False: cache(prior_content)}
+        self._code = cache(code_of)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -83,7 +86,7 @@ class Inputs:
 
     def key(self, inputs: Mapping[str, Any], *modules: str) -> dict[str, Any]:
         """The key of what `modules` make of `inputs` here; see `keys`."""
-        return keys.key(inputs, self.runtime.compute, *modules)
+        return keys.key(inputs, self.runtime.compute, self._code(*modules))
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -116,11 +119,15 @@ class Inputs:
             if not path.exists():
                 raise UserError(f"{who}: there is nothing at {str(path)!r}.")
         found["files"] = [self._content(path) for path in needs.files]
-        have = fetched if fetch else prior_content
-        found["priors"] = [have(name) for name in needs.priors]
+        found["priors"] = [self._prior[fetch](name) for name in needs.priors]
         found["networks"] = list(needs.networks)
         found["datasets"] = [self.open(name).train.digest for name in needs.datasets]
         return found
+
+    @cached_property
+    def identity(self) -> str:
+        """A digest of dataset and teacher, whatever their names."""
+        return digest([self.facts, self.dataset.test.digest, self.teacher_key])
 
     @cached_property
     def teacher_key(self) -> dict[str, Any]:

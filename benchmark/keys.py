@@ -8,18 +8,16 @@ Threads, the processor and patch versions are the world's, not the key's.
 from collections.abc import Mapping
 from typing import Any
 
-from .code_digest import code_of
+from .code_digest import Code
 from .device import Compute
 
 
-def key(inputs: Mapping[str, Any], compute: Compute, *modules: str) -> dict[str, Any]:
-    """The key of what `modules` make of `inputs` on a device.
+def key(inputs: Mapping[str, Any], compute: Compute, code: Code) -> dict[str, Any]:
+    """The key of what some code makes of `inputs` on a device.
 
     Args:
         inputs: JSON values; option values, digests of data, other keys.
-        modules: by dotted name; what they import counts too.
     """
-    code = code_of(*modules)
     return {
         **inputs,
         "code": code.digest,

@@ -151,14 +151,14 @@ class Cells:
         """Have all stages made that are missing; what failed once is not tried again."""
         experiment, key = self.experiment, labels.digest
         if key not in self._failed and experiment.missing(labels):
-            failed = fitter.call(fitter.make_stages, experiment.grid, experiment.runtime, labels)
+            failed = fitter.call(fitter.make_stages, fitter.Given.of(experiment), labels)
             if failed is not None:
                 self._failed[key] = failed
         return self._failed.get(key)
 
     def _measure(self, resolved: ResolvedCell) -> Record:
         experiment, cell, labels = self.experiment, resolved.cell, resolved.labels
-        folder, recipe = experiment.labels_folder(labels), experiment.recipe
+        (folder, _), recipe = experiment.finished(labels), experiment.recipe
 
         def fresh(seed: int) -> tuple[Student, LabelSource]:
             method = registry.method(cell.variant.method)
@@ -200,9 +200,8 @@ class Cells:
         self, resolved: ResolvedCell, source: LabelSource, measured: Measured, looks: Pilot | None
     ) -> Record:
         experiment, labels = self.experiment, resolved.labels
-        fit = experiment.fit_told(labels)
+        artefact_folder, fit = experiment.finished(labels)
         images = experiment.image_stages.folder(labels.images)
-        artefact_folder = experiment.labels_folder(labels)
         requires = artefact.read_manifest(artefact_folder / "artefact")["requires"]
         chosen: dict[str, Any] = {}
         if looks is not None:

@@ -144,7 +144,7 @@ def prepare(experiment: Experiment, missing: Sequence[ResolvedCell]) -> Failed:
             if len(chunk) == 1:  # `fit` does it
                 continue
             labels = [cells[0].labels for cells in chunk]
-            wrong = fitter.call(fitter.prepare, experiment.grid, experiment.runtime, labels)
+            wrong = fitter.call(fitter.prepare, fitter.Given.of(experiment), labels)
             if wrong is not None:
                 name = labels[0].variant.label
                 say(f"failed: {name} of {len(chunk)} base sets: {wrong.message}")

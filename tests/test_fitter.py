@@ -10,9 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from tiny import GRID, listing, quick_clock, run_main
 
-from benchmark import fitter, registry
+from benchmark import fitter, networks, registry
+from benchmark.methods.soft import Soft
 
 START = '''"""A plugin."""
 
@@ -164,6 +167,34 @@ def test_what_is_not_there_is_found_before_anything_is_made(tmp_path, arguments,
     assert code == 2
     assert message in err.splitlines()[-1]
     assert listing(work) == {} if work.exists() else True
+
+
+def test_a_relative_work_folder_is_where_the_command_stands(tmp_path, monkeypatch):
+    """The process that fits is older than the command, and was started elsewhere."""
+    for place in ("first", "second"):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        with monkeypatch.context() as patched:
+            patched.setattr(Soft, "fit", lambda *_: pytest.fail("fitted where students train"))
+            assert run("--methods", "soft", "--work", "work")[0] == 0
+        assert list((tmp_path / place / "work" / "stages").glob("labels-*[0-9a-f]"))
+
+
+def test_a_teacher_that_was_replaced_is_read_again(tmp_path):
+    """The process that fits has the old one in memory."""
+
+    def labels(seed: int, work: Path) -> bytes:
+        torch.manual_seed(seed)
+        save_file(networks.create("convnet-d2-w8", 10, 1, 8).state_dict(), tmp_path / "teacher")
+        teacher = f"convnet-d2-w8:{tmp_path / 'teacher'}"
+        code, _, err = run("--teacher", teacher, "--methods", "soft", "--work", work)
+        assert code == 0, err
+        made = max((work / "stages").glob("labels-*[0-9a-f]"), key=lambda p: p.stat().st_mtime)
+        return (made / "artefact" / "labels-00000.safetensors").read_bytes()
+
+    first, second = labels(1, tmp_path / "work"), labels(2, tmp_path / "work")
+    fitter.stop()
+    assert first != second == labels(2, tmp_path / "new")
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

@@ -114,3 +114,36 @@ def test_installed_methods(monkeypatch):
     installed("benchmark.views:ViewPlan")
     with pytest.raises(UserError, match=r"'benchmark\.views:ViewPlan' is not a LabelSource"):
         registry.method("fancy")
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Entry points as installed plugins bring them."""
+    registry._installed.cache_clear()
+
+    def install(*points):
+        made = [EntryPoint(name, value, registry.ENTRY_POINTS) for name, value in points]
+        monkeypatch.setattr(registry, "entry_points", lambda group: made)
+
+    yield install
+    registry._installed.cache_clear()
+
+
+def test_an_installed_plugin_cannot_take_a_built_in_name(installed):
+    installed(("smoothed", "elsewhere:Smoothed"))
+    with pytest.raises(UserError, match="'elsewhere:Smoothed' calls itself 'smoothed', which is a"):
+        registry.methods()
+
+
+def test_two_plugins_of_one_name_are_refused(installed, tmp_path):
+    installed(("one", "a:One"), ("one", "b:One"))
+    with pytest.raises(UserError, match="Two installed plugins are called 'one': 'a:One' and 'b"):
+        registry.methods()
+    registry._installed.cache_clear()
+    installed(("one", "a:One"))
+    with pytest.raises(UserError, match="has the name of an installed method, 'one'"):
+        plugin(tmp_path, "one", ONE)
+    (tmp_path / "other").mkdir()
+    plugin(tmp_path, "two", ONE)
+    with pytest.raises(UserError, match="Two plugins are called 'two'"):
+        plugin(tmp_path / "other", "two", ONE)
