@@ -1,16 +1,16 @@
 """`--executor ray`: the same cells and records, on many GPUs and machines.
 
-The work folder, the data root and the installed package must be reachable on every machine.
-Cells that share an artefact stay together, one GPU (or one CPU) to each such group.
+The working directory, the work folder, the data root and the installed package must be reachable
+on every machine. Cells that share an artefact stay together; each such group has one GPU, or as
+many CPUs as this process has threads.
 """
 
 from itertools import groupby
-from pathlib import Path
 
 import ray
 from ray.exceptions import RayError
 
-from . import registry
+from . import fitter
 from .experiment import Experiment
 from .failures import describe
 from .grid import Cell, Grid
@@ -24,12 +24,13 @@ def execute(runner: Cells, missing: list[ResolvedCell]) -> Failed:
     """Measure cells on the Ray cluster of RAY_ADDRESS, or on one started on this machine."""
     ray.init(ignore_reinit_error=True, log_to_driver=False)
     experiment = runner.experiment
-    gpus = 1 if experiment.runtime.compute.device.type == "cuda" else 0
-    remote = ray.remote(num_cpus=1, num_gpus=gpus)(_work)
+    here, gpu = fitter.Surroundings.here(), experiment.runtime.compute.device.type == "cuda"
+    remote = ray.remote(num_cpus=1 if gpu else here.threads, num_gpus=int(gpu))(_work)
     alike = groupby((cell.cell for cell in missing), lambda c: (c.images, c.ipc, c.variant))
     groups = [list(cells) for _, cells in alike]
-    grid, runtime, plugins = experiment.grid, experiment.runtime, registry.plugin_paths()
-    running = {remote.remote(grid, runtime, plugins, group): group for group in groups}
+    running = {
+        remote.remote(here, experiment.grid, experiment.runtime, group): group for group in groups
+    }
     failed: Failed = {}
     for _ in track(range(len(groups)), "artefacts on ray"):
         (done, *_), _ = ray.wait(list(running))
@@ -45,8 +46,8 @@ def execute(runner: Cells, missing: list[ResolvedCell]) -> Failed:
     return failed
 
 
-def _work(grid: Grid, runtime: Runtime, plugins: list[Path], cells: list[Cell]) -> Failed:
-    registry.use_plugins(plugins)
+def _work(here: fitter.Surroundings, grid: Grid, runtime: Runtime, cells: list[Cell]) -> Failed:
+    here.take_over()  # with as many threads, or it would be another world
     experiment = Experiment(grid, runtime)
     runner, labels = Cells(experiment), experiment.resolve(cells).labels
     return measure(runner, [runner.resolve(cell, labels[cell]) for cell in cells])
