@@ -201,7 +201,14 @@ def test_a_teacher_that_was_replaced_is_read_again(tmp_path):
 def test_an_interrupted_run_says_what_is_kept(tmp_path, end):
     command = [sys.executable, "-m", "benchmark", "run", *map(str, GRID), "--work", str(tmp_path)]
     command += ["--methods", "hard,soft", "--set", "recipe.epochs=100000"]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    child = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Whoever runs the tests in the background may have them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     patience = time.monotonic() + 120
     while not list(tmp_path.glob("stages/labels-*[0-9a-f]")):
         assert child.poll() is None
