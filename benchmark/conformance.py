@@ -1,7 +1,7 @@
 """Conformance: the contract's checks on one method, on a tiny real task on the CPU.
 
-Real digits, a small teacher trained on the spot, eight images a class. Problems are sentences
-for the method's author: what was expected, what was found, which member to mend.
+Problems are sentences for the method's author: what was expected, what was found, which member to
+mend. What is checked on, and what runs in the fitting process, is in `conformance_fit`.
 """
 
 import sys
@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +16,22 @@ import torch
 from torch import Tensor
 
 from . import fitter, registry, student
+from .conformance_fit import (
+    NETWORK,
+    RECIPE,
+    TARGETS,
+    Problem,
+    as_shipped,
+    fit_and_save,
+    targets_of,
+    tiny_task,
+    views_of,
+)
 from .contract import LabelSource, LabelTask
-from .datasets import digits  # type: ignore[import-not-found]
-from .datasets.place import Place  # type: ignore[import-not-found]
-from .device import choose
 from .errors import ArtefactError
-from .failures import Failure, describe
+from .failures import describe
 from .fake_cuda import DeviceFault, one_epoch
 from .images import ResidentImages
-from .recipe import Augmentation, Objective, Recipe
-from .render import render
-from .stages import Stages
-from .teachers import WEIGHTS, TeacherOptions, load, trained
-from .views import ViewBatch, ViewPlan
-
-NETWORK = "convnet-d3-w16"
-EPOCHS = 30  # of the plan: targets must be right in all of them
-LARGEST = 64 * 2**20  # bytes of an artefact for these few images
-TARGETS = "targets.pt"
-# Without weight decay, so that weights move by their gradients alone.
-RECIPE = Recipe("check", epochs=2, batch_size=30, rate=5e-3, weight_decay=0.0)
-
-
-class Problem(Exception):
-    """A broken rule, told to the method's author."""
 
 
 @dataclass
@@ -79,7 +70,7 @@ def check_method(name: str) -> Iterator[tuple[str, str | None]]:
         except Exception as error:
             yield "the file defines one LabelSource", str(error)
             return
-        case = Case(name, method, _as_shipped(tiny_task(root)), root)
+        case = Case(name, method, as_shipped(tiny_task(root)), root)
         for check in CHECKS:
             title = (check.__doc__ or "").rstrip(".")
             try:
@@ -125,49 +116,6 @@ def fits(case: Case) -> None:
             )
 
 
-def fit_and_save(name: str, root: Path, folder: Path) -> Failure | None:
-    """Fit a method on the tiny task, save its artefact, and keep an epoch's targets.
-
-    In the process that fits; see `fitter`.
-    """
-    try:
-        folder.mkdir()
-        method, task = registry.method(name), tiny_task(root)
-        options = method.settle(method.Options(), task.shape, None)
-        needs = method.needs(options)
-        given = replace(
-            task,
-            teacher=task.teacher if needs.teacher else None,
-            weak=task.weak if needs.snapshots else None,
-            scratch=folder / "scratch",
-        )
-        (folder / "scratch").mkdir()
-        before = task.images.pixels.clone()
-        source = method.fit(given, options)
-        if not isinstance(source, LabelSource):
-            raise Problem(f"`fit` returned {type(source).__name__}, not a LabelSource.")
-        if not torch.equal(before, task.images.pixels):
-            raise Problem("`fit` changed the distilled images; they are shared by all methods.")
-        shipped = 0
-        for blob in source.blobs():
-            shipped += blob.tensor.shape.numel() * blob.tensor.dtype.itemsize
-            if shipped > LARGEST:
-                raise Problem(
-                    f"`blobs` ship more than {LARGEST:,} bytes for {len(task.images)} images of "
-                    f"8x8 pixels, whose labels take {task.shape.soft_bytes:,} in full."
-                )
-        (folder / "artefact").mkdir()
-        source.save(folder / "artefact")
-        source.task = _as_shipped(task)
-        torch.save(_targets(source, _views(source)), folder / TARGETS)
-    except Problem as problem:
-        return Failure(str(problem), "")
-    except Exception as error:
-        failed = describe(error, registry.sources_of(name))
-        return replace(failed, message=f"It raised {failed.message}")
-    return None
-
-
 def saves(case: Case) -> None:
     """Save writes an artefact without code, whose ledger sums to its bytes on disk."""
     files = [path for path in case.folder.rglob("*") if path.is_file()]
@@ -183,9 +131,9 @@ def saves(case: Case) -> None:
 
 def loads(case: Case) -> None:
     """Load gives back, in another process, a source with the same targets as the one saved."""
-    views = _views(case.loaded())
+    views = views_of(case.loaded())
     first = torch.load(case.root / "first" / TARGETS, weights_only=True)
-    again = _targets(case.loaded(), views)
+    again = targets_of(case.loaded(), views)
     for batch, (a, b) in enumerate(zip(first, again, strict=True)):
         if a.shape != b.shape or not torch.allclose(a, b, atol=_tolerance(a), rtol=0):
             gap = (a - b).abs().max().item() if a.shape == b.shape else float("nan")
@@ -193,7 +141,7 @@ def loads(case: Case) -> None:
                 f"Targets of batch {batch} differ by {gap:.3g} between the saved and the loaded "
                 "source: `blobs` and `restore` do not carry all that `targets` needs."
             )
-    for a, b in zip(again, _targets(case.loaded(), views), strict=True):
+    for a, b in zip(again, targets_of(case.loaded(), views), strict=True):
         if not torch.equal(a, b):
             raise Problem("Two loads of one artefact give different targets.")
 
@@ -202,10 +150,10 @@ def answers(case: Case) -> None:
     """Targets are finite float32 (B, C), and probabilities if they say so, in every epoch."""
     source = case.loaded()
     for epoch in range(case.task.plan.epochs):
-        batches = _views(source, epoch)
+        batches = views_of(source, epoch)
         # All of the first epoch; of the others one batch, as time is short.
         for views in batches if epoch == 0 else batches[:1]:
-            (targets,) = _targets(source, [views], epoch)
+            (targets,) = targets_of(source, [views], epoch)
             _check_targets(source, targets, (len(views), case.task.classes), epoch)
 
 
@@ -234,7 +182,7 @@ def _check_targets(
 def replays(case: Case) -> None:
     """Views are the same for the same epoch and seed, and as many batches as the plan's."""
     source = case.loaded()
-    first, again = _views(source), _views(case.loaded())
+    first, again = views_of(source), views_of(case.loaded())
     if len(first) != case.task.plan.batches:
         found = len(first) if len(first) < case.task.plan.batches else f"{len(first)} or more"
         raise Problem(
@@ -296,59 +244,6 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     stays_on_the_device,
 )
 NEEDED = (defines_options, fits, saves, replays, loads)
-
-
-def tiny_task(root: Path) -> LabelTask:
-    """Eight real digits a class, 20 a class as training set, a teacher of a few seconds.
-
-    The teacher is trained once, and kept in `root`.
-    """
-    compute = choose("cpu", "fp32")
-    data = digits.load(Place(None, Stages(root / "stages")))
-
-    def some(start: int, count: int) -> ResidentImages:
-        members = [torch.nonzero(data.train.labels == c).squeeze(1) for c in range(10)]
-        chosen = torch.cat([m[start : start + count] for m in members])
-        labels = data.train.labels[chosen]
-        return ResidentImages(data.train.take(chosen), labels, data.class_names)
-
-    small = replace(data, train=some(8, 20))
-    if not (root / WEIGHTS).is_file():
-        trained(NETWORK, small, TeacherOptions(epochs=4, batch_size=50), compute, root)
-    teacher = load(NETWORK, root / WEIGHTS, 10, 1, 8, compute.device)
-    images = some(0, 8)
-    augmentation = Augmentation(crop_scale=(0.6, 1.0), flip=0.0)
-    plan = ViewPlan(0, len(images), 8, RECIPE.batch_size, EPOCHS, augmentation)
-    return LabelTask(
-        images=images,
-        plan=plan,
-        objective=Objective(),
-        compute=compute,
-        seed=0,
-        mean=data.mean,
-        std=data.std,
-        teacher=teacher,
-        train=small.train,
-        weak=lambda: [teacher],
-    )
-
-
-def _as_shipped(task: LabelTask) -> LabelTask:
-    return replace(task, teacher=None, train=None, weak=None, scratch=None)
-
-
-def _views(source: LabelSource, epoch: int = 0) -> list[ViewBatch]:
-    """The views of an epoch; of one without end, one more than there may be."""
-    return list(islice(source.views(epoch), source.task.plan.batches + 1))
-
-
-def _targets(source: LabelSource, all_views: list[ViewBatch], epoch: int = 0) -> list[Tensor]:
-    found = []
-    for views in all_views:
-        views = views.to(source.task.device)
-        pixels = render(source.task.images.pixels, views)
-        found.append(source.targets(views, pixels, epoch))
-    return found
 
 
 @contextmanager

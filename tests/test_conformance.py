@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from benchmark import registry
-from benchmark.conformance import CHECKS, check_method, tiny_task
+from benchmark.conformance import CHECKS, check_method
+from benchmark.conformance_fit import tiny_task
 
 START = """
 import torch

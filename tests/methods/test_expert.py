@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import reloaded, run_tiny, tiny_task  # type: ignore[import-not-found]
 
-from benchmark import conformance
+from benchmark import conformance_fit
 from benchmark.conformance import CHECKS, check_method
 from benchmark.contract import TaskShape
 from benchmark.datasets.digits import load as load_digits
@@ -31,7 +31,7 @@ def settled(task, **options):
 def digits(tmp_path_factory):
     """A task of real digits, whose teacher has learnt something."""
     root = tmp_path_factory.mktemp("digits")
-    task = replace(conformance.tiny_task(root), scratch=root)
+    task = replace(conformance_fit.tiny_task(root), scratch=root)
     whole = load_digits(Place(None, Stages(root / "stages")))
     network = "convnet-d2-w16"
     trained(network, whole, TeacherOptions(epochs=2, snapshots=0), task.compute, root)

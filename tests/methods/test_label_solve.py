@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from tiny import pictures, reloaded  # type: ignore[import-not-found]
 from torch import nn
 
-from benchmark import conformance, networks, trials
+from benchmark import conformance_fit, networks, trials
 from benchmark.conformance import CHECKS, check_method
 from benchmark.contract import TaskShape
 from benchmark.errors import UserError
@@ -133,7 +133,7 @@ def test_streaming_gives_what_all_at_once_gives(task, monkeypatch):
 
 
 def test_on_real_digits(tmp_path):
-    task = replace(conformance.tiny_task(tmp_path), scratch=tmp_path)
+    task = replace(conformance_fit.tiny_task(tmp_path), scratch=tmp_path)
     source = LabelSolve.fit(task, settled(task))
     assert source.options.network == "convnet-d2-w128"
     notes = source.notes
