@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from .cli import app
 from .errors import Interrupted, UserError
-from .stages import disk_is_full
+from .files import disk_is_full
 
 
 def main() -> None:

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from . import bounded, manifest
 from .errors import ArtefactError, UserError
+from .files import file_digest
 from .ledger import KINDS, Kind, Ledger
 from .manifest import Manifest
 from .options import build
 from .shards import DTYPES, Part, write_shard
 from .spool import Stored
-from .stages import file_digest
 
 MANIFEST = "labels.json"
 SHARD_BYTES = 256 * 2**20

@@ -148,7 +148,9 @@ def run(
             raise UserError(
                 f"--executor ray needs ray ({error}): pip install 'labelbench[ray]'."
             ) from error
-    run_grid.run(Experiment(grid, runtime), chosen, dry_run, execute)
+    run_grid.run(
+        Experiment(grid, runtime), chosen, dry_run, lambda made: _publish(made, work), execute
+    )
 
 
 @app.command(name="list")
@@ -302,6 +304,20 @@ def ship(
 
     copy(record, to, work)
     typer.echo(f"wrote {to / 'labels'} and {to / 'images'}")
+
+
+def _publish(made: list[Any], work: Path) -> None:
+    """Print and write the tables of a run, and their site."""
+    from .leaderboard import tables
+    from .progress import say
+    from .publishing import publish
+    from .run_cell import RECORDS
+    from .site import publish as publish_site
+
+    for table in tables(made):
+        print(table.text())
+    say(f"records: {work / RECORDS}, tables: {publish(made, work / 'tables')[0]}")
+    say(f"site: {publish_site(made, work / 'site')}")
 
 
 def _verified(paths: list[Path]) -> Any:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import UserError
+from .files import write_atomic
 from .record import CellNames, Record
 from .records import Entry, Identity, entries, identity
-from .stages import write_atomic
 
 
 def collect(paths: Iterable[Path], target: Path) -> tuple[int, int]:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from . import ranking
+from .files import digest
 from .ranking import Repeat
 from .record import CellNames, Record, Storage, unpack_bits, world_digest
-from .stages import digest
 from .statistics import Paired, mean_interval
 from .worlds import places
 

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from . import registry
 from .contract import LabelSource, LabelTask
-from .datasets import digits  # type: ignore[import-not-found]
-from .datasets.place import Place  # type: ignore[import-not-found]
 from .device import choose
 from .failures import Failure, describe
 from .images import ResidentImages
+from .place import Place
 from .recipe import Augmentation, Objective, Recipe
 from .render import render
 from .stages import Stages
@@ -84,7 +83,7 @@ def tiny_task(root: Path) -> LabelTask:
     The teacher is trained once, and kept in `root`.
     """
     compute = choose("cpu", "fp32")
-    data = digits.load(Place(None, Stages(root / "stages")))
+    data = registry.dataset("digits").load(Place(None, Stages(root / "stages")))
 
     def some(start: int, count: int) -> ResidentImages:
         members = [torch.nonzero(data.train.labels == c).squeeze(1) for c in range(10)]

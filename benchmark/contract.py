@@ -28,12 +28,12 @@ from . import artefact
 from .artefact import Artefact, Blob
 from .device import Compute
 from .errors import ArtefactError, UserError
+from .files import digest
 from .images import Images, ResidentImages
 from .ledger import Ledger
 from .needs import Needs
 from .options import build
 from .recipe import Objective
-from .stages import digest
 from .views import ViewBatch, ViewPlan
 
 if TYPE_CHECKING:

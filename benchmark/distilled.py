@@ -1,13 +1,11 @@
-"""Distilled images: what their makers are given, and how they lie on disk.
+"""Distilled images as they lie on disk.
 
-On disk they are `images.safetensors`: uint8 pixels, and labels with class names.
+They are `images.safetensors`: uint8 pixels, and labels with class names.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 from pydantic import Field, TypeAdapter
@@ -15,12 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from . import bounded
-from .device import Compute
 from .errors import ArtefactError, UserError
-from .images import Dataset, ResidentImages
-
-if TYPE_CHECKING:
-    from .teachers import Teacher
+from .images import ResidentImages
 
 FILE = "images.safetensors"
 MOST_SIDE = 2**14
@@ -30,47 +24,6 @@ NAMES = TypeAdapter(
         Field(min_length=1, max_length=1_000_000),
     ]
 )
-
-
-@dataclass(frozen=True)
-class ImageTask:
-    """All that an image source is given.
-
-    Attributes:
-        ipc: images to make of every class.
-        seed: of everything random; the same task gives the same images.
-        scratch: a folder for checkpoints and temporary files. After a kill the same source
-            is given the same folder again.
-        teacher: only for sources that need it.
-        base: the images to start from, class by class in label order; only for sources that
-            need images.
-        others: other real datasets, by their names as for `--dataset`; those that `needs` names.
-    """
-
-    dataset: Dataset
-    ipc: int
-    seed: int
-    compute: Compute
-    scratch: Path
-    teacher: "Teacher | None" = None
-    base: ResidentImages | None = None
-    others: Mapping[str, Dataset] = field(default_factory=dict)
-
-    @property
-    def device(self) -> torch.device:
-        return self.compute.device
-
-    def taught(self) -> "Teacher":
-        """The teacher, which is there for sources that need it."""
-        if self.teacher is None:
-            raise RuntimeError("the source must declare in `needs` that it needs a teacher")
-        return self.teacher
-
-    def based(self) -> ResidentImages:
-        """The images to start from, which are there for sources that need images."""
-        if self.base is None:
-            raise RuntimeError("the source must declare in `needs` which images it starts from")
-        return self.base
 
 
 def write(folder: Path, images: ResidentImages) -> None:

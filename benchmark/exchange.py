@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from . import artefact, bounded, distilled, registry
+from .class_folders import class_folders, image_files
 from .contract import LabelTask, task_shape
-from .datasets.imagenet import class_folders, image_files  # type: ignore[import-not-found]
 from .device import choose
 from .errors import ArtefactError, UserError
+from .files import new_folder
 from .images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, decode, opened
 from .ledger import KINDS, Ledger
 from .official import OfficialBatch, open_folder, write_images, write_lpqld
@@ -26,7 +27,6 @@ from .progress import track
 from .recipe import Recipe
 from .render import render
 from .shipping import open_labels
-from .stages import new_folder
 from .views import ViewPlan
 
 DROPPED = -65504.0  # the lowest float16: no softmax gives it any mass

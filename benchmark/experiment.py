@@ -14,6 +14,7 @@ from typing import Any
 from . import contract, networks, registry
 from .contract import LabelSource, LabelTask, task_shape
 from .errors import UserError
+from .files import digest, read_json, write_json
 from .grid import Cell, Grid, Variant, budget_bytes
 from .image_stages import ARTEFACT_SEED, ImageStages, ResolvedImages
 from .inputs import Inputs, Runtime
@@ -21,7 +22,6 @@ from .needs import Needs
 from .options import build, change
 from .recipes import RECIPES
 from .sharing import Shared
-from .stages import digest, read_json, write_json
 from .teachers import PRETRAINED, TeacherOptions
 from .views import ViewPlan
 

@@ -29,9 +29,9 @@ from . import registry
 from .errors import UserError
 from .experiment import Experiment, ResolvedLabels
 from .failures import Failure, describe
+from .files import disk_is_full
 from .grid import Grid
 from .inputs import Runtime
-from .stages import disk_is_full
 
 VARIABLES = "LABELBENCH_"
 

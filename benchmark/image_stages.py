@@ -9,16 +9,16 @@ from typing import Any
 from torch import nn
 
 from . import distilled, registry
-from .distilled import ImageTask
 from .errors import UserError
+from .files import digest, read_json, write_json
 from .grid import parse_images
+from .image_task import ImageTask
 from .images import ResidentImages
 from .inputs import Inputs
 from .needs import Needs
 from .networks import module_of
 from .options import build
 from .similarity import within_class
-from .stages import digest, read_json, write_json
 
 ARTEFACT_SEED = 0
 

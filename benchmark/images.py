@@ -20,8 +20,8 @@ from torch import Tensor
 
 from .bounded import short
 from .errors import UserError
+from .files import hold
 from .progress import track
-from .stages import hold
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

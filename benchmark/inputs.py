@@ -12,13 +12,14 @@ from .classifier import correct
 from .code_digest import code_of
 from .device import Compute
 from .errors import UserError
+from .files import content_digest, digest, file_digest, read_json, write_json
 from .grid import Grid
 from .images import Dataset, ResidentImages
 from .needs import Needs
 from .options import build
 from .priors import content as prior_content
 from .priors import fetched
-from .stages import Stages, content_digest, digest, file_digest, read_json, write_json
+from .stages import Stages
 from .teachers import PRETRAINED, Teacher, TeacherOptions
 
 
@@ -71,7 +72,7 @@ class Inputs:
         Raises:
             UserError: there is no such dataset, or it is not on this machine.
         """
-        from .datasets.place import Place  # type: ignore[import-not-found]
+        from .place import Place
 
         name, _, path = text.partition(":")
         module = registry.dataset(name)

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from .comparison import Comparison, Row
+from .files import digest
 from .record import Record
 from .replications import Replications, replications
 from .speeds import Speed, speeds
-from .stages import digest
 
 NOTES = {
     "accuracy": (

@@ -14,8 +14,8 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from .comparison import Comparison, Row
+from .files import write_atomic
 from .leaderboard import file_name, one_line
-from .stages import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

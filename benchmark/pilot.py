@@ -12,9 +12,9 @@ from torch import Tensor
 
 from .classifier import correct
 from .contract import LabelSource, LabelTask
+from .files import read_json, write_json
 from .images import Images
 from .recipe import Recipe
-from .stages import read_json, write_json
 from .student import Student, lessons, schedule
 from .training import optimise
 from .trials import held_out

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from .comparison import Comparison, Row
+from .files import write_atomic
 from .latex import latex
 from .leaderboard import NOTES, tables
 from .records import TABLES
 from .replications import replications
-from .stages import write_atomic
 
 SCHEMA = 2  # of the JSON
 MADE = "Made by `python -m benchmark leaderboard` from records.\n"

@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic reads `typing`'s from Python 3.12 on only
 
 from .bounded import shown
+from .files import digest
 from .ledger import KINDS
-from .stages import digest
 
 SCHEMA = 2
 KEY, WORLD = 24, 12  # hexadecimal digits

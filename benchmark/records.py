@@ -10,9 +10,9 @@ from pathlib import Path
 
 from . import bounded
 from .errors import UserError
+from .files import write_atomic
 from .progress import say
 from .record import ADAPTER, SCHEMA, Record, contradictions, world_digest
-from .stages import write_atomic
 from .upgrade import upgrade
 
 MOST_BYTES = 2**25  # of one record: a test set of millions, a curve of a million epochs

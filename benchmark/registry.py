@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .contract import LabelSource
 
 ENTRY_POINTS = "labelbench.methods"
-NOT_DATASETS = {"place", "distilled"}
+NOT_DATASETS = {"distilled"}
 _plugins: dict[str, Path] = {}
 
 

@@ -22,6 +22,7 @@ from .environment import environment, world
 from .evaluate import Build, Measured
 from .experiment import Experiment, ResolvedLabels
 from .failures import Failure, describe
+from .files import digest, disk_is_full, read_json
 from .grid import Cell
 from .image_stages import ARTEFACT_SEED
 from .networks import module_of
@@ -37,7 +38,6 @@ from .record import (
     as_json,
     pack_bits,
 )
-from .stages import digest, disk_is_full, read_json
 from .student import Student
 
 RECORDS, FAILURES = "records", "failures"

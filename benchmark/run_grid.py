@@ -8,16 +8,16 @@ from dataclasses import asdict
 import torch
 import torch.nn.functional as F
 
-from . import fitter, leaderboard, networks, publishing, records, registry
-from .comparison import comparisons
+from . import fitter, networks, records, registry
+from .comparison import Comparison, comparisons
 from .contract import LabelSource
 from .errors import Interrupted, UserError
 from .experiment import Experiment, ResolvedLabels
 from .failures import Failure
+from .files import digest
 from .grid import Cell
 from .progress import say
 from .run_cell import FAILURES, RECORDS, Cells, ResolvedCell
-from .stages import digest
 from .training import Schedule
 
 Failed = dict[Cell, Failure]
@@ -27,11 +27,13 @@ def run(
     experiment: Experiment,
     cells: Sequence[Cell],
     dry_run: bool,
+    publish: Callable[[list[Comparison]], None],
     execute: Callable[[Cells, list[ResolvedCell]], Failed] | None = None,
 ) -> None:
-    """Measure all missing cells, then print and write the tables of all, and their site.
+    """Measure all missing cells, then publish what all of them show.
 
     Args:
+        publish: prints and writes tables.
         execute: measures cells elsewhere than in this process, as `measure` does here.
 
     Raises:
@@ -61,7 +63,7 @@ def run(
                 print(f"{'missing' if cell in missing else 'cached '}  {cell.cell.label}")
             return
         failed = (execute or measure)(runner, missing)
-        _publish(runner, found, failed)
+        publish(_compared(runner, found, failed))
     except KeyboardInterrupt as error:
         fitter.stop()
         count = sum(cell.done for cell in found)
@@ -75,23 +77,14 @@ def run(
         raise UserError(f"{len(failed)} of {len(found)} cells failed (see {folder}): {told}")
 
 
-def _publish(runner: Cells, found: list[ResolvedCell], failed: Failed) -> None:
-    """Print and write the tables of all records of these cells, and their site."""
-    from .site import publish as publish_site
-
-    done = [cell.record for cell in found if cell.done]
+def _compared(runner: Cells, found: list[ResolvedCell], failed: Failed) -> list[Comparison]:
+    """All records of these cells side by side, and what is missing or failed among them."""
     lacking = [cell.cell for cell in found if not cell.done]
-    made = comparisons(
-        records.read(done),
+    return comparisons(
+        records.read([cell.record for cell in found if cell.done]),
         missing=[runner.names(cell) for cell in lacking],
         failed=[runner.names(cell) for cell in lacking if cell in failed],
     )
-    for table in leaderboard.tables(made):
-        print(table.text())
-    work = runner.experiment.runtime.work
-    written = publishing.publish(made, work / "tables")
-    say(f"records: {work / RECORDS}, tables: {written[0]}")
-    say(f"site: {publish_site(made, work / 'site')}")
 
 
 def bought(experiment: Experiment, labels: ResolvedLabels) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from .contract import LabelTask
-from .stages import Stages, digest, read_json, write_json
+from .files import digest, read_json, write_json
+from .stages import Stages
 
 SECONDS = "seconds.json"
 

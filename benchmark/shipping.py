@@ -12,10 +12,10 @@ from .bounded import short
 from .contract import LabelSource, LabelTask
 from .device import Precision, choose
 from .errors import ArtefactError, UserError
+from .files import new_folder
 from .options import build
 from .recipe import Objective
 from .render import render
-from .stages import new_folder
 from .views import ViewPlan
 
 

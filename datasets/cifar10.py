@@ -14,9 +14,9 @@ from torchvision.datasets import CIFAR10
 
 from benchmark.errors import UserError
 from benchmark.images import Dataset, ResidentImages, pixel_statistics
+from benchmark.place import Place
 
 from .parquet import read_folder
-from .place import Place
 
 
 def load(place: Place) -> Dataset:

@@ -6,9 +6,9 @@ As for CIFAR-10, take lossless sources only.
 from torchvision.datasets import CIFAR100
 
 from benchmark.images import Dataset
+from benchmark.place import Place
 
 from .cifar10 import parquet_or_torchvision
-from .place import Place
 
 
 def load(place: Place) -> Dataset:

@@ -8,8 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from benchmark.images import Dataset, ResidentImages, pixel_statistics
-
-from .place import Place
+from benchmark.place import Place
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

@@ -10,15 +10,14 @@ from pathlib import Path
 import torch
 
 from benchmark import bounded
+from benchmark.class_folders import SUFFIXES, class_folders, image_files
 from benchmark.errors import UserError
 from benchmark.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, EncodedImages
+from benchmark.place import Place
 from benchmark.progress import track
-
-from .place import Place
 
 RESOLUTION = 224
 MOST_BYTES = 2**25  # of a list of class names
-SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
 
 
 def load(place: Place) -> Dataset:
@@ -45,26 +44,6 @@ def load(place: Place) -> Dataset:
     class_names = tuple(names.get(wnid, wnid) for wnid in wnids)
     train, test = (_split(path, wnids, class_names) for path in (folder / "train", held_out))
     return Dataset("imagenet", train, test, IMAGENET_MEAN, IMAGENET_STD, mirror=True)
-
-
-def class_folders(folder: Path) -> list[str]:
-    """The names of a folder's class folders, sorted.
-
-    Raises:
-        UserError: there is no such folder, or no class folder in it.
-    """
-    found = folder.is_dir() and sorted(
-        path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."
-    )
-    if not found:
-        raise UserError(f"{str(folder)!r} holds no class folders; put one folder a class there.")
-    return found
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The pictures of one class folder, in name order."""
-    files = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
-    return sorted(files, key=lambda path: path.name)
 
 
 def synset_names(folder: Path) -> dict[str, str]:

@@ -3,10 +3,10 @@
 from torchvision.datasets import MNIST
 
 from benchmark.images import Dataset
+from benchmark.place import Place
 
 from .cifar10 import parquet_or_torchvision
 from .digits import NAMES
-from .place import Place
 
 
 def load(place: Place) -> Dataset:

@@ -21,11 +21,11 @@ from benchmark.images import (
     of_classes,
     pixel_statistics,
 )
+from benchmark.place import Place
 from benchmark.stages import Stages
 
 from .cifar10 import download
 from .parquet import describe, read_images
-from .place import Place
 
 RESOLUTION = 28
 LAYOUT = "omniglot-py"

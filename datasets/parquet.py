@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 from benchmark import bounded
 from benchmark.bounded import short
 from benchmark.errors import UserError
+from benchmark.files import file_digest
 from benchmark.images import (
     Dataset,
     Encoded,
@@ -29,9 +30,8 @@ from benchmark.images import (
     decoded_statistics,
     opened,
 )
-from benchmark.stages import Stages, file_digest
-
-from .place import Place
+from benchmark.place import Place
+from benchmark.stages import Stages
 
 MOST_CLASSES = 100_000
 MOST_ROWS = 20_000_000  # ImageNet-21K has 14 million

@@ -19,10 +19,10 @@ from benchmark.images import (
     decoded_statistics,
     of_classes,
 )
+from benchmark.place import Place
 from benchmark.stages import Stages
 
 from .parquet import read_folder
-from .place import Place
 
 
 def load(place: Place, classes: str = "") -> Dataset:

@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmark.comparison import Comparison, comparisons
 from benchmark.environment import LIBRARIES
+from benchmark.files import digest
 from benchmark.recipes import RECIPES
 from benchmark.record import pack_bits
-from benchmark.stages import digest
 
 CELL = {
     "dataset": "digits",

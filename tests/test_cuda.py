@@ -17,7 +17,7 @@ from benchmark import registry, ridge_student, student, throughput
 from benchmark.classifier import correct
 from benchmark.contract import LabelSource, LabelTask
 from benchmark.device import Compute
-from benchmark.distilled import ImageTask
+from benchmark.image_task import ImageTask
 from benchmark.images import Dataset, EncodedImages, ResidentImages
 from benchmark.recipe import Recipe
 from benchmark.render import render

@@ -11,8 +11,8 @@ from benchmark.batch_norm import class_statistics, global_statistics
 from benchmark.datasets import digits
 from benchmark.datasets.distilled import lpld, rded, sre2l
 from benchmark.device import Compute
-from benchmark.distilled import ImageTask
 from benchmark.fake_cuda import CUDA, DeviceFault, FakeCompute, FakeCuda, on_cuda, one_epoch
+from benchmark.image_task import ImageTask
 from benchmark.images import ResidentImages
 from benchmark.label_learning.abreast import Abreast
 from benchmark.label_learning.run import Run

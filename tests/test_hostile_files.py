@@ -34,7 +34,6 @@ from torch import Tensor
 from benchmark import artefact, distilled, teachers
 from benchmark.artefact import Blob
 from benchmark.datasets import parquet
-from benchmark.datasets.place import Place
 from benchmark.errors import ArtefactError, UserError
 from benchmark.exchange import inspect, read_images
 from benchmark.images import MOST_PIXELS
@@ -44,6 +43,7 @@ from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.soft import Soft
 from benchmark.methods.teacher import ShippedTeacher
 from benchmark.official import open_folder
+from benchmark.place import Place
 from benchmark.shipping import open_labels
 from benchmark.stages import Stages
 

@@ -13,10 +13,10 @@ import torch
 from benchmark import code_digest, grid, registry
 from benchmark.device import Compute
 from benchmark.experiment import Experiment
+from benchmark.files import digest
 from benchmark.images import ResidentImages
 from benchmark.inputs import Runtime
 from benchmark.run_cell import Cells
-from benchmark.stages import digest
 
 SETTINGS = {
     "dataset": "digits",

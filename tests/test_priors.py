@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from benchmark.errors import UserError
+from benchmark.files import file_digest
 from benchmark.images import IMAGENET_MEAN, IMAGENET_STD
 from benchmark.priors import Prior, content, load_prior, weights_digest
 from benchmark.priors.clips import EMBEDDED
 from benchmark.priors.prompts import templates
-from benchmark.stages import file_digest
 
 CPU = torch.device("cpu")
 TINY = {

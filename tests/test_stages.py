@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from benchmark import stages
-from benchmark.stages import Stages, digest, disk_is_full, write_atomic
+from benchmark import files, stages
+from benchmark.files import digest, disk_is_full, write_atomic
+from benchmark.stages import Stages
 
 KEY = {"a": 1}
 
@@ -135,7 +136,7 @@ def test_hold_takes_the_room_at_once(tmp_path):
     with file.open("wb") as empty:
         empty.truncate(1 << 20)
     before = file.stat().st_blocks
-    stages.hold(file)
+    files.hold(file)
     assert file.stat().st_size == 1 << 20
     assert file.stat().st_blocks * 512 >= 1 << 20 > before * 512
 

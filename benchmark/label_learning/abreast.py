@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmark.contract import LabelTask
-from benchmark.errors import UserError
-from benchmark.progress import say
-from benchmark.sharing import once_for_all
-
+from ..contract import LabelTask
+from ..errors import UserError
+from ..progress import say
+from ..sharing import once_for_all
 from .lanes import Lanes, check
 from .real import INNER, TRIAL, as_input
 from .run import KIND, Course, Make, Run, keep, stage_key

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmark.errors import UserError
+from ..errors import UserError
 
 
 class Lanes(nn.Module):

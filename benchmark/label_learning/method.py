@@ -4,10 +4,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
-from benchmark.contract import LabelTask, TaskShape
-from benchmark.image_labels import ImageLabels
-from benchmark.needs import Needs
-
+from ..contract import LabelTask, TaskShape
+from ..image_labels import ImageLabels
+from ..needs import Needs
 from .abreast import learn_abreast
 from .run import Make, learned
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.contract import LabelTask
-from benchmark.errors import UserError
-from benchmark.trials import held_out
-from benchmark.views import permutation, random_words
+from ..contract import LabelTask
+from ..errors import UserError
+from ..trials import held_out
+from ..views import permutation, random_words
 
 # What random words are for: streams beyond those of `views`.
 TARGETS, INNER, TRIAL, WEIGHTS = range(100, 104)

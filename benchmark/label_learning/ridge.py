@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.ridge import SHARE, moved, solve, with_one
-
+from ..ridge import SHARE, moved, solve, with_one
 from .lanes import lanes_of
 from .learner import (
     Learner,

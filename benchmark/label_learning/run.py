@@ -14,13 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from benchmark import networks
-from benchmark.contract import LabelTask
-from benchmark.errors import UserError
-from benchmark.progress import say, track
-from benchmark.stages import write_atomic
-from benchmark.training import CHECKPOINT_EVERY_SECONDS
-
+from .. import networks
+from ..contract import LabelTask
+from ..errors import UserError
+from ..files import write_atomic
+from ..progress import say, track
+from ..training import CHECKPOINT_EVERY_SECONDS
 from .learner import Learner
 from .real import INNER, TRIAL, RealImages, as_input, draw, weights_seed
 from .resets import Resets, steps_worth

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.func import grad, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmark.errors import UserError
-
+from ..errors import UserError
 from .lanes import lanes_of
 from .learner import (
     Learner,

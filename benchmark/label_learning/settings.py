@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from benchmark import networks
-from benchmark.contract import TaskShape
-from benchmark.image_labels import ImageLabels
-from benchmark.trials import usual_convnet
-
+from .. import networks
+from ..contract import TaskShape
+from ..image_labels import ImageLabels
+from ..trials import usual_convnet
 from .learner import Optimiser
 
 AUTO = "auto"

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from ..errors import UserError
+from ..files import new_folder
 from ..images import ResidentImages
-from ..stages import new_folder
 from ..stored_views import as_pixels, as_shares
 from ..views import ViewBatch
 from .batch import OFF_PIXEL, OfficialBatch

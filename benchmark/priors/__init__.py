@@ -9,8 +9,7 @@ LABELBENCH_PRIORS names is searched for files, and before any download: see `sou
 
 import torch
 
-from benchmark.stages import file_digest
-
+from ..files import file_digest
 from . import backbones, clips
 from .prior import Prior, weights_digest
 from .source import Source

@@ -5,9 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmark.errors import UserError, unknown
-from benchmark.images import IMAGENET_MEAN, IMAGENET_STD
-
+from ..errors import UserError, unknown
+from ..images import IMAGENET_MEAN, IMAGENET_STD
 from .prior import Prior, feature_width, half_bytes, weights_digest
 from .source import Source
 

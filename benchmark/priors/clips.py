@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from benchmark.errors import unknown
-from benchmark.images import IMAGENET_MEAN, IMAGENET_STD
-
+from ..errors import unknown
+from ..images import IMAGENET_MEAN, IMAGENET_STD
 from .prior import Prior, feature_width, half_bytes, weights_digest
 from .source import Source
 

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.errors import UserError
-
+from ..errors import UserError
 from .prompts import class_noun, templates
 
 

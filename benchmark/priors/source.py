@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.errors import UserError, unknown
+from ..errors import UserError, unknown
 
 FOLDER = "LABELBENCH_PRIORS"
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")

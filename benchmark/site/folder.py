@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ..errors import UserError
-from ..stages import write_atomic
+from ..files import write_atomic
 
 LIST = "site-files.json"
 

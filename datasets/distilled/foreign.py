@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
+from benchmark.image_task import ImageTask
 from benchmark.images import UNLABELLED, Dataset, ResidentImages
 from benchmark.needs import Needs
 from benchmark.views import SAMPLE, permutation, random_words

@@ -17,10 +17,10 @@ import safetensors.torch
 from torch import nn
 
 from benchmark.batch_norm import Statistics, check_classes, class_statistics
-from benchmark.distilled import ImageTask
+from benchmark.files import write_atomic
+from benchmark.image_task import ImageTask
 from benchmark.images import Dataset, ResidentImages
 from benchmark.needs import Needs
-from benchmark.stages import write_atomic
 
 from . import sre2l
 from .sre2l import Group, crops, even_parts, recover

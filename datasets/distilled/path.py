@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.distilled import ImageTask
+from benchmark.class_folders import class_folders, image_files
 from benchmark.errors import UserError
+from benchmark.image_task import ImageTask
 from benchmark.images import Dataset, Encoded, ResidentImages, Source, decode
 from benchmark.needs import Needs
 from benchmark.progress import track
 
-from ..imagenet import class_folders, image_files
 from ..parquet import describe, labels_of, sources_of
 from .random import check_enough
 

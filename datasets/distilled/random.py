@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
+from benchmark.image_task import ImageTask
 from benchmark.images import Dataset, ResidentImages
 from benchmark.needs import Needs
 from benchmark.progress import track

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
+from benchmark.image_task import ImageTask
 from benchmark.images import Dataset, ResidentImages
 from benchmark.needs import Needs
 from benchmark.progress import track

@@ -26,12 +26,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.batch_norm import Statistics, global_statistics, group_statistics, layers, watch
-from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
+from benchmark.files import write_atomic
+from benchmark.image_task import ImageTask
 from benchmark.images import Dataset, ResidentImages
 from benchmark.needs import Needs
 from benchmark.render import look
-from benchmark.stages import write_atomic
 from benchmark.training import Schedule, optimise
 from benchmark.views import SAMPLE, Augmentation, ViewPlan, random_words, unit
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from benchmark.datasets.place import Place
+from benchmark.place import Place
 from benchmark.stages import Stages
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from benchmark.datasets import digits, parquet
 from benchmark.datasets.distilled import path, random, rded
 from benchmark.device import Compute
-from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
+from benchmark.image_task import ImageTask
 from benchmark.images import Dataset, Encoded, ResidentImages, decode
 
 CPU = Compute(torch.device("cpu"), bf16=False)

@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 
 from benchmark.datasets import omniglot
-from benchmark.datasets.place import Place
 from benchmark.errors import UserError
+from benchmark.place import Place
 from benchmark.stages import Stages
 
 

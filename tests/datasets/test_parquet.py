@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from benchmark.datasets import cifar10, parquet, tiny_imagenet
-from benchmark.datasets.place import Place
 from benchmark.errors import UserError
+from benchmark.place import Place
 from benchmark.stages import Stages
 
 

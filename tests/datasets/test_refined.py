@@ -13,10 +13,10 @@ from torch import Tensor, nn
 import benchmark.inputs
 from benchmark.datasets.distilled import refined
 from benchmark.device import Compute, choose
-from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
 from benchmark.experiment import Experiment
 from benchmark.grid import cells, make_grid
+from benchmark.image_task import ImageTask
 from benchmark.images import Dataset, ResidentImages
 from benchmark.inputs import Runtime
 

@@ -13,8 +13,8 @@ from benchmark.datasets import digits
 from benchmark.datasets.distilled import lpld, sre2l
 from benchmark.datasets.distilled.sre2l import Group, Recovery, blocks, crops, noise
 from benchmark.device import Compute
-from benchmark.distilled import ImageTask
 from benchmark.errors import UserError
+from benchmark.image_task import ImageTask
 from benchmark.images import ResidentImages
 from benchmark.render import look
 from benchmark.teachers import Teacher

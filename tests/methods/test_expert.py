@@ -14,9 +14,9 @@ from benchmark import conformance_fit
 from benchmark.conformance import CHECKS, check_method
 from benchmark.contract import TaskShape
 from benchmark.datasets.digits import load as load_digits
-from benchmark.datasets.place import Place
 from benchmark.errors import UserError
 from benchmark.methods.expert import Expert, soft_labels
+from benchmark.place import Place
 from benchmark.stages import Stages
 from benchmark.teachers import TeacherOptions, load, trained
 

@@ -14,13 +14,7 @@ from benchmark.conformance import CHECKS, check_method
 from benchmark.contract import TaskShape
 from benchmark.errors import UserError
 from benchmark.methods import label_solve
-from benchmark.methods.label_solve import (
-    LabelSolve,
-    RandomFeatures,
-    damped,
-    probabilities,
-    solve,
-)
+from benchmark.methods.label_solve import LabelSolve, RandomFeatures, damped, probabilities, solve
 
 NETWORK = "convnet-d2-w8"
 

@@ -13,7 +13,7 @@ from benchmark import artefact
 from benchmark.contract import TaskShape
 from benchmark.errors import UserError
 from benchmark.images import ResidentImages
-from benchmark.methods import lpqld  # type: ignore[import-not-found]
+from benchmark.methods import lpqld
 from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.lpqld.budget import CONTAINER_BYTES, kept_logits
 

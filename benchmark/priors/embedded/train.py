@@ -25,14 +25,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.transforms.v2.functional import normalize
 
-from benchmark.datasets import cifar10, digits, tiny_imagenet
-from benchmark.datasets.place import Place
-from benchmark.images import IMAGENET_MEAN, IMAGENET_STD, Dataset
-from benchmark.progress import say, track
-from benchmark.render import render
-from benchmark.stages import Stages, file_digest
-from benchmark.views import Augmentation, ViewPlan
-
+from ... import registry
+from ...files import file_digest
+from ...images import IMAGENET_MEAN, IMAGENET_STD, Dataset
+from ...place import Place
+from ...progress import say, track
+from ...render import render
+from ...stages import Stages
+from ...views import Augmentation, ViewPlan
 from .. import load_prior
 from ..clips import EMBEDDED, embedded_model
 from ..prompts import TEMPLATE
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights of a shallower tower to go on from")
     arguments = parser.parse_args()
     place = Place(arguments.data_root, Stages(arguments.work / "stages"))
-    data = tiny_imagenet.load(place)
+    data = registry.dataset("tiny_imagenet").load(place)
     started = time.monotonic()
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=EMBEDDED
@@ -235,8 +235,8 @@ def main() -> None:
         minutes=minutes,
         commit=commit.stdout.strip() or "unknown",
         tiny=zero_shot(data),
-        cifar10=zero_shot(cifar10.load(place)),
-        digits=zero_shot(digits.load(place)),
+        cifar10=zero_shot(registry.dataset("cifar10").load(place)),
+        digits=zero_shot(registry.dataset("digits").load(place)),
         template=TEMPLATE,
     )
     (EMBEDDED / "CARD.md").write_text(card)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.errors import UserError
-from benchmark.stages import Stages
+from .errors import UserError
+from .stages import Stages
 
 
 @dataclass(frozen=True)
