@@ -1,36 +1,43 @@
 """labelbench: how few bytes of labels does a distilled dataset need, and what do they cost?
 
-The public names, imported when first used so that the command line starts without torch.
+These names are what plugins and training loops build on. The rest is a house of nine rooms;
+imports run one way, from the top of this list to its bottom:
+
+- `cli`: the command line
+- `report`: what records show: tables, pictures, the site
+- `experiment`: measuring: grids, stages, students, the checks of plugins
+- `exchange`: labels that change hands
+- `labels`: what a method is, and the helpers that methods build on
+- `models`: networks, teachers, priors, and how they are trained
+- `data`: images, their views, rendering, recipes
+- `records`: what a measurement says, and setting measurements side by side
+- `core`: what everything stands on
+
+A room's `__init__` names the modules that others may import from; the rest is its own. `methods`
+and `datasets` hold one plugin a file, found by its name: they build on `exchange` and all below
+it, and nothing imports them by name.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "Artefact": "artefact",
-    "Augmentation": "recipe",
-    "Blob": "artefact",
-    "LabelSource": "contract",
-    "LabelTask": "contract",
-    "Ledger": "ledger",
-    "Needs": "needs",
-    "Objective": "recipe",
-    "Recipe": "recipe",
-    "ResidentImages": "images",
-    "TaskShape": "contract",
-    "UserError": "errors",
-    "ViewBatch": "views",
-    "ViewPlan": "views",
-    "open_labels": "shipping",
-    "render": "render",
-}
+from .core.face import lazy
 
-
-def __dir__() -> list[str]:
-    return sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'benchmark' has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+if TYPE_CHECKING:
+    from .core.errors import UserError as UserError
+    from .core.needs import Needs as Needs
+    from .data.images import ResidentImages as ResidentImages
+    from .data.recipe import Augmentation as Augmentation
+    from .data.recipe import Objective as Objective
+    from .data.recipe import Recipe as Recipe
+    from .data.rendering import render as render
+    from .data.views import ViewBatch as ViewBatch
+    from .data.views import ViewPlan as ViewPlan
+    from .exchange.shipping import open_labels as open_labels
+    from .labels.artefact import Artefact as Artefact
+    from .labels.artefact import Blob as Blob
+    from .labels.contract import LabelSource as LabelSource
+    from .labels.contract import LabelTask as LabelTask
+    from .labels.contract import TaskShape as TaskShape
+    from .records.ledger import Ledger as Ledger
+else:
+    __getattr__, __dir__ = lazy(__name__, __file__)

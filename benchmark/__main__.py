@@ -4,9 +4,9 @@ import signal
 import sys
 from typing import NoReturn
 
-from .cli import app
-from .errors import Interrupted, UserError
-from .files import disk_is_full
+from .cli.app import app
+from .core.errors import Interrupted, UserError
+from .core.files import disk_is_full
 
 
 def main() -> None:

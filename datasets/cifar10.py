@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torchvision.datasets import CIFAR10
 
-from benchmark.errors import UserError
-from benchmark.images import Dataset, ResidentImages, pixel_statistics
-from benchmark.place import Place
+from benchmark.core.errors import UserError
+from benchmark.data.images import Dataset, ResidentImages, pixel_statistics
+from benchmark.data.place import Place
 
 from .parquet import read_folder
 

@@ -5,8 +5,8 @@ As for CIFAR-10, take lossless sources only.
 
 from torchvision.datasets import CIFAR100
 
-from benchmark.images import Dataset
-from benchmark.place import Place
+from benchmark.data.images import Dataset
+from benchmark.data.place import Place
 
 from .cifar10 import parquet_or_torchvision
 

@@ -7,8 +7,8 @@ The split is ours: of each class, every fifth image in file order is a test imag
 import torch
 from sklearn.datasets import load_digits
 
-from benchmark.images import Dataset, ResidentImages, pixel_statistics
-from benchmark.place import Place
+from benchmark.data.images import Dataset, ResidentImages, pixel_statistics
+from benchmark.data.place import Place
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from benchmark import bounded
-from benchmark.class_folders import SUFFIXES, class_folders, image_files
-from benchmark.errors import UserError
-from benchmark.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, EncodedImages
-from benchmark.place import Place
-from benchmark.progress import track
+from benchmark.core import bounded
+from benchmark.core.errors import UserError
+from benchmark.core.progress import track
+from benchmark.data.class_folders import SUFFIXES, class_folders, image_files
+from benchmark.data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, EncodedImages
+from benchmark.data.place import Place
 
 RESOLUTION = 224
 MOST_BYTES = 2**25  # of a list of class names

@@ -2,8 +2,8 @@
 
 from torchvision.datasets import MNIST
 
-from benchmark.images import Dataset
-from benchmark.place import Place
+from benchmark.data.images import Dataset
+from benchmark.data.place import Place
 
 from .cifar10 import parquet_or_torchvision
 from .digits import NAMES

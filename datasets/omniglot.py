@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torchvision.datasets import Omniglot
 
-from benchmark.errors import UserError, unknown
-from benchmark.images import (
+from benchmark.core.cache import Stages
+from benchmark.core.errors import UserError, unknown
+from benchmark.data.images import (
     Dataset,
     ResidentImages,
     decode_all,
@@ -21,8 +22,7 @@ from benchmark.images import (
     of_classes,
     pixel_statistics,
 )
-from benchmark.place import Place
-from benchmark.stages import Stages
+from benchmark.data.place import Place
 
 from .cifar10 import download
 from .parquet import describe, read_images

@@ -16,11 +16,12 @@ import torch
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from benchmark import bounded
-from benchmark.bounded import short
-from benchmark.errors import UserError
-from benchmark.files import file_digest
-from benchmark.images import (
+from benchmark.core import bounded
+from benchmark.core.bounded import short
+from benchmark.core.cache import Stages
+from benchmark.core.errors import UserError
+from benchmark.core.files import file_digest
+from benchmark.data.images import (
     Dataset,
     Encoded,
     ResidentImages,
@@ -30,8 +31,7 @@ from benchmark.images import (
     decoded_statistics,
     opened,
 )
-from benchmark.place import Place
-from benchmark.stages import Stages
+from benchmark.data.place import Place
 
 MOST_CLASSES = 100_000
 MOST_ROWS = 20_000_000  # ImageNet-21K has 14 million

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
-from benchmark.errors import UserError
-from benchmark.images import (
+from benchmark.core.cache import Stages
+from benchmark.core.errors import UserError
+from benchmark.data.images import (
     Dataset,
     ResidentImages,
     Statistics,
@@ -19,8 +20,7 @@ from benchmark.images import (
     decoded_statistics,
     of_classes,
 )
-from benchmark.place import Place
-from benchmark.stages import Stages
+from benchmark.data.place import Place
 
 from .parquet import read_folder
 

@@ -13,15 +13,16 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from benchmark import networks, student
-from benchmark.classifier import Classifier, correct
-from benchmark.contract import LabelTask, TaskShape
-from benchmark.image_labels import ImageLabels
-from benchmark.needs import Needs
-from benchmark.progress import track
-from benchmark.recipe import Recipe
-from benchmark.teachers import Teacher
-from benchmark.trials import BLOCK, held_out, usual_convnet
+from benchmark.core.needs import Needs
+from benchmark.core.progress import track
+from benchmark.data.recipe import Recipe
+from benchmark.labels import student
+from benchmark.labels.contract import LabelTask, TaskShape
+from benchmark.labels.image_labels import ImageLabels
+from benchmark.labels.validation import BLOCK, held_out, usual_convnet
+from benchmark.models import networks
+from benchmark.models.classifier import Classifier, correct
+from benchmark.models.teachers import Teacher
 
 
 class Expert(ImageLabels):

@@ -5,10 +5,10 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from benchmark.artefact import Artefact, Blob
-from benchmark.contract import LabelSource, LabelTask
-from benchmark.needs import Needs
-from benchmark.views import ViewBatch
+from benchmark.core.needs import Needs
+from benchmark.data.views import ViewBatch
+from benchmark.labels.artefact import Artefact, Blob
+from benchmark.labels.contract import LabelSource, LabelTask
 
 
 class Hard(LabelSource):

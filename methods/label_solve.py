@@ -23,14 +23,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark import networks
-from benchmark.classifier import Classifier
-from benchmark.contract import LabelTask, TaskShape
-from benchmark.errors import UserError
-from benchmark.image_labels import ImageLabels
-from benchmark.needs import Needs
-from benchmark.progress import track
-from benchmark.trials import BLOCK, held_out, usual_convnet
+from benchmark.core.errors import UserError
+from benchmark.core.needs import Needs
+from benchmark.core.progress import track
+from benchmark.labels.contract import LabelTask, TaskShape
+from benchmark.labels.image_labels import ImageLabels
+from benchmark.labels.validation import BLOCK, held_out, usual_convnet
+from benchmark.models import networks
+from benchmark.models.classifier import Classifier
 
 MOST_HELD_OUT = 0.2  # of the training set
 

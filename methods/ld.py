@@ -22,14 +22,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmark import networks
-from benchmark.classifier import Classifier
-from benchmark.contract import LabelTask
-from benchmark.label_learning.method import LearnedLabels
-from benchmark.label_learning.real import as_input
-from benchmark.label_learning.run import Make
-from benchmark.label_learning.second_order import SecondOrder, check
-from benchmark.label_learning.settings import Learning
+from benchmark.labels.contract import LabelTask
+from benchmark.labels.label_learning.method import LearnedLabels
+from benchmark.labels.label_learning.real import as_input
+from benchmark.labels.label_learning.run import Make
+from benchmark.labels.label_learning.second_order import SecondOrder, check
+from benchmark.labels.label_learning.settings import Learning
+from benchmark.models import networks
+from benchmark.models.classifier import Classifier
 
 
 class LD(LearnedLabels):

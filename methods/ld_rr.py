@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import nn
 
-from benchmark import networks
-from benchmark.classifier import Classifier
-from benchmark.contract import LabelTask
-from benchmark.label_learning.method import LearnedLabels
-from benchmark.label_learning.ridge import Ridge
-from benchmark.label_learning.run import Make
-from benchmark.label_learning.settings import Learning
+from benchmark.labels.contract import LabelTask
+from benchmark.labels.label_learning.method import LearnedLabels
+from benchmark.labels.label_learning.ridge import Ridge
+from benchmark.labels.label_learning.run import Make
+from benchmark.labels.label_learning.settings import Learning
+from benchmark.models import networks
+from benchmark.models.classifier import Classifier
 
 
 class LDRR(LearnedLabels):

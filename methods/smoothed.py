@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from benchmark.views import ViewBatch
+from benchmark.data.views import ViewBatch
 
 from .hard import Hard
 

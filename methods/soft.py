@@ -7,14 +7,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from benchmark.artefact import Artefact, Blob
-from benchmark.contract import LabelSource, LabelTask
-from benchmark.ensemble import Teachers, needs_of, taught_by
-from benchmark.errors import ArtefactError
-from benchmark.needs import Needs
-from benchmark.relabel import relabel, resident
-from benchmark.spool import Spool, Stored
-from benchmark.views import ViewBatch
+from benchmark.core.errors import ArtefactError
+from benchmark.core.needs import Needs
+from benchmark.data.views import ViewBatch
+from benchmark.labels.artefact import Artefact, Blob
+from benchmark.labels.contract import LabelSource, LabelTask
+from benchmark.labels.ensemble import Teachers, needs_of, taught_by
+from benchmark.labels.teacher_logits import relabel, resident
+from benchmark.labels.writer import Spool, Stored
 
 
 class Soft(LabelSource):

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.comparison import Comparison, comparisons
-from benchmark.environment import LIBRARIES
-from benchmark.files import digest
-from benchmark.recipes import RECIPES
-from benchmark.record import pack_bits
+from benchmark.core.files import digest
+from benchmark.data.recipes import RECIPES
+from benchmark.records.comparison import Comparison, comparisons
+from benchmark.records.environment import LIBRARIES
+from benchmark.records.record import pack_bits
 
 CELL = {
     "dataset": "digits",

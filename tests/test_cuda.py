@@ -13,16 +13,18 @@ from tiny import NAMES, NETWORK, pictures, quick_clock, shipped, tiny_task
 from torch import nn
 from variants import QUICK, VARIANTS, fitted, label
 
-from benchmark import registry, ridge_student, student, throughput
-from benchmark.classifier import correct
-from benchmark.contract import LabelSource, LabelTask
-from benchmark.device import Compute
-from benchmark.image_task import ImageTask
-from benchmark.images import Dataset, EncodedImages, ResidentImages
-from benchmark.recipe import Recipe
-from benchmark.render import render
-from benchmark.teachers import Teacher
-from benchmark.training import descend
+from benchmark.core import plugins
+from benchmark.core.device import Compute
+from benchmark.data.images import Dataset, EncodedImages, ResidentImages
+from benchmark.data.recipe import Recipe
+from benchmark.data.rendering import render
+from benchmark.experiment import ridge_student, throughput
+from benchmark.labels import student
+from benchmark.labels.contract import LabelSource, LabelTask
+from benchmark.models.classifier import correct
+from benchmark.models.image_task import ImageTask
+from benchmark.models.teachers import Teacher
+from benchmark.models.training import descend
 
 RECIPE = Recipe("cuda", epochs=2, batch_size=8)
 NETWORKS_DIFFER_BY = 0.02  # of the largest target
@@ -76,7 +78,7 @@ def answers(source: LabelSource) -> torch.Tensor:
 def test_every_method_is_fitted_loaded_and_trained_on(name, options, task, tmp_path):
     source = saved(fitted(name, options, task), tmp_path / "artefact")
     there = answers(source)
-    same = registry.method(name).load(tmp_path / "artefact", shipped(on(torch.device("cpu"), task)))
+    same = plugins.method(name).load(tmp_path / "artefact", shipped(on(torch.device("cpu"), task)))
     largest = there.abs().max().item()
     within = NETWORKS_DIFFER_BY * largest if source.network is not None else 1e-5 * largest
     torch.testing.assert_close(there, answers(same), rtol=0, atol=within)
@@ -163,7 +165,7 @@ def test_images_are_made(name, tmp_path, device):
     teacher = Teacher("small", nn.Sequential(*layers, nn.Linear(512, 10)), (0.4,), (0.3,))
     real = pictures(60)
     dataset = Dataset("random", real, real, (0.4,), (0.3,), mirror=False)
-    source = registry.image_source(name)
+    source = plugins.image_source(name)
     base = pictures(40)
     base = ResidentImages(base.pixels, torch.arange(10).repeat_interleave(4), NAMES).to(device)
     taught = teacher.to(device).eval().requires_grad_(False)

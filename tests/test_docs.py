@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from benchmark import registry
-from benchmark.conformance import check_method
+from benchmark.core import plugins
+from benchmark.experiment.conformance.method import check_method
 
 ROOT = Path(__file__).parents[1]
 
@@ -14,7 +14,7 @@ def test_the_method_guides_example_keeps_the_contract(tmp_path):
     code = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[0]
     file = tmp_path / "guide_example.py"
     file.write_text(code)
-    registry.add_plugin(file)
+    plugins.add_plugin(file)
     problems = dict(check_method("guide_example"))
     assert len(problems) > 5
     assert set(problems.values()) == {None}

@@ -25,27 +25,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
-from test_exchange import labels as run_labels
-from test_exchange import ship
+from test_convert import labels as run_labels
+from test_convert import ship
 from test_official import CLASSES, IMAGES, SIDE, TENSORS, by_epoch, drawn, flat, pruned
 from tiny import NETWORK, pictures, tiny_task
 from torch import Tensor
 
-from benchmark import artefact, distilled, teachers
-from benchmark.artefact import Blob
+from benchmark.core.cache import Stages
+from benchmark.core.errors import ArtefactError, UserError
+from benchmark.data import distilled
+from benchmark.data.images import MOST_PIXELS
+from benchmark.data.place import Place
 from benchmark.datasets import parquet
-from benchmark.errors import ArtefactError, UserError
-from benchmark.exchange import inspect, read_images
-from benchmark.images import MOST_PIXELS
+from benchmark.exchange.convert import inspect, read_images
+from benchmark.exchange.official import open_folder
+from benchmark.exchange.shipping import open_labels
+from benchmark.labels import artefact
+from benchmark.labels.artefact import Blob
 from benchmark.methods.hard import Hard
 from benchmark.methods.ld import LD
 from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.soft import Soft
 from benchmark.methods.teacher import ShippedTeacher
-from benchmark.official import open_folder
-from benchmark.place import Place
-from benchmark.shipping import open_labels
-from benchmark.stages import Stages
+from benchmark.models import teachers
 
 TRIALS = settings(
     max_examples=60,

@@ -12,17 +12,17 @@ from synthetic import HELLO, SEVERAL, record
 from test_record import old
 from tiny import run_main
 
-from benchmark import records
-from benchmark.collection import line
-from benchmark.comparison import comparisons
-from benchmark.errors import UserError
-from benchmark.grid import CONFIGS, cells, make_grid, read_config
-from benchmark.latex import latex
-from benchmark.leaderboard import tables
-from benchmark.publishing import as_json
-from benchmark.record import ADAPTER, contradictions
-from benchmark.site import publish
-from benchmark.verify import verify
+from benchmark.core.errors import UserError
+from benchmark.experiment.grid import CONFIGS, cells, make_grid, read_config
+from benchmark.records import store
+from benchmark.records.collection import line
+from benchmark.records.comparison import comparisons
+from benchmark.records.record import ADAPTER, contradictions
+from benchmark.report.latex import latex
+from benchmark.report.leaderboard import tables
+from benchmark.report.site import publish
+from benchmark.report.tables import as_json
+from benchmark.report.verify import verify
 
 WHOLE = [record("hard"), HELLO, old()]
 TRIALS = settings(
@@ -56,7 +56,7 @@ def used(found: list) -> None:
 @given(st.sampled_from(WHOLE).flatmap(damaged))
 def test_a_changed_record_is_refused_in_a_sentence_or_says_what_is_true(made):
     try:
-        found = records.parse(json.dumps(made).encode())
+        found = store.parse(json.dumps(made).encode())
     except UserError as error:
         sentence(error)
         return
@@ -70,7 +70,7 @@ def test_a_changed_record_is_refused_in_a_sentence_or_says_what_is_true(made):
 @given(st.sampled_from([json.dumps(made).encode() for made in WHOLE]).flatmap(torn))
 def test_a_torn_record_is_refused_in_a_sentence_or_says_what_is_true(raw):
     try:
-        found = records.parse(raw)
+        found = store.parse(raw)
     except UserError as error:
         sentence(error)
         return
@@ -83,7 +83,7 @@ def test_a_torn_record_is_refused_in_a_sentence_or_says_what_is_true(raw):
 def test_a_torn_collection_costs_the_records_that_were_torn(tmp_path, raw):
     file = tmp_path / "torn.jsonl"
     file.write_bytes(raw)
-    found = records.read([file])
+    found = store.read([file])
     lines = raw.split(b"\n")
     whole = [made for made in SEVERAL if line(made).strip().encode() in lines]
     assert all(made in found for made in whole)
@@ -101,12 +101,12 @@ def test_a_damaged_record_never_stops_the_others(tmp_path, made):
         file.unlink()
     (tmp_path / "records" / "made.json").write_text(json.dumps(made))
     for kept in SEVERAL[:3]:
-        records.write(tmp_path / "records", kept)
+        store.write(tmp_path / "records", kept)
     code, out, err = run_main("leaderboard", tmp_path)
     assert code == 0
     assert "ACCURACY | digits" in out
     assert "Traceback" not in err
-    found = records.read([tmp_path])
+    found = store.read([tmp_path])
     assert [made for made in SEVERAL[:3] if made not in found] == []
     if len(found) == 3:
         assert "made.json" in err
@@ -116,7 +116,7 @@ def test_a_damaged_record_never_stops_the_others(tmp_path, made):
 @given(damaged(HELLO))
 def test_what_was_accepted_makes_a_site(tmp_path, made):
     try:
-        found = records.parse(json.dumps(made).encode())
+        found = store.parse(json.dumps(made).encode())
     except UserError:
         return
     publish(comparisons([found, *SEVERAL]), tmp_path)

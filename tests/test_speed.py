@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from benchmark import networks
-from benchmark.label_learning.learner import soft_cross_entropy
-from benchmark.label_learning.ridge import Ridge
-from benchmark.label_learning.second_order import SecondOrder
+from benchmark.data.rendering import render
+from benchmark.data.views import Augmentation, ViewPlan
+from benchmark.labels.label_learning.learner import soft_cross_entropy
+from benchmark.labels.label_learning.ridge import Ridge
+from benchmark.labels.label_learning.second_order import SecondOrder
+from benchmark.labels.packing import pack, unpack
 from benchmark.methods.lpqld.coding import CodedSpool, Coding
 from benchmark.methods.lpqld.reuse import calibrated
-from benchmark.packing import pack, unpack
-from benchmark.render import render
-from benchmark.views import Augmentation, ViewPlan
+from benchmark.models import networks
 
 PLAN = ViewPlan(0, 1000, 32, 100, 10, Augmentation())
 

@@ -12,14 +12,15 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from benchmark import networks, throughput
 from benchmark.__main__ import main
-from benchmark.contract import LabelSource, LabelTask
-from benchmark.device import Compute
-from benchmark.images import ResidentImages
-from benchmark.recipe import Augmentation, Objective
-from benchmark.teachers import Teacher
-from benchmark.views import ViewPlan
+from benchmark.core.device import Compute
+from benchmark.data.images import ResidentImages
+from benchmark.data.recipe import Augmentation, Objective
+from benchmark.data.views import ViewPlan
+from benchmark.experiment import throughput
+from benchmark.labels.contract import LabelSource, LabelTask
+from benchmark.models import networks
+from benchmark.models.teachers import Teacher
 
 NETWORK = "convnet-d2-w8"
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -4,8 +4,8 @@ from typing import Any
 
 from tiny import NETWORK  # type: ignore[import-not-found]
 
-from benchmark import registry
-from benchmark.contract import LabelSource, LabelTask
+from benchmark.core import plugins
+from benchmark.labels.contract import LabelSource, LabelTask
 
 LEARNING = {"learners": (NETWORK,), "epochs": 1, "inner_batch": 10, "outer_batch": 30}
 QUICK: dict[str, dict[str, Any]] = {
@@ -37,14 +37,14 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
 }
 VARIANTS = [
     (name, {**QUICK.get(name, {}), **other})
-    for name in registry.methods()
+    for name in plugins.methods()
     for other in ({}, *OTHERS.get(name, []))
 ]
 
 
 def fitted(name: str, options: dict[str, Any], task: LabelTask) -> LabelSource:
     """The method fitted to the task; its weak teachers are the one teacher."""
-    method = registry.method(name)
+    method = plugins.method(name)
     return method.fit(task, method.settle(method.Options(**options), task.shape, None))
 
 

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.errors import UserError
-from benchmark.image_task import ImageTask
-from benchmark.images import UNLABELLED, Dataset, ResidentImages
-from benchmark.needs import Needs
-from benchmark.views import SAMPLE, permutation, random_words
+from benchmark.core.errors import UserError
+from benchmark.core.needs import Needs
+from benchmark.data.images import UNLABELLED, Dataset, ResidentImages
+from benchmark.data.views import SAMPLE, permutation, random_words
+from benchmark.models.image_task import ImageTask
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from typing import Literal
 import safetensors.torch
 from torch import nn
 
-from benchmark.batch_norm import Statistics, check_classes, class_statistics
-from benchmark.files import write_atomic
-from benchmark.image_task import ImageTask
-from benchmark.images import Dataset, ResidentImages
-from benchmark.needs import Needs
+from benchmark.core.files import write_atomic
+from benchmark.core.needs import Needs
+from benchmark.data.images import Dataset, ResidentImages
+from benchmark.models.batch_norm import Statistics, check_classes, class_statistics
+from benchmark.models.image_task import ImageTask
 
 from . import sre2l
 from .sre2l import Group, crops, even_parts, recover

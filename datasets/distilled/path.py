@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.class_folders import class_folders, image_files
-from benchmark.errors import UserError
-from benchmark.image_task import ImageTask
-from benchmark.images import Dataset, Encoded, ResidentImages, Source, decode
-from benchmark.needs import Needs
-from benchmark.progress import track
+from benchmark.core.errors import UserError
+from benchmark.core.needs import Needs
+from benchmark.core.progress import track
+from benchmark.data.class_folders import class_folders, image_files
+from benchmark.data.images import Dataset, Encoded, ResidentImages, Source, decode
+from benchmark.models.image_task import ImageTask
 
 from ..parquet import describe, labels_of, sources_of
 from .random import check_enough

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmark.errors import UserError
-from benchmark.image_task import ImageTask
-from benchmark.images import Dataset, ResidentImages
-from benchmark.needs import Needs
-from benchmark.progress import track
-from benchmark.views import SAMPLE, permutation, random_words
+from benchmark.core.errors import UserError
+from benchmark.core.needs import Needs
+from benchmark.core.progress import track
+from benchmark.data.images import Dataset, ResidentImages
+from benchmark.data.views import SAMPLE, permutation, random_words
+from benchmark.models.image_task import ImageTask
 
 
 @dataclass(frozen=True)

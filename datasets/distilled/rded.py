@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.errors import UserError
-from benchmark.image_task import ImageTask
-from benchmark.images import Dataset, ResidentImages
-from benchmark.needs import Needs
-from benchmark.progress import track
-from benchmark.render import render
-from benchmark.views import SAMPLE, Augmentation, ViewPlan, random_words
+from benchmark.core.errors import UserError
+from benchmark.core.needs import Needs
+from benchmark.core.progress import track
+from benchmark.data.images import Dataset, ResidentImages
+from benchmark.data.rendering import render
+from benchmark.data.views import SAMPLE, Augmentation, ViewPlan, random_words
+from benchmark.models.image_task import ImageTask
 
 from .random import check_enough, random_order
 

@@ -28,13 +28,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from benchmark.errors import UserError
-from benchmark.files import write_atomic
-from benchmark.image_task import ImageTask
-from benchmark.images import Dataset, ResidentImages
-from benchmark.needs import Needs
-from benchmark.priors import Prior, load_prior
-from benchmark.progress import track
+from benchmark.core.errors import UserError
+from benchmark.core.files import write_atomic
+from benchmark.core.needs import Needs
+from benchmark.core.progress import track
+from benchmark.data.images import Dataset, ResidentImages
+from benchmark.models.image_task import ImageTask
+from benchmark.models.priors import Prior, load_prior
 
 from .rded import tile
 

@@ -25,15 +25,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.batch_norm import Statistics, global_statistics, group_statistics, layers, watch
-from benchmark.errors import UserError
-from benchmark.files import write_atomic
-from benchmark.image_task import ImageTask
-from benchmark.images import Dataset, ResidentImages
-from benchmark.needs import Needs
-from benchmark.render import look
-from benchmark.training import Schedule, optimise
-from benchmark.views import SAMPLE, Augmentation, ViewPlan, random_words, unit
+from benchmark.core.errors import UserError
+from benchmark.core.files import write_atomic
+from benchmark.core.needs import Needs
+from benchmark.data.images import Dataset, ResidentImages
+from benchmark.data.rendering import look
+from benchmark.data.views import SAMPLE, Augmentation, ViewPlan, random_words, unit
+from benchmark.models.batch_norm import (
+    Statistics,
+    global_statistics,
+    group_statistics,
+    layers,
+    watch,
+)
+from benchmark.models.image_task import ImageTask
+from benchmark.models.training import Schedule, optimise
 
 LARGEST_GROUP = 100
 STRETCH = 50  # iterations between looks at the clock, at most

@@ -40,15 +40,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from benchmark.artefact import Artefact, Blob
-from benchmark.contract import LabelSource, LabelTask
-from benchmark.errors import ArtefactError
-from benchmark.needs import Needs
-from benchmark.priors import Prior, content, load_prior
-from benchmark.priors.prompts import templates
-from benchmark.transfer import Fit, Lessons, transfer
-from benchmark.views import ViewBatch
-from benchmark.weights import decode, encode
+from benchmark.core.errors import ArtefactError
+from benchmark.core.needs import Needs
+from benchmark.data.views import ViewBatch
+from benchmark.labels.artefact import Artefact, Blob
+from benchmark.labels.contract import LabelSource, LabelTask
+from benchmark.labels.distill import Fit, Lessons, transfer
+from benchmark.labels.weights import decode, encode
+from benchmark.models.priors import Prior, content, load_prior
+from benchmark.models.priors.prompts import templates
 
 from . import lora
 from .projector import Projector

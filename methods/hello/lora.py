@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from benchmark.errors import UserError, unknown
+from benchmark.core.errors import UserError, unknown
 
 Form = Literal["peft", "loralib"]
 KINDS = ("conv3x3", "conv", "linear", "attention")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.priors import Prior
+from benchmark.models.priors import Prior
 
 from . import lora
 

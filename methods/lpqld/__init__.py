@@ -29,15 +29,15 @@ from typing import Any, Self
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.artefact import Artefact, Blob
-from benchmark.contract import LabelSource, LabelTask, TaskShape
-from benchmark.ensemble import Teachers, needs_of, taught_by
-from benchmark.errors import ArtefactError, UserError
-from benchmark.needs import Needs
-from benchmark.official import open_folder
-from benchmark.packing import MAX_WIDTH
-from benchmark.stored_views import StoredViews
-from benchmark.views import ViewBatch
+from benchmark.core.errors import ArtefactError, UserError
+from benchmark.core.needs import Needs
+from benchmark.data.views import ViewBatch
+from benchmark.exchange.official import open_folder
+from benchmark.labels.artefact import Artefact, Blob
+from benchmark.labels.contract import LabelSource, LabelTask, TaskShape
+from benchmark.labels.ensemble import Teachers, needs_of, taught_by
+from benchmark.labels.packing import MAX_WIDTH
+from benchmark.labels.stored_views import StoredViews
 
 from .budget import kept_logits, within
 from .coding import PARTS, CodedLabels, CodedSpool, Coding, Form, Values

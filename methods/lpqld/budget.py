@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmark import artefact
-from benchmark.contract import TaskShape
-from benchmark.errors import UserError
-from benchmark.official import OfficialLabels
-from benchmark.packing import packed_bytes, width_for
-from benchmark.stored_views import batch_bytes
+from benchmark.core.errors import UserError
+from benchmark.exchange.official import OfficialLabels
+from benchmark.labels import artefact
+from benchmark.labels.contract import TaskShape
+from benchmark.labels.packing import packed_bytes, width_for
+from benchmark.labels.stored_views import batch_bytes
 
 from .coding import Coding
 

@@ -15,11 +15,11 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from benchmark.artefact import Blob
-from benchmark.errors import ArtefactError
-from benchmark.packing import packed_bytes, unpack, width_for
-from benchmark.relabel import resident
-from benchmark.spool import PackedSpool, Spool, Stored
+from benchmark.core.errors import ArtefactError
+from benchmark.labels.artefact import Blob
+from benchmark.labels.packing import packed_bytes, unpack, width_for
+from benchmark.labels.teacher_logits import resident
+from benchmark.labels.writer import PackedSpool, Spool, Stored
 
 Form = Literal["mr", "ms", "adaptive", "smoothing", "hard", "none"]
 Values = Literal["fp16", "bf16", "int8", "int4"]

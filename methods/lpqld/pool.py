@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.artefact import Blob
-from benchmark.errors import ArtefactError
-from benchmark.packing import pack, packed_bytes, unpack, width_for
-from benchmark.views import POOL, SAMPLE, ViewBatch, ViewPlan, permutation, random_words, unit
+from benchmark.core.errors import ArtefactError
+from benchmark.data.views import POOL, SAMPLE, ViewBatch, ViewPlan, permutation, random_words, unit
+from benchmark.labels.artefact import Blob
+from benchmark.labels.packing import pack, packed_bytes, unpack, width_for
 
 Granularity = Literal["pool", "batch", "epoch"]
 Select = Literal["first", "random", "confidence", "entropy", "loss"]

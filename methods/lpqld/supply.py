@@ -8,14 +8,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from benchmark.contract import LabelTask, TaskShape
-from benchmark.errors import UserError
-from benchmark.official import OfficialLabels, open_folder
-from benchmark.progress import track
-from benchmark.relabel import relabel
-from benchmark.render import render
-from benchmark.stored_views import StoredViews, ViewSpool
-from benchmark.views import ViewBatch
+from benchmark.core.errors import UserError
+from benchmark.core.progress import track
+from benchmark.data.rendering import render
+from benchmark.data.views import ViewBatch
+from benchmark.exchange.official import OfficialLabels, open_folder
+from benchmark.labels.contract import LabelTask, TaskShape
+from benchmark.labels.stored_views import StoredViews, ViewSpool
+from benchmark.labels.teacher_logits import relabel
 
 from .pool import PlannedViews
 

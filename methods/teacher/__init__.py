@@ -18,14 +18,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from benchmark import networks
-from benchmark.artefact import Artefact, Blob
-from benchmark.classifier import Floats
-from benchmark.contract import LabelSource, LabelTask, TaskShape
-from benchmark.errors import ArtefactError, UserError
-from benchmark.teachers import Teacher
-from benchmark.views import ViewBatch
-from benchmark.weights import Form, decode, encode
+from benchmark.core.errors import ArtefactError, UserError
+from benchmark.data.views import ViewBatch
+from benchmark.labels.artefact import Artefact, Blob
+from benchmark.labels.contract import LabelSource, LabelTask, TaskShape
+from benchmark.labels.weights import Form, decode, encode
+from benchmark.models import networks
+from benchmark.models.classifier import Floats
+from benchmark.models.teachers import Teacher
 
 from . import sparse
 from .shrink import STEPS, LowRank, Pruning, dense, largest_share, layout, matrices, whole

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from benchmark.progress import track
-from benchmark.weights import cut, flat
+from benchmark.core.progress import track
+from benchmark.labels.weights import cut, flat
 
 STEPS = 16
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmark.artefact import Blob
-from benchmark.errors import ArtefactError
-from benchmark.packing import pack, packed_bytes, unpack
-from benchmark.weights import (
+from benchmark.core.errors import ArtefactError
+from benchmark.labels.artefact import Blob
+from benchmark.labels.packing import pack, packed_bytes, unpack
+from benchmark.labels.weights import (
     BITS,
     FLOATS,
     Form,

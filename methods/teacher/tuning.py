@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from benchmark.contract import LabelTask
-from benchmark.teachers import Teacher
-from benchmark.transfer import Fit, transfer
+from benchmark.labels.contract import LabelTask
+from benchmark.labels.distill import Fit, transfer
+from benchmark.models.teachers import Teacher
 
 from .shrink import dense, matrices
 

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from benchmark.place import Place
-from benchmark.stages import Stages
+from benchmark.core.cache import Stages
+from benchmark.data.place import Place
 
 
 @pytest.fixture

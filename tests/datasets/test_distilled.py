@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.core.device import Compute
+from benchmark.core.errors import UserError
+from benchmark.data.images import Dataset, Encoded, ResidentImages, decode
 from benchmark.datasets import digits, parquet
 from benchmark.datasets.distilled import path, random, rded
-from benchmark.device import Compute
-from benchmark.errors import UserError
-from benchmark.image_task import ImageTask
-from benchmark.images import Dataset, Encoded, ResidentImages, decode
+from benchmark.models.image_task import ImageTask
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmark.core.errors import UserError
+from benchmark.data.images import IMAGENET_MEAN, EncodedImages
 from benchmark.datasets import imagenet, tiny_imagenet
-from benchmark.errors import UserError
-from benchmark.images import IMAGENET_MEAN, EncodedImages
 
 WNIDS = ["n01440764", "n02123045"]
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from tiny import run_main, run_tiny  # type: ignore[import-not-found]
 
+from benchmark.core.errors import UserError
+from benchmark.data.images import UNLABELLED, ResidentImages
 from benchmark.datasets.distilled import foreign
-from benchmark.errors import UserError
-from benchmark.images import UNLABELLED, ResidentImages
 
 QUICK = ("--methods", "soft", "--controls")
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmark.core.cache import Stages
+from benchmark.core.errors import UserError
+from benchmark.data.place import Place
 from benchmark.datasets import omniglot
-from benchmark.errors import UserError
-from benchmark.place import Place
-from benchmark.stages import Stages
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmark.core.cache import Stages
+from benchmark.core.errors import UserError
+from benchmark.data.place import Place
 from benchmark.datasets import cifar10, parquet, tiny_imagenet
-from benchmark.errors import UserError
-from benchmark.place import Place
-from benchmark.stages import Stages
 
 
 def test_colour_pictures_with_class_names(place, encode, write_table):

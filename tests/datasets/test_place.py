@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 
 LAYOUTS = {
     "cifar10": ("cifar10", "cifar-10-batches-py"),

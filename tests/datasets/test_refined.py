@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from tiny import GRID, run_main, run_tiny
 from torch import Tensor, nn
 
-import benchmark.inputs
+from benchmark.core.device import Compute, choose
+from benchmark.core.errors import UserError
+from benchmark.data.images import Dataset, ResidentImages
 from benchmark.datasets.distilled import refined
-from benchmark.device import Compute, choose
-from benchmark.errors import UserError
-from benchmark.experiment import Experiment
-from benchmark.grid import cells, make_grid
-from benchmark.image_task import ImageTask
-from benchmark.images import Dataset, ResidentImages
-from benchmark.inputs import Runtime
+from benchmark.experiment import dataset_and_teacher
+from benchmark.experiment.dataset_and_teacher import Runtime
+from benchmark.experiment.grid import cells, make_grid
+from benchmark.experiment.stages import Experiment
+from benchmark.models.image_task import ImageTask
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 NAMES = ("cat", "dog")
@@ -204,7 +204,7 @@ def test_keys_follow_options_base_and_prior(tmp_path, monkeypatch):
     assert plain != key("refined", rded__crops=3)
     assert plain != key("refined[base=random]")
     assert "teacher" not in key("refined[base=random]")["needs"]
-    monkeypatch.setattr(benchmark.inputs, "fetched", lambda name: f"other {name}")
+    monkeypatch.setattr(dataset_and_teacher, "fetched", lambda name: f"other {name}")
     assert plain != key("refined")
 
 

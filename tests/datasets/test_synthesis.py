@@ -7,17 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark import networks, training
-from benchmark.batch_norm import class_statistics, global_statistics
+from benchmark.core.device import Compute
+from benchmark.core.errors import UserError
+from benchmark.data.images import ResidentImages
+from benchmark.data.rendering import look
 from benchmark.datasets import digits
 from benchmark.datasets.distilled import lpld, sre2l
 from benchmark.datasets.distilled.sre2l import Group, Recovery, blocks, crops, noise
-from benchmark.device import Compute
-from benchmark.errors import UserError
-from benchmark.image_task import ImageTask
-from benchmark.images import ResidentImages
-from benchmark.render import look
-from benchmark.teachers import Teacher
+from benchmark.models import networks, training
+from benchmark.models.batch_norm import class_statistics, global_statistics
+from benchmark.models.image_task import ImageTask
+from benchmark.models.teachers import Teacher
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 DIGITS = digits.load(None)  # type: ignore[arg-type]

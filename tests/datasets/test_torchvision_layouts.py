@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10, CIFAR100
 
+from benchmark.core.errors import UserError
 from benchmark.datasets import cifar10, cifar100, mnist
-from benchmark.errors import UserError
 
 
 def write_mnist(root: Path, shades: dict[str, list[int]]) -> None:

@@ -10,15 +10,15 @@ import pytest
 import torch
 from tiny import reloaded, run_tiny, tiny_task  # type: ignore[import-not-found]
 
-from benchmark import conformance_fit
-from benchmark.conformance import CHECKS, check_method
-from benchmark.contract import TaskShape
+from benchmark.core.cache import Stages
+from benchmark.core.errors import UserError
+from benchmark.data.place import Place
 from benchmark.datasets.digits import load as load_digits
-from benchmark.errors import UserError
+from benchmark.experiment.conformance import method_fit
+from benchmark.experiment.conformance.method import CHECKS, check_method
+from benchmark.labels.contract import TaskShape
 from benchmark.methods.expert import Expert, soft_labels
-from benchmark.place import Place
-from benchmark.stages import Stages
-from benchmark.teachers import TeacherOptions, load, trained
+from benchmark.models.teachers import TeacherOptions, load, trained
 
 FEW = {"steps": 30, "rate": 5e-3}
 
@@ -31,7 +31,7 @@ def settled(task, **options):
 def digits(tmp_path_factory):
     """A task of real digits, whose teacher has learnt something."""
     root = tmp_path_factory.mktemp("digits")
-    task = replace(conformance_fit.tiny_task(root), scratch=root)
+    task = replace(method_fit.tiny_task(root), scratch=root)
     whole = load_digits(Place(None, Stages(root / "stages")))
     network = "convnet-d2-w16"
     trained(network, whole, TeacherOptions(epochs=2, snapshots=0), task.compute, root)

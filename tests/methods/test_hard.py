@@ -1,6 +1,6 @@
 import torch
 
-from benchmark.artefact import MANIFEST
+from benchmark.labels.artefact import MANIFEST
 from benchmark.methods.hard import Hard
 
 

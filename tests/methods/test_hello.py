@@ -8,14 +8,14 @@ from safetensors.torch import load_file
 from tiny import NAMES, pictures, reloaded, shipped, tiny_task  # type: ignore[import-not-found]
 from torch import nn
 
-from benchmark.artefact import MANIFEST
-from benchmark.errors import ArtefactError, UserError
+from benchmark.core.errors import ArtefactError, UserError
+from benchmark.data.rendering import render
+from benchmark.labels.artefact import MANIFEST
 from benchmark.methods import hello
 from benchmark.methods.hello import HeLlO
 from benchmark.methods.hello.projector import Map, Projector
-from benchmark.priors import load_prior
-from benchmark.priors.clips import EMBEDDED
-from benchmark.render import render
+from benchmark.models.priors import load_prior
+from benchmark.models.priors.clips import EMBEDDED
 
 CPU = torch.device("cpu")
 QUICK = HeLlO.Options(epochs=1, batch_size=20, rank=2)

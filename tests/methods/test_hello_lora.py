@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
 from benchmark.methods.hello import lora
 from benchmark.methods.hello.projector import Map
 

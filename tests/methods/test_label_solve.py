@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from tiny import pictures, reloaded  # type: ignore[import-not-found]
 from torch import nn
 
-from benchmark import conformance_fit, networks, trials
-from benchmark.conformance import CHECKS, check_method
-from benchmark.contract import TaskShape
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.experiment.conformance import method_fit
+from benchmark.experiment.conformance.method import CHECKS, check_method
+from benchmark.labels import validation
+from benchmark.labels.contract import TaskShape
 from benchmark.methods import label_solve
 from benchmark.methods.label_solve import LabelSolve, RandomFeatures, damped, probabilities, solve
+from benchmark.models import networks
 
 NETWORK = "convnet-d2-w8"
 
@@ -109,7 +111,7 @@ def test_streaming_gives_what_all_at_once_gives(task, monkeypatch):
     parts = LabelSolve.fit(task, options)
     assert parts.labels.allclose(whole.labels, atol=2e-3)
     _, train, _ = task.fitting()
-    apart, rest = trials.held_out(task, 12)  # a fifth of 60
+    apart, rest = validation.held_out(task, 12)  # a fifth of 60
     assert whole.notes["held_out_images"] == len(apart) == 12
     features = RandomFeatures(task, NETWORK, 2)
     own = features(task.images.pixels).double()
@@ -127,7 +129,7 @@ def test_streaming_gives_what_all_at_once_gives(task, monkeypatch):
 
 
 def test_on_real_digits(tmp_path):
-    task = replace(conformance_fit.tiny_task(tmp_path), scratch=tmp_path)
+    task = replace(method_fit.tiny_task(tmp_path), scratch=tmp_path)
     source = LabelSolve.fit(task, settled(task))
     assert source.options.network == "convnet-d2-w128"
     notes = source.notes

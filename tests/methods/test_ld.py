@@ -4,12 +4,12 @@ import pytest
 import torch
 from tiny import NETWORK, pictures, reloaded  # type: ignore[import-not-found]
 
-from benchmark.errors import UserError
-from benchmark.label_learning import run as running
+from benchmark.core.cache import Stages
+from benchmark.core.errors import UserError
+from benchmark.core.options import build
+from benchmark.labels.label_learning import run as running
+from benchmark.labels.shared_cache import Shared
 from benchmark.methods.ld import LD
-from benchmark.options import build
-from benchmark.sharing import Shared
-from benchmark.stages import Stages
 
 QUICK = LD.Options(
     learners=(NETWORK,), epochs=3, outer_batch=20, window=2, label_rate=0.02, network_rate=0.01

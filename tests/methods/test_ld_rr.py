@@ -4,9 +4,9 @@ import pytest
 import torch
 from tiny import NETWORK, reloaded  # type: ignore[import-not-found]
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.core.options import build
 from benchmark.methods.ld_rr import LDRR
-from benchmark.options import build
 
 QUICK = LDRR.Options(
     learners=(NETWORK, "lenet"), epochs=3, outer_batch=20, window=2, label_rate=0.02

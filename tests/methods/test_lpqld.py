@@ -8,18 +8,19 @@ import torch
 import torch.nn.functional as F
 from tiny import NETWORK, reloaded, shipped  # type: ignore[import-not-found]
 
-from benchmark import student, training
-from benchmark.artefact import read
-from benchmark.errors import UserError
-from benchmark.images import ResidentImages
+from benchmark.core.errors import UserError
+from benchmark.data.images import ResidentImages
+from benchmark.data.recipe import Objective, Recipe
+from benchmark.data.rendering import render
+from benchmark.data.views import Augmentation, ViewPlan
+from benchmark.labels import student
+from benchmark.labels.artefact import read
+from benchmark.labels.packing import pack
+from benchmark.labels.teacher_logits import relabel
 from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.lpqld.coding import CodedLabels, Coding
 from benchmark.methods.lpqld.pool import PlannedViews, score
-from benchmark.packing import pack
-from benchmark.recipe import Objective, Recipe
-from benchmark.relabel import relabel
-from benchmark.render import render
-from benchmark.views import Augmentation, ViewPlan
+from benchmark.models import training
 
 PLAIN = LPQLD.Options(keep=1.0, k=2, schedule="none", calibrate=False)
 NOTHING = torch.empty(0)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import pictures, shipped, tiny_task  # type: ignore[import-not-found]
 
-from benchmark import artefact
-from benchmark.contract import TaskShape
-from benchmark.errors import UserError
-from benchmark.images import ResidentImages
+from benchmark.core.errors import UserError
+from benchmark.data.images import ResidentImages
+from benchmark.labels import artefact
+from benchmark.labels.contract import TaskShape
 from benchmark.methods import lpqld
 from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.lpqld.budget import CONTAINER_BYTES, kept_logits

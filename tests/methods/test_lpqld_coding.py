@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from tiny import DESCRIBED
 
-from benchmark import artefact
+from benchmark.labels import artefact
+from benchmark.labels.packing import unpack
 from benchmark.methods.lpqld.coding import BITS, CodedLabels, CodedSpool, Coding
-from benchmark.packing import unpack
 
 FORMS = ["mr", "ms", "adaptive", "smoothing", "hard", "none"]
 VALUES = ["fp16", "bf16", "int8", "int4"]

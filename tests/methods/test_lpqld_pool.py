@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmark.data.recipe import Augmentation
+from benchmark.data.views import ViewPlan
+from benchmark.labels.packing import packed_bytes, width_for
 from benchmark.methods.lpqld.pool import PlannedViews, Pool, choose, score
-from benchmark.packing import packed_bytes, width_for
-from benchmark.recipe import Augmentation
-from benchmark.views import ViewPlan
 
 PLAN = ViewPlan(3, 20, 8, batch_size=8, epochs=4, augmentation=Augmentation((0.5, 1.0)))
 GRANULARITIES = ["pool", "batch", "epoch"]

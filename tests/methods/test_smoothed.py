@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.core.options import build
 from benchmark.methods.smoothed import Smoothed
-from benchmark.options import build
 
 
 def test_labels_blend_by_the_mix_by_hand(task):

@@ -3,9 +3,9 @@ from dataclasses import replace
 import torch
 from tiny import reloaded, tiny_task  # type: ignore[import-not-found]
 
-from benchmark import artefact
+from benchmark.data.rendering import render
+from benchmark.labels import artefact
 from benchmark.methods.soft import Soft
-from benchmark.render import render
 
 
 def test_targets_are_the_teachers_logits_on_the_replayed_views(task, tmp_path):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny import reloaded  # type: ignore[import-not-found]
 
-from benchmark.errors import UserError
+from benchmark.core.errors import UserError
+from benchmark.core.options import build
+from benchmark.labels.weights import Form
 from benchmark.methods.teacher import ShippedTeacher
-from benchmark.options import build
-from benchmark.weights import Form
 
 
 @pytest.fixture

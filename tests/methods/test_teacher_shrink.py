@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import reloaded  # type: ignore[import-not-found]
 
-from benchmark import networks
-from benchmark.errors import ArtefactError, UserError
+from benchmark.core.errors import ArtefactError, UserError
+from benchmark.core.options import build
 from benchmark.methods.teacher import MARGIN, ShippedTeacher, sparse, tuning
 from benchmark.methods.teacher.shrink import LowRank, Pruning, largest_share, layout, matrices, rank
-from benchmark.options import build
-from benchmark.teachers import Teacher
+from benchmark.models import networks
+from benchmark.models.teachers import Teacher
 
 Options = ShippedTeacher.Options
 FORMS = ["fp32", "fp16", "int8", "int4"]

@@ -1,0 +1,5 @@
+"""The command line: every command and its options; torch is imported when a command needs it."""
+
+__all__ = [
+    "app",
+]

@@ -1,0 +1,80 @@
+"""`python -m benchmark labels`: labels that change hands. Imports torch when a command needs it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True, help="Look at labels, check them, take and give them in others' forms."
+)
+Labels = Annotated[
+    Path, typer.Argument(help="Ours, or in the form of SRe2L, LPLD or LPQLD.", exists=True)
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(help="Class folders of pictures, or a folder with images.safetensors."),
+]
+
+
+@app.command()
+def inspect(labels: Labels, images: Images = None) -> None:
+    """Say what a folder of labels is, and where its bytes go."""
+    from ..exchange.convert import inspect as look
+
+    _show(look(labels, images))
+
+
+@app.command()
+def verify(labels: Labels, images: Images = None) -> None:
+    """Read a folder of labels whole, and check that it fits its images."""
+    from ..exchange.convert import verify as check
+
+    typer.echo(check(labels, images))
+
+
+@app.command(name="import")
+def import_(
+    labels: Annotated[Path, typer.Argument(help="In the form of SRe2L, LPLD or LPQLD.")],
+    images: Annotated[Path, typer.Argument(help="Their images, as class folders.")],
+    to: Annotated[Path, typer.Argument(help="A new folder for `labels/` and `images/`.")],
+    recipe: Annotated[
+        str, typer.Option(help="Whose epochs, batches and loss students will have.")
+    ] = "imagenet1k",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="LPQLD's options: keep=0.1, quantise=mr, k=10; repeatable."),
+    ] = None,
+) -> None:
+    """Turn labels of others, with their images, into a folder that `open_labels` opens."""
+    from ..core.errors import UserError, unknown
+    from ..data.recipes import RECIPES
+    from ..exchange.convert import import_labels
+
+    if recipe not in RECIPES:
+        raise unknown("recipe", recipe, RECIPES)
+    options = {}
+    for text in set_ or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set takes OPTION=VALUE, got {text!r}.")
+        options[name.removeprefix("lpqld.").strip()] = value.strip()
+    _show(import_labels(labels, images, to, RECIPES[recipe], options))
+
+
+@app.command()
+def export(
+    shipped: Annotated[Path, typer.Argument(help="A folder with `labels/` and `images/`.")],
+    to: Annotated[Path, typer.Argument(help="A new folder, for LPQLD's training script.")],
+) -> None:
+    """Write shipped labels and images in the form of LPQLD."""
+    from ..exchange.convert import export as write
+
+    for line in write(shipped, to):
+        typer.echo(line)
+
+
+def _show(rows: dict[str, str]) -> None:
+    width = max(map(len, rows))
+    for name, text in rows.items():
+        typer.echo(f"{name:<{width}}  {text}")

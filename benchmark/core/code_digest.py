@@ -1,0 +1,247 @@
+"""The code that makes something, as a digest: what it says, and which libraries it uses.
+
+The code of a module is its import closure: itself, and every module of this project, or of its
+own package, that import statements lead to from there. Comments, docstrings and layout do not
+count, nor do imports for type checkers. What a module imports by a name made at run time (one
+method of many, one network) does not count here: whoever uses it names it as a root of its own.
+
+A package's `__init__` that only shows what its modules hold is a face: `from package import name`
+leads through it to the module behind the name, not to all that the face shows; see `face`.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+
+from .face import is_for_checkers, shown_late
+
+
+@dataclass(frozen=True)
+class Code:
+    """What some modules' results depend on.
+
+    Attributes:
+        digest: SHA-256 (hex) over the syntax of the closure's modules.
+        libraries: major and minor version of each library that it imports, `torch: 2.11`.
+        modules: the closure's modules, by dotted name.
+    """
+
+    digest: str
+    libraries: dict[str, str]
+    modules: tuple[str, ...]
+
+
+def code_of(*roots: str) -> Code:
+    """The code of modules, by their dotted names.
+
+    A root outside this project, such as a plugin, counts with its whole package, and with what it
+    imports from other packages of its distribution.
+    """
+    modules = closure(roots)
+    sha = hashlib.sha256()
+    outside: set[str] = set()
+    for name, file in sorted(modules.items()):
+        parsed = _parse(file)
+        sha.update(f"{name} {parsed.meaning}\n".encode())
+        outside |= {a.split(".")[0] for a, _ in _names_imported(name, file)}
+    own = {name.split(".")[0] for name in modules}
+    return Code(sha.hexdigest(), _minor_versions(outside - own), tuple(sorted(modules)))
+
+
+def closure(roots: Iterable[str]) -> dict[str, Path]:
+    """The modules that code depends on, and their files.
+
+    Raises:
+        ModuleNotFoundError: a root is no module.
+    """
+    found: dict[str, Path] = {}
+    waiting: list[str] = []
+    tops = {__name__.split(".")[0]}
+    for root in roots:
+        if locate(root) is None:
+            raise ModuleNotFoundError(f"no module {root!r}", name=root)
+        waiting += [root] if _is_ours(root) else _whole_package(root)
+        tops |= _tops_beside(root)
+    while waiting:
+        name = waiting.pop()
+        file = None if name in found else locate(name)
+        if file is None:
+            continue
+        found[name] = file
+        for module, attribute in _names_imported(name, file):
+            if module.split(".")[0] in tops:
+                waiting += _behind(module, attribute)
+    return found
+
+
+def locate(module: str) -> Path | None:
+    """The file of a module or package, found without importing it; None if it has none."""
+    loaded = sys.modules.get(module)
+    if loaded is not None and getattr(loaded, "__file__", None):
+        return Path(str(loaded.__file__))
+    parent, _, name = module.rpartition(".")
+    if parent and (above := locate(parent)) is not None and above.name == "__init__.py":
+        for file in (above.parent / name / "__init__.py", above.parent / f"{name}.py"):
+            if file.is_file():
+                return file
+    # The top of a package, or one that the installation puts elsewhere (`benchmark.methods`).
+    if module.count(".") > 1:
+        return None
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def digest_of_files(files: Iterable[Path]) -> str:
+    """SHA-256 (hex) over the syntax of files, in their order."""
+    sha = hashlib.sha256()
+    for file in files:
+        sha.update(_parse(file).meaning.encode())
+    return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    meaning: str
+    imports: tuple[tuple[int, str, tuple[str, ...]], ...]  # level, module, names
+    shown: dict[str, tuple[int, str, str]]  # a face's names: level, module, name there
+
+
+def _parse(file: Path) -> _Parsed:
+    status = file.stat()
+    return _parse_once(file, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _parse_once(file: Path, changed: int, size: int) -> _Parsed:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    meaning = hashlib.sha256(_meaning(tree).encode()).hexdigest()
+    return _Parsed(meaning, tuple(_imports(tree)), _shown(tree))
+
+
+def _imports(node: ast.AST) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    """The import statements at any depth, but for those under `if TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield 0, alias.name, ()
+        elif isinstance(child, ast.ImportFrom):
+            yield child.level, child.module or "", tuple(alias.name for alias in child.names)
+        elif isinstance(child, ast.If) and is_for_checkers(child.test):
+            for other in child.orelse:
+                yield from _imports(ast.Module([other], []))
+        else:
+            yield from _imports(child)
+
+
+def _shown(tree: ast.Module) -> dict[str, tuple[int, str, str]]:
+    """The names that a module has from elsewhere, at its top level or late."""
+    shown = shown_late(tree)
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                shown[alias.asname or alias.name] = node.level, node.module or "", alias.name
+    return shown
+
+
+def _names_imported(module: str, file: Path) -> Iterator[tuple[str, str]]:
+    """What a module's import statements name: modules, each with an attribute or none."""
+    for level, name, attributes in _parse(file).imports:
+        source = _absolute(module, file, level, name)
+        for attribute in attributes or ("",):
+            yield source, attribute
+
+
+def _absolute(module: str, file: Path, level: int, name: str) -> str:
+    if not level:
+        return name
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for _ in range(level - 1):
+        package = package.rpartition(".")[0]
+    return f"{package}.{name}" if name else package
+
+
+def _behind(module: str, attribute: str) -> list[str]:
+    """The modules that `from module import attribute` needs, or `import module` without one."""
+    if not attribute:
+        return [module]
+    if locate(inside := f"{module}.{attribute}") is not None:
+        return [inside]
+    file = locate(module)
+    if file is None or file.name != "__init__.py":
+        return [module]
+    shown = _parse(file).shown.get(attribute)
+    if shown is None:
+        return [module]
+    level, source, name = shown
+    return _behind(_absolute(module, file, level, source), name)
+
+
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] == __name__.split(".")[0]
+
+
+def _tops_beside(root: str) -> set[str]:
+    """The top-level modules that came with that of `root`, from the same distribution."""
+    top = root.split(".")[0]
+    own = set(_distributions().get(top, ()))
+    return {top} | {name for name, of in _distributions().items() if own & set(of)}
+
+
+def _whole_package(root: str) -> list[str]:
+    """All modules of the top package of `root`, or `root` alone where it is in none."""
+    top = root.split(".")[0]
+    file = locate(top)
+    if file is None or file.name != "__init__.py":
+        return [root]
+    names = []
+    for path in sorted(file.parent.rglob("*.py")):
+        parts = path.relative_to(file.parent).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        names.append(".".join((top, *parts)))
+    return names
+
+
+def _minor_versions(imported: Iterable[str]) -> dict[str, str]:
+    versions = {}
+    for name in sorted(set(imported) - sys.stdlib_module_names):
+        for distribution in _distributions().get(name, ()):
+            try:
+                versions[distribution] = ".".join(version(distribution).split(".")[:2])
+            except PackageNotFoundError:
+                continue
+    return versions
+
+
+_distributions = cache(packages_distributions)
+
+
+def _meaning(node: object) -> str:
+    """A node and all below it; empty fields are left out, as Python versions add such."""
+    if isinstance(node, list):
+        return "[" + ",".join(_meaning(item) for item in node) + "]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    parts = []
+    for name, value in ast.iter_fields(node):
+        if name == "body" and isinstance(value, list) and _is_text(value[0] if value else None):
+            value = value[1:]
+        if value not in (None, []):
+            parts.append(f"{name}={_meaning(value)}")
+    return f"{type(node).__name__}({','.join(parts)})"
+
+
+def _is_text(node: object) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -1,0 +1,12 @@
+"""Images, their views, rendering, and recipes."""
+
+__all__ = [
+    "class_folders",
+    "distilled",
+    "images",
+    "place",
+    "recipe",
+    "recipes",
+    "rendering",
+    "views",
+]

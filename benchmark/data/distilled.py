@@ -1,0 +1,65 @@
+"""Distilled images as they lie on disk.
+
+They are `images.safetensors`: uint8 pixels, and labels with class names.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import Field, TypeAdapter
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ..core import bounded
+from ..core.errors import ArtefactError, UserError
+from .images import ResidentImages
+
+FILE = "images.safetensors"
+MOST_SIDE = 2**14
+NAMES = TypeAdapter(
+    Annotated[
+        list[Annotated[str, Field(strict=True, max_length=4096)]],
+        Field(min_length=1, max_length=1_000_000),
+    ]
+)
+
+
+def write(folder: Path, images: ResidentImages) -> None:
+    """Write distilled images into the existing `folder`."""
+    save_file(
+        {"pixels": images.pixels.cpu().contiguous(), "labels": images.labels.cpu().contiguous()},
+        folder / FILE,
+        {"class_names": json.dumps(images.class_names), "digest": images.digest},
+    )
+
+
+def read(folder: Path, device: torch.device) -> ResidentImages:
+    """Distilled images, resident on `device`.
+
+    Raises:
+        ArtefactError: there are none, the file is damaged, or its pixels were changed.
+    """
+    file = folder / FILE
+    try:
+        if not file.is_file():
+            raise UserError("there is no such file")
+        with safe_open(file, framework="pt") as handle:
+            metadata = handle.metadata() or {}
+            names = bounded.check(NAMES, bounded.loads(metadata.get("class_names", "").encode()))
+            if sorted(handle.keys()) != ["labels", "pixels"]:
+                raise UserError("it must hold `labels` and `pixels`")
+            pixels, labels = handle.get_tensor("pixels"), handle.get_tensor("labels")
+        if labels.dtype != torch.int64 or labels.ndim != 1 or not len(labels):
+            raise UserError(f"its labels are {labels.dtype} {tuple(labels.shape)}")
+        images = ResidentImages(pixels, labels, names)
+        if images.channels not in (1, 3) or not 0 < images.resolution <= MOST_SIDE:
+            raise UserError(f"its pixels are {tuple(pixels.shape)}")
+    except (OSError, SafetensorError, UserError) as error:
+        raise ArtefactError(
+            f"{str(file)!r} holds no distilled images that can be read: {str(error).rstrip('.')}."
+        ) from error
+    if images.digest != metadata.get("digest"):
+        raise ArtefactError(f"The images in {str(file)!r} were changed: copy them again.")
+    return images.to(device)

@@ -1,0 +1,288 @@
+"""Labelled images: what real and distilled sets have in common.
+
+Small sets are resident as one `uint8` tensor; sets too large for memory decode on demand.
+Both answer `take(indices)`, so the rest of the suite does not tell them apart.
+"""
+
+import hashlib
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from ..core.bounded import short
+from ..core.errors import UserError
+from ..core.files import hold
+from ..core.progress import track
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+UNLABELLED = -1  # of images that show none of the classes
+MOST_PIXELS = 2**26  # of a picture; ImageNet's largest has 61 million
+# Pillow knows many more, and runs other programs for some of them.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF")
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+class Images(ABC):
+    """A labelled set of square pictures.
+
+    Attributes:
+        labels: class of each image, int64 (N,), on the CPU; all UNLABELLED in a set whose images
+            show none of the classes.
+        class_names: one name a class, in label order.
+        digest: SHA-256 of the content; part of every key that depends on these images.
+        channels, resolution: of every image; 1 or 3, and pixels a side.
+    """
+
+    labels: Tensor
+    class_names: tuple[str, ...]
+    digest: str
+    channels: int
+    resolution: int
+
+    @abstractmethod
+    def take(self, indices: Tensor) -> Tensor:
+        """The images of `indices` (B,), as uint8 (B, channels, resolution, resolution)."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the images show the classes, so that each has a label of its own."""
+        return not len(self) or int(self.labels[0]) != UNLABELLED
+
+
+class ResidentImages(Images):
+    """Images held whole, as uint8 (N, C, R, R); `pixels` may be memory-mapped or on a device."""
+
+    def __init__(
+        self,
+        pixels: Tensor,
+        labels: Tensor,
+        class_names: Sequence[str],
+        digest: str | None = None,
+    ) -> None:
+        if pixels.ndim != 4 or pixels.dtype != torch.uint8 or pixels.shape[2] != pixels.shape[3]:
+            raise UserError(
+                f"Images must be uint8 (N, C, R, R), got {pixels.dtype} {tuple(pixels.shape)}."
+            )
+        if len(pixels) != len(labels):
+            raise UserError(f"{len(pixels)} images came with {len(labels)} labels.")
+        unlabelled = bool((labels == UNLABELLED).all())
+        if not unlabelled and not 0 <= labels.min() <= labels.max() < len(class_names):
+            raise UserError(
+                f"Labels run from {int(labels.min())} to {int(labels.max())}, "
+                f"but there are {len(class_names)} class names."
+            )
+        self.pixels = pixels
+        self.labels = labels.long()
+        self.class_names = tuple(class_names)
+        self.channels, self.resolution = pixels.shape[1], pixels.shape[2]
+        self.digest = digest or images_digest(pixels, self.labels)
+
+    def take(self, indices: Tensor) -> Tensor:
+        return self.pixels[indices.to(self.pixels.device, non_blocking=True)]
+
+    def to(self, device: torch.device) -> "ResidentImages":
+        """The same images with their pixels on `device`."""
+        pixels = self.pixels.to(device)
+        return ResidentImages(pixels, self.labels, self.class_names, self.digest)
+
+
+class EncodedImages(Images):
+    """Images decoded on demand, for sets that memory cannot hold (ImageNet)."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        labels: Tensor,
+        class_names: Sequence[str],
+        resolution: int,
+        digest: str,
+    ) -> None:
+        self.paths = paths
+        self.labels = labels
+        self.class_names = tuple(class_names)
+        self.channels, self.resolution = 3, resolution
+        self.digest = digest
+        self._pool = ThreadPoolExecutor()
+
+    def take(self, indices: Tensor) -> Tensor:
+        files = [self.paths[i] for i in indices.tolist()]
+        decoded = self._pool.map(lambda path: decode(path, 3, self.resolution), files)
+        return torch.from_numpy(np.stack(list(decoded)))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A real dataset: training and test images, and what a student must know of the pixels.
+
+    Attributes:
+        mean, std: per channel, of training pixels in 0..1.
+        mirror: whether an image's mirror image keeps its class (not so for digits, letters).
+    """
+
+    name: str
+    train: Images
+    test: Images
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mirror: bool
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.train.class_names
+
+
+def of_classes(dataset: Dataset, labels: Sequence[int], name: str) -> Dataset:
+    """The part of a dataset that shows these classes, relabelled 0, 1, ... in their order.
+
+    Mean and standard deviation stay those of the whole.
+    """
+    new_label = torch.full((len(dataset.class_names),), -1)
+    new_label[torch.tensor(labels)] = torch.arange(len(labels))
+    names = [dataset.class_names[label] for label in labels]
+
+    def part(images: Images) -> ResidentImages:
+        shown = torch.nonzero(new_label[images.labels] >= 0).squeeze(1)
+        return ResidentImages(images.take(shown), new_label[images.labels[shown]], names)
+
+    train, test = part(dataset.train), part(dataset.test)
+    return Dataset(name, train, test, dataset.mean, dataset.std, dataset.mirror)
+
+
+def images_digest(pixels: Tensor, labels: Tensor) -> str:
+    """SHA-256 over shape, pixels and labels."""
+    sha = hashlib.sha256(repr(tuple(pixels.shape)).encode())
+    for start in range(0, len(pixels), 4096):
+        sha.update(pixels[start : start + 4096].cpu().contiguous().numpy().data)
+    sha.update(labels.cpu().contiguous().numpy().data)
+    return sha.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An encoded picture that lies in a row of a table; the row and file are for errors."""
+
+    data: bytes
+    file: Path
+    row: int
+
+
+Source = Path | Encoded
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[Image.Image]:
+    """A picture of a bounded size, of which only the header is read yet.
+
+    Raises:
+        UserError: it is none, or what is done with it fails, with its name.
+    """
+    table = isinstance(source, Encoded)
+    name = f"row {source.row} of {str(source.file)!r}" if table else repr(str(source))
+    if not table and not source.is_file():  # a pipe would never end
+        raise UserError(f"Cannot decode {name}: it is no plain file.")
+    try:
+        with Image.open(io.BytesIO(source.data) if table else source, formats=FORMATS) as picture:
+            _refuse_large(picture.size)
+            yield picture
+    except UserError as error:
+        raise UserError(f"Cannot decode {name}: {error}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(
+            f"Cannot decode {name}: it has more than {MOST_PIXELS:,} pixels."
+        ) from error
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(FORMATS)
+        raise UserError(f"Cannot decode {name}: it is no picture ({kinds}).") from error
+    except Exception as error:  # damage may make the reader fail in any way
+        raise UserError(f"Cannot decode {name}: {short(str(error), 200)}.") from error
+
+
+def _refuse_large(size: Sequence[int]) -> None:
+    if size[0] * size[1] > MOST_PIXELS:
+        raise UserError(
+            f"it has, or would be scaled to, {size[0]} x {size[1]} pixels; "
+            f"{MOST_PIXELS:,} are the most."
+        )
+
+
+def decode(source: Source, channels: int, resolution: int) -> np.ndarray:
+    """One encoded picture as uint8 (C, R, R): grey or RGB, short side resized, centre cropped."""
+    with opened(source) as picture:
+        picture = picture.convert("L" if channels == 1 else "RGB")
+        if picture.size != (resolution, resolution):
+            scale = resolution / min(picture.size)
+            size = [max(resolution, round(side * scale)) for side in picture.size]
+            _refuse_large(size)
+            left, top = ((side - resolution) // 2 for side in size)
+            picture = picture.resize(size, Image.Resampling.BICUBIC)
+            picture = picture.crop((left, top, left + resolution, top + resolution))
+        array = np.asarray(picture)
+    return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def decode_all(
+    sources: Sequence[Source], channels: int, resolution: int, label: str
+) -> Callable[[Path], None]:
+    """A stage builder: decode `sources` a block at a time.
+
+    Writes `pixels.npy`, uint8 (N, C, R, R), and `statistics.npy`, the mean and standard
+    deviation of each channel in 0..1, float64 (2, C).
+    """
+
+    def build(folder: Path) -> None:
+        shape = (len(sources), channels, resolution, resolution)
+        pixels = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, shape)
+        hold(folder / "pixels.npy")
+        block = 512
+        with ThreadPoolExecutor() as pool:
+            for start in track(range(0, len(sources), block), label):
+                part = list(
+                    pool.map(
+                        lambda s: decode(s, channels, resolution), sources[start : start + block]
+                    )
+                )
+                pixels[start : start + len(part)] = part
+        pixels.flush()
+        np.save(folder / "statistics.npy", pixel_statistics(torch.from_numpy(pixels)))
+
+    return build
+
+
+def decoded_images(folder: Path, labels: Tensor, class_names: Sequence[str]) -> ResidentImages:
+    """The images of a `decode_all` stage; pixels stay in a private (copy-on-write) memory map."""
+    pixels = torch.from_numpy(np.load(folder / "pixels.npy", mmap_mode="c"))
+    sha = hashlib.sha256(folder.name.encode())
+    sha.update(labels.numpy().data)
+    return ResidentImages(pixels, labels, class_names, sha.hexdigest())
+
+
+def decoded_statistics(folder: Path) -> Statistics:
+    """Mean and standard deviation per channel of a `decode_all` stage, in 0..1."""
+    mean, std = np.load(folder / "statistics.npy")
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def pixel_statistics(pixels: Tensor) -> np.ndarray:
+    """Mean and standard deviation of each channel of uint8 (N, C, R, R), as (2, C) in 0..1."""
+    counts = torch.zeros(pixels.shape[1], 256, dtype=torch.float64)
+    for block in pixels.split(4096):
+        for channel in range(pixels.shape[1]):
+            counts[channel] += torch.bincount(block[:, channel].flatten().int(), minlength=256)
+    values = torch.arange(256, dtype=torch.float64) / 255
+    share = counts / counts.sum(1, keepdim=True)
+    mean = share @ values
+    std = (share @ values.square() - mean.square()).sqrt()
+    return torch.stack([mean, std]).round(decimals=6).numpy()

@@ -1,0 +1,47 @@
+"""Where real data lies on this machine, and what to say when it does not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.cache import Stages
+from ..core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a dataset's `load` is given.
+
+    Attributes:
+        root: the data root (`--data-root` or LABELBENCH_DATA); None where the user named none.
+        stages: where decoded pixels are kept.
+        download: whether the user allowed a download into the root.
+    """
+
+    root: Path | None
+    stages: Stages
+    download: bool = False
+
+    def find(self, name: str, *layouts: str) -> Path | None:
+        """The first of `layouts` (paths under the root) that exists.
+
+        Returns None where none does and a download is allowed.
+
+        Raises:
+            UserError: there is no root, or nothing of these layouts in it.
+        """
+        wanted = " or ".join(f"<data root>/{layout}" for layout in layouts)
+        if self.root is None:
+            raise UserError(
+                f"Dataset {name!r} needs a data root: pass --data-root PATH or set "
+                f"LABELBENCH_DATA, and put {wanted} there."
+            )
+        if not self.root.is_dir():
+            raise UserError(f"The data root {str(self.root)!r} is not a folder.")
+        for layout in layouts:
+            if (self.root / layout).exists():
+                return self.root / layout
+        if self.download:
+            return None
+        raise UserError(
+            f"Dataset {name!r} is not in the data root {str(self.root)!r}: put {wanted}."
+        )

@@ -1,0 +1,7 @@
+"""Labels that change hands: others' formats, shipping, import and export."""
+
+__all__ = [
+    "convert",
+    "official",
+    "shipping",
+]

@@ -1,0 +1,265 @@
+"""Labels that change hands: looked at, checked, taken from others' forms, and given in them.
+
+A folder of labels is either ours (an artefact, or a folder that `ship` or `import_labels`
+wrote, with `labels/` and `images/`) or in the form of SRe2L, LPLD or LPQLD.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..core import bounded, plugins
+from ..core.device import choose
+from ..core.errors import ArtefactError, UserError
+from ..core.files import new_folder
+from ..core.options import build
+from ..core.progress import track
+from ..data import distilled
+from ..data.class_folders import class_folders, image_files
+from ..data.images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, decode, opened
+from ..data.recipe import Recipe
+from ..data.rendering import render
+from ..data.views import ViewPlan
+from ..labels import artefact
+from ..labels.contract import LabelTask, task_shape
+from ..records.ledger import KINDS, Ledger
+from .official import OfficialBatch, open_folder, write_images, write_lpqld
+from .shipping import open_labels
+
+DROPPED = -65504.0  # the lowest float16: no softmax gives it any mass
+
+
+def read_images(path: Path) -> ResidentImages:
+    """Distilled images: `images.safetensors` in a folder, or class folders of pictures.
+
+    Pictures are taken in the order of torchvision's `ImageFolder`, which the official forms
+    count by: class folders sorted by name, then files by name.
+
+    Raises:
+        UserError: there are none, or they are of several sizes.
+    """
+    if (path / distilled.FILE).is_file():
+        return distilled.read(path, torch.device("cpu"))
+    names = class_folders(path)
+    files = [image_files(path / name) for name in names]
+    paths = [file for found in files for file in found]
+    if not paths:
+        raise UserError(f"The class folders of {str(path)!r} hold no pictures.")
+    sizes: dict[tuple[int, int], Path] = {}
+    grey = True
+    for file in paths:
+        with opened(file) as picture:
+            sizes.setdefault(picture.size, file)
+            grey &= picture.mode in ("1", "L")
+    if len(sizes) > 1 or any(width != height for width, height in sizes):
+        found = ", ".join(f"{w}x{h} ({file.name})" for (w, h), file in list(sizes.items())[:4])
+        raise UserError(
+            f"The pictures of {str(path)!r} must be squares of one size; they are {found}."
+        )
+    channels, side = 1 if grey else 3, next(iter(sizes))[0]
+    pixels = np.stack([decode(file, channels, side) for file in track(paths, "decode images")])
+    labels = torch.arange(len(names)).repeat_interleave(torch.tensor([len(f) for f in files]))
+    return ResidentImages(torch.from_numpy(pixels), labels, names)
+
+
+def inspect(folder: Path, images: Path | None) -> dict[str, str]:
+    """What a folder of labels is and what it weighs, as rows for the terminal."""
+    ours = _artefact(folder)
+    if ours is not None:
+        manifest = artefact.read_manifest(ours)
+        plan = build(ViewPlan, manifest["plan"], "plan")
+        rows = {
+            "form": f"labelbench artefact, format {manifest['format']}",
+            "method": bounded.short(manifest["method"]),
+            "options": ", ".join(
+                f"{bounded.short(k)}={_plain(v)}" for k, v in manifest["options"].items()
+            ),
+            "images": f"{plan.images} of {plan.resolution} pixels, {manifest['images'][:16]}…",
+            "made for": f"{plan.epochs} epochs of {plan.batches} batches",
+        }
+        return rows | _bytes(artefact.measure(ours, manifest))
+    distilled_images = _needed(images)
+    found = open_folder(folder, len(distilled_images), distilled_images.resolution)
+    rows = {
+        "form": found.form,
+        "batches": f"{found.batches} of up to {max(found.sizes)} labels, {found.labels} in all",
+        "logits a label": f"{found.kept}" + ("" if found.classes is None else " (all classes)"),
+        "images": f"{len(distilled_images)} of {distilled_images.resolution} pixels",
+    }
+    return rows | _bytes(found.ledger)
+
+
+def verify(folder: Path, images: Path | None) -> str:
+    """Read every label of a folder, and check what can be checked; says what was found.
+
+    Of ours every byte is checked, and if the images are there, the labels of one epoch.
+
+    Raises:
+        UserError: something is damaged or does not fit.
+    """
+    ours = _artefact(folder)
+    if ours is not None and images is None and (folder / "images").is_dir():
+        images = folder / "images"
+    if ours is not None and images is None:
+        artefact.read(ours)
+        return "All bytes are as they were written. Pass the images to check the labels as well."
+    if ours is not None and images is not None:
+        source = open_labels(ours, images, "cpu").source
+        shown, count = source.task.images, source.task.plan.batches
+        batches = (
+            (views, source.targets(views, render(shown.pixels, views), 0))
+            for views in source.views(0)
+        )
+        read = "All bytes, and the labels of one epoch"
+    else:
+        shown = _needed(images)
+        found = open_folder(folder, len(shown), shown.resolution)
+        count, classes = len(found), len(shown.class_names)
+        batches = ((batch.views, batch.logits(classes)) for batch in found)
+        read = "All labels"
+    labels, right, seen = 0, 0, 0
+    for views, rows in track(batches, "verify", count):
+        if rows.isnan().any():
+            raise ArtefactError(
+                f"Labels of batch {views.batch} in {str(folder)!r} are not numbers."
+            )
+        own = views.mix_weight > 0.5
+        is_right = rows.argmax(1) == shown.labels[views.index]
+        labels, right, seen = (
+            labels + len(rows),
+            right + int(is_right[own].sum()),
+            seen + int(own.sum()),
+        )
+    share = f"{right / seen:.1%}" if seen else "none"
+    return (
+        f"{read} can be read. {labels} labels were; their top class is that of the image in "
+        f"{share} of the views that are mostly one image (by chance: "
+        f"{1 / len(shown.class_names):.1%})."
+    )
+
+
+def import_labels(
+    folder: Path, images: Path, target: Path, recipe: Recipe, options: Mapping[str, Any]
+) -> dict[str, str]:
+    """Turn labels of others into an artefact of ours, with their images, in the new `target`.
+
+    All of them are kept, exactly, unless `options` of LPQLD say what to drop. Pixels are
+    normalised with ImageNet's mean and standard deviation, as the official scripts do.
+
+    Returns:
+        What `inspect` says of the result.
+    """
+    with new_folder(target) as partial:
+        compute = choose("cpu", "fp32")
+        distilled_images = read_images(images)
+        found = open_folder(folder, len(distilled_images), distilled_images.resolution)
+        method = plugins.method("lpqld")
+        form = "none" if found.classes else "mr"
+        wished = {"quantise": form, "keep": 1.0, **options, "path": str(folder)}
+        if wished["quantise"] == form == "mr":
+            wished = {"k": found.kept, **wished}
+        plan = ViewPlan(
+            0,
+            len(distilled_images),
+            distilled_images.resolution,
+            recipe.batch_size,
+            recipe.epochs_of(len(distilled_images)),
+            recipe.augmentation,
+        )
+        if found.batches > plan.steps and not options.keys() & {"keep", "batches"}:
+            raise UserError(
+                f"{str(folder)!r} holds {found.batches} batches, and students of recipe "
+                f"{recipe.name!r} take {plan.steps} steps: choose a longer recipe, or say with "
+                "--set keep=SHARE how many to keep."
+            )
+        shape = task_shape(len(distilled_images.class_names), plan)
+        settled = method.settle(build(method.Options, wished, "lpqld"), shape, None)
+        with TemporaryDirectory() as scratch:
+            task = LabelTask(
+                images=distilled_images,
+                plan=plan,
+                objective=recipe.objective,
+                compute=compute,
+                seed=0,
+                mean=IMAGENET_MEAN[: distilled_images.channels],
+                std=IMAGENET_STD[: distilled_images.channels],
+                scratch=Path(scratch),
+            )
+            source = method.fit(task, settled)
+            # The folder's name says where labels came from; its path is nobody else's business.
+            source.options = replace(settled, path=folder.name)
+            for part in ("labels", "images"):
+                (partial / part).mkdir(parents=True)
+            source.save(partial / "labels")
+        distilled.write(partial / "images", distilled_images)
+    return inspect(target, None)
+
+
+def export(folder: Path, target: Path) -> list[str]:
+    """Write shipped labels and images as LPQLD's training script reads them.
+
+    Args:
+        folder: with `labels/` and `images/`, as `ship` writes it.
+        target: a new folder, for `labels/batch_n.tar` and class folders in `images/`.
+
+    Returns:
+        What was written, and what of it the released script does not take as it is.
+
+    Raises:
+        UserError: the method stores no labels of views, or the form cannot hold them.
+    """
+    source = open_labels(folder / "labels", folder / "images", "cpu").source
+    shown, kept = [], 0
+    for views, logits in source.stored_labels():
+        shown.append(views.index)
+        kept = max(kept, int(logits.isfinite().sum(1).max()))  # one number for all, in the form
+
+    def batches() -> Iterator[OfficialBatch]:
+        for views, logits in source.stored_labels():
+            values, indices = logits.topk(kept, dim=1)
+            yield OfficialBatch(views, values.clamp_min(DROPPED).half(), indices)
+
+    plan, classes = source.task.plan, source.task.classes
+    with new_folder(target) as partial:
+        write_lpqld(partial / "labels", batches(), plan.resolution, classes)
+        write_images(partial / "images", source.task.images)
+    said = [f"wrote {len(shown)} batches and {len(source.task.images)} images to {str(target)!r}"]
+    sizes = sorted({len(index) for index in shown})
+    if len(sizes) > 1:
+        said.append(f"LPQLD's script wants batches of one size; these have {sizes}.")
+    if len({tuple(index[:3].tolist()) for index in shown}) < len(shown):
+        said.append("LPQLD's script tells batches apart by their first three images; some share.")
+    return said
+
+
+def _artefact(folder: Path) -> Path | None:
+    """Where our artefact lies in a folder, if it is one of ours."""
+    for place in (folder / "labels", folder):
+        if (place / artefact.MANIFEST).is_file():
+            return place
+    return None
+
+
+def _needed(images: Path | None) -> ResidentImages:
+    if images is None:
+        raise UserError(
+            "Labels in the form of SRe2L, LPLD or LPQLD are told apart by their images: pass "
+            "--images with their folder."
+        )
+    return read_images(images)
+
+
+def _plain(value: Any) -> str:
+    """An option's value as it is set, in one line that is not long."""
+    return bounded.short(value) if isinstance(value, str) else bounded.shown(value)
+
+
+def _bytes(ledger: Ledger) -> dict[str, str]:
+    rows = {kind: f"{getattr(ledger, kind):,} B" for kind in KINDS}
+    rows |= {"container": f"{ledger.container:,} B", "total": f"{ledger.total:,} B"}
+    return {**rows, "in 4-KiB blocks": f"{ledger.blocks:,} B"}

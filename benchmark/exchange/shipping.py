@@ -1,0 +1,129 @@
+"""Shipping: labels and images in a folder to give away, and such a folder in anyone's own loop."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..core import plugins
+from ..core.bounded import short
+from ..core.device import Precision, choose
+from ..core.errors import ArtefactError, UserError
+from ..core.files import new_folder
+from ..core.options import build
+from ..data import distilled
+from ..data.recipe import Objective
+from ..data.rendering import render
+from ..data.views import ViewPlan
+from ..labels import artefact
+from ..labels.contract import LabelSource, LabelTask
+from ..records import store
+
+
+def ship(record_file: Path, target: Path, work: Path) -> None:
+    """Copy what a record was measured with into `target`.
+
+    Raises:
+        UserError: the target exists, or the work folder no longer holds the artefact.
+    """
+    with new_folder(target) as partial:
+        found = store.read([record_file])
+        if len(found) != 1:
+            raise UserError(
+                f"{str(record_file)!r} holds {len(found)} records; name one record's file."
+            )
+        inputs = found[0]["inputs"]
+        if "images_stage" not in inputs:
+            raise UserError(f"{str(record_file)!r} does not say which stage its images are of.")
+        labels = work / "stages" / inputs["labels"] / "artefact"
+        images = work / "stages" / inputs["images_stage"]
+        for folder in (labels, images):
+            if not folder.is_dir():
+                raise UserError(f"{str(folder)!r} is not there: is --work {str(work)!r} right?")
+        artefact.read(labels)  # never give away what is damaged
+        distilled.read(images, torch.device("cpu"))
+        shutil.copytree(labels, partial / "labels")
+        (partial / "images").mkdir()
+        shutil.copy(images / distilled.FILE, partial / "images" / distilled.FILE)
+
+
+class ShippedLabels:
+    """Images and their labels, view by view, on the device.
+
+    Attributes:
+        epochs: how many the labels were made for.
+        class_names: one a class, in label order.
+        source: the label source, for its own `loss`.
+    """
+
+    def __init__(self, source: LabelSource) -> None:
+        self.source = source
+        self.epochs = source.task.plan.epochs
+        self.class_names = source.task.images.class_names
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch, from 0.
+
+        Yields:
+            images: float32 (B, channels, R, R), normalised with the dataset's statistics.
+            targets: probabilities, float32 (B, classes); logits were softened at the
+                objective's temperature.
+        """
+        task = self.source.task
+        mean = torch.tensor(task.mean, device=task.device).view(1, -1, 1, 1)
+        std = torch.tensor(task.std, device=task.device).view(1, -1, 1, 1)
+        for views in self.source.views(epoch):
+            views = views.to(task.device)
+            pixels = render(task.images.pixels, views)
+            targets = self.source.targets(views, pixels, epoch)
+            yield (pixels - mean) / std, self.source.probabilities(targets)
+
+
+def open_labels(
+    labels: str | Path,
+    images: str | Path,
+    device: str = "auto",
+    precision: Precision = "auto",
+    seed: int = 0,
+) -> ShippedLabels:
+    """Open shipped labels with their images.
+
+    Args:
+        labels: the artefact's folder.
+        images: the folder with `images.safetensors`.
+        device: `auto`, `cpu` or `cuda`.
+        seed: of what the method draws while training, such as LPQLD's pool.
+
+    Raises:
+        ArtefactError: either is damaged, or they do not belong together.
+        UserError: the method is not known here, or CUDA is asked for and not there.
+    """
+    compute = choose(device, precision)
+    manifest = artefact.read_manifest(Path(labels))
+    shown = distilled.read(Path(images), compute.device)
+    if len(manifest["mean"]) != shown.channels:
+        raise ArtefactError(
+            f"The labels in {str(labels)!r} are for images of {len(manifest['mean'])} channels, "
+            f"not {shown.channels}."
+        )
+    task = LabelTask(
+        images=shown,
+        plan=build(ViewPlan, manifest["plan"], "plan"),
+        objective=build(Objective, manifest["objective"], "objective"),
+        compute=compute,
+        seed=seed,
+        mean=tuple(manifest["mean"]),
+        std=tuple(manifest["std"]),
+    )
+    method = plugins.method(manifest["method"])
+    try:
+        return ShippedLabels(method.load(Path(labels), task))
+    except UserError:
+        raise
+    except Exception as error:  # what a method does not expect may make it fail in any way
+        raise ArtefactError(
+            f"{method.name} cannot restore the labels in {str(labels)!r} "
+            f"({type(error).__name__}: {short(str(error), 200)})."
+        ) from error

@@ -1,0 +1,11 @@
+"""Measuring: grids of cells, the stages they need, students; and the checks of plugins."""
+
+__all__ = [
+    "conformance",
+    "dataset_and_teacher",
+    "grid",
+    "on_ray",
+    "run_cell",
+    "run_grid",
+    "stages",
+]

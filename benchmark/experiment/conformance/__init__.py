@@ -1,0 +1,1 @@
+"""The checks that plugins are held against."""

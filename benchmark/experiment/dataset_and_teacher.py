@@ -1,0 +1,211 @@
+"""What a grid starts from: the real dataset, its teacher, and weak ones; made once and kept."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from ..core import keys, plugins
+from ..core.cache import Stages
+from ..core.code_digest import code_of
+from ..core.device import Compute
+from ..core.errors import UserError
+from ..core.files import content_digest, digest, file_digest, read_json, write_json
+from ..core.needs import Needs
+from ..core.options import build
+from ..data.images import Dataset, ResidentImages
+from ..models import networks, teachers
+from ..models.classifier import correct
+from ..models.priors import content as prior_content
+from ..models.priors import fetched
+from ..models.teachers import PRETRAINED, Teacher, TeacherOptions
+from .grid import Grid
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and on what a run works.
+
+    Attributes:
+        work: folder of stages, checkpoints and records.
+        data_root: of local copies of datasets.
+        force: measure finished cells anew, from the artefacts that are there.
+        together: base sets whose labels are learned side by side, at most.
+    """
+
+    work: Path
+    compute: Compute
+    data_root: Path | None
+    download: bool = False
+    force: bool = False
+    together: int = 1
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A stage's `accuracy.json`: the share of test images that a classifier gets right."""
+
+    accuracy: float
+
+
+class Inputs:
+    """Dataset and teachers of one grid; for each stage its key, then the stage itself."""
+
+    def __init__(self, grid: Grid, runtime: Runtime) -> None:
+        self.grid, self.runtime = grid, runtime
+        self.stages = Stages(runtime.work / "stages")
+        # Each is read once, not once a cell.
+        self.open = cache(self._open)
+        self._content = cache(content_digest)
+        self._prior = {True: cache(fetched), False: cache(prior_content)}
+        self._code = cache(code_of)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The real dataset."""
+        return self.open(self.grid.dataset)
+
+    def _open(self, text: str) -> Dataset:
+        """Any real dataset, named as for `--dataset`.
+
+        Raises:
+            UserError: there is no such dataset, or it is not on this machine.
+        """
+        from ..data.place import Place
+
+        name, _, path = text.partition(":")
+        module = plugins.dataset(name)
+        place = Place(self.runtime.data_root, self.stages, self.runtime.download)
+        if path and len(signature(module.load).parameters) == 1:
+            raise UserError(f"Dataset {name!r} takes nothing after a colon, got {path!r}.")
+        loaded: Dataset = module.load(place, path) if path else module.load(place)
+        device = self.runtime.compute.device
+        if device.type == "cuda" and isinstance(loaded.train, ResidentImages):
+            loaded = replace(loaded, train=loaded.train.to(device))
+        return loaded
+
+    def key(self, inputs: Mapping[str, Any], *modules: str) -> dict[str, Any]:
+        """The key of what `modules` make of `inputs` here; see `keys`."""
+        return keys.key(inputs, self.runtime.compute, self._code(*modules))
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """All of the dataset that what is made from it can depend on, but for its test images."""
+        dataset = self.dataset
+        return {
+            "train": dataset.train.digest,
+            "classes": digest(list(dataset.class_names)),
+            "mean": dataset.mean,
+            "std": dataset.std,
+            "mirror": dataset.mirror,
+        }
+
+    def content_of(self, needs: Needs, who: str, fetch: bool) -> dict[str, Any]:
+        """What a method or image source depends on, by content; the images it starts from aside.
+
+        Args:
+            who: needs it, for errors.
+            fetch: whether priors that are not on this machine are downloaded.
+
+        Raises:
+            UserError: a file is not there, or a prior can't be had.
+        """
+        found: dict[str, Any] = {}
+        if needs.teacher:
+            found["teacher"] = self.teacher_key
+        if needs.snapshots:
+            found["snapshots"] = self.training_key
+        for path in needs.files:
+            if not path.exists():
+                raise UserError(f"{who}: there is nothing at {str(path)!r}.")
+        found["files"] = [self._content(path) for path in needs.files]
+        found["priors"] = [self._prior[fetch](name) for name in needs.priors]
+        found["networks"] = list(needs.networks)
+        found["datasets"] = [self.open(name).train.digest for name in needs.datasets]
+        return found
+
+    @cached_property
+    def identity(self) -> str:
+        """A digest of dataset and teacher, whatever their names."""
+        return digest([self.facts, self.dataset.test.digest, self.teacher_key])
+
+    @cached_property
+    def teacher_key(self) -> dict[str, Any]:
+        """What decides the teacher's weights."""
+        network, file = self.teacher_source
+        if file is None:
+            return self.training_key
+        content = str(file) if file == PRETRAINED else file_digest(file)
+        key = {"network": network, **self.facts, "file": content}
+        return self.key(key, teachers.__name__, networks.module_of(network))
+
+    @cached_property
+    def training_key(self) -> dict[str, Any]:
+        """What decides a teacher that is trained here, and its snapshots."""
+        network = self.teacher_source[0]
+        key = {"network": network, **self.facts, "options": asdict(self._teacher_options)}
+        return self.key(key, teachers.__name__, networks.module_of(network))
+
+    def _trained(self) -> Path:
+        """The stage of a teacher that is trained here, and its snapshots."""
+        network, options = self.teacher_source[0], self._teacher_options
+        compute = self.runtime.compute
+        return self.stages.make(
+            "teacher",
+            self.training_key,
+            lambda f: teachers.trained(network, self.dataset, options, compute, f),
+        )
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher, on the device."""
+        network, file = self.teacher_source
+        images, compute = self.dataset.train, self.runtime.compute
+        classes = len(self.dataset.class_names)
+        if file == PRETRAINED:
+            return teachers.pretrained(network, classes, compute.device)
+        if file is None:
+            file = self._trained() / teachers.WEIGHTS
+        size = (classes, images.channels, images.resolution)
+        return teachers.load(network, file, *size, compute.device)
+
+    @cached_property
+    def weak_teachers(self) -> list[Teacher]:
+        """Snapshots along one training of the teacher's network, on the device.
+
+        A teacher from a file has no training to look back on: one is made for them.
+        """
+        images, folder = self.dataset.train, self._trained()
+        size = (len(self.dataset.class_names), images.channels, images.resolution)
+        device = self.runtime.compute.device
+        return [
+            teachers.load(self.teacher_source[0], file, *size, device)
+            for file in sorted(folder.glob(teachers.SNAPSHOTS))
+        ]
+
+    @cached_property
+    def tested_key(self) -> dict[str, Any]:
+        """What decides the teacher's accuracy on the test set."""
+        key = {"teacher": self.teacher_key, "test": self.dataset.test.digest}
+        return self.key(key, correct.__module__)
+
+    def teacher_accuracy(self) -> float:
+        """Of the teacher on the test set, measured here; decides nothing."""
+
+        def build_stage(folder: Path) -> None:
+            right = correct(self.teacher, self.dataset.test, self.runtime.compute)
+            write_json(folder / "accuracy.json", Accuracy(right.double().mean().item()))
+
+        folder = self.stages.make("teacher-accuracy", self.tested_key, build_stage)
+        return read_json(folder / "accuracy.json", Accuracy).accuracy
+
+    @property
+    def _teacher_options(self) -> TeacherOptions:
+        return build(TeacherOptions, self.grid.of("teacher"), "teacher")
+
+    @cached_property
+    def teacher_source(self) -> tuple[str, Path | None]:
+        """The teacher's network, and the file of its weights unless it is trained here."""
+        return teachers.find(self.grid.teacher, self.runtime.data_root)

@@ -1,0 +1,168 @@
+"""Distilled images as stages: each source's made once and kept, after those it starts from."""
+
+import shutil
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..core import plugins
+from ..core.errors import UserError
+from ..core.files import digest, read_json, write_json
+from ..core.needs import Needs
+from ..core.options import build
+from ..data import distilled
+from ..data.images import ResidentImages
+from ..models.image_task import ImageTask
+from ..models.networks import module_of
+from .dataset_and_teacher import Inputs
+from .grid import parse_images
+from .similarity import within_class
+
+ARTEFACT_SEED = 0
+
+
+@dataclass(frozen=True)
+class ResolvedImages:
+    """An image source at one IPC, with all that decides what it makes.
+
+    Attributes:
+        source: as cells write it; `name` and `options` taken apart.
+        key: of its stage.
+        base: the images it starts from, if from any.
+    """
+
+    source: str
+    name: str
+    options: Any
+    ipc: int
+    needs: Needs
+    key: dict[str, Any]
+    base: "ResolvedImages | None"
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """A stage's `similarity.json`: mean cosine within a class; None at one image a class."""
+
+    similarity: float | None
+
+
+class ImageStages:
+    """The image stages of one grid."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self.resolve = cache(self._resolve)
+        self._resident: tuple[Path, ResidentImages] | None = None
+
+    def options(self, source: str) -> tuple[str, Any]:
+        """A source's name, and its options: those in brackets before those of `--set`.
+
+        Raises:
+            UserError: there is no such source or option, or a value is refused.
+        """
+        name, given = parse_images(source)
+        module = plugins.image_source(name)
+        return name, build(module.Options, self.inputs.grid.of(name) | given, name)
+
+    def base(self, source: str, ipc: int) -> tuple[str, int] | None:
+        """The source and IPC of the images that these are made from; None if from none.
+
+        Raises:
+            UserError: there is no such source, or it starts from images of others itself.
+        """
+        name, options = self.options(source)
+        base = plugins.image_source(name).needs(options, ipc).images
+        if base is None:
+            return None
+        base_name, base_options = self.options(base[0])
+        if plugins.image_source(base_name).needs(base_options, base[1]).images is not None:
+            raise UserError(
+                f"{source!r} cannot start from images of {base[0]!r}, which starts from those of "
+                "another source itself."
+            )
+        return base
+
+    def check(self, source: str, ipc: int, network: nn.Module) -> None:
+        """Refuse what a source, or the one that it starts from, would; see `datasets.distilled`.
+
+        Raises:
+            UserError: says what is wrong and what would be valid.
+        """
+        name, options = self.options(source)
+        plugins.image_source(name).check(self.inputs.dataset, ipc, options, network)
+        if base := self.base(source, ipc):
+            try:
+                self.check(*base, network)
+            except UserError as error:
+                raise UserError(
+                    f"{source} at IPC {ipc} starts from {base[0]} at IPC {base[1]}: {error}"
+                ) from error
+
+    def _resolve(self, source: str, ipc: int, fetch: bool) -> ResolvedImages:
+        """The source with its key; `fetch` and errors as for `Inputs.content_of`."""
+        name, options = self.options(source)
+        module, inputs = plugins.image_source(name), self.inputs
+        needs = module.needs(options, ipc)
+        base = self.resolve(*needs.images, fetch) if needs.images else None
+        key = {
+            "source": name,
+            "options": asdict(options),
+            "ipc": ipc,
+            "seed": ARTEFACT_SEED,
+            "dataset": inputs.facts,
+            "needs": inputs.content_of(needs, source, fetch),
+            "base": base.key if base else None,
+        }
+        roots = [module.__name__, distilled.__name__, *map(module_of, needs.networks)]
+        return ResolvedImages(source, name, options, ipc, needs, inputs.key(key, *roots), base)
+
+    def folder(self, resolved: ResolvedImages) -> Path:
+        """The images' stage."""
+        inputs, needs = self.inputs, resolved.needs
+
+        def build_stage(folder: Path) -> None:
+            scratch = folder / "scratch"
+            scratch.mkdir(exist_ok=True)
+            task = ImageTask(
+                inputs.dataset,
+                resolved.ipc,
+                ARTEFACT_SEED,
+                inputs.runtime.compute,
+                scratch,
+                inputs.teacher if needs.teacher else None,
+                self.images(resolved.base) if resolved.base else None,
+                {name: inputs.open(name) for name in needs.datasets},
+            )
+            made = plugins.image_source(resolved.name).make(task, resolved.options)
+            distilled.write(folder, made)
+            shutil.rmtree(scratch)
+
+        return inputs.stages.make("images", resolved.key, build_stage)
+
+    def images(self, resolved: ResolvedImages) -> ResidentImages:
+        """The images, on the device."""
+        folder = self.folder(resolved)
+        if self._resident is None or self._resident[0] != folder:
+            self._resident = folder, distilled.read(folder, self.inputs.runtime.compute.device)
+        return self._resident[1]
+
+    def similarity_key(self, resolved: ResolvedImages) -> dict[str, Any]:
+        """What decides how alike the images of a class are."""
+        key = {"images": digest(resolved.key), "teacher": self.inputs.teacher_key}
+        return self.inputs.key(key, within_class.__module__)
+
+    def similarity(self, resolved: ResolvedImages) -> float | None:
+        """How alike the teacher finds the images of a class; decides nothing."""
+        inputs = self.inputs
+
+        def build_stage(folder: Path) -> None:
+            images = self.images(resolved)
+            value = within_class(inputs.teacher, images, inputs.runtime.compute)
+            write_json(folder / "similarity.json", Similarity(value))
+
+        folder = inputs.stages.make("similarity", self.similarity_key(resolved), build_stage)
+        return read_json(folder / "similarity.json", Similarity).similarity

@@ -1,0 +1,75 @@
+"""A student whose last layer is solved for: ridge regression on the features that it learns.
+
+The tester of LD-RR (Flexible Dataset Distillation, arXiv 2006.08572, section 3.2).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..core.device import Compute
+from ..data.views import ViewBatch
+from ..labels.contract import LabelSource, LabelTask
+from ..labels.student import Student, untrained
+from ..models import networks
+from ..models.ridge import moved, solve, with_one
+
+RIDGE = 1.0  # the paper's lambda
+# Adam's steps do not mind a constant factor of the gradient. So at the rate of all weights, the
+# authors' 1e-3, a parameter times ten moves as at their rate for the scale, 1e-2.
+SCALE_SHARE = 10.0
+
+
+class RidgeStudent(Student):
+    """Features that learn, and a last layer that is a moving average of ridge regressions.
+
+    The features step on the cross-entropy of the targets, through the newest solution too. A
+    scale learned with them calibrates the logits of a regression for that loss; it is left out
+    of what the student answers, as in the authors' code: the classes are the same.
+
+    Attributes:
+        last: the last layer's moving average, (features + 1, classes); begins at zero.
+    """
+
+    last: Tensor
+
+    def __init__(self, features: nn.Module, width: int, task: LabelTask) -> None:
+        super().__init__(features, task.mean, task.std)
+        self.growth = nn.Parameter(torch.zeros(1))
+        self.register_buffer("last", torch.zeros(width + 1, task.classes))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.features(pixels) @ self.last
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Of pixels (B, C, R, R), with a one for the bias, (B, features + 1)."""
+        return with_one(super().forward(pixels).float())
+
+    def loss(
+        self, source: LabelSource, pixels: Tensor, targets: Tensor, views: ViewBatch, epoch: int
+    ) -> Tensor:
+        """The cross-entropy with the targets as probabilities; also moves `last`.
+
+        A loss that the source brings has no say: a regression has a loss of its own.
+        """
+        return self.bare_loss(pixels, source.probabilities(targets), source.task.compute)
+
+    def bare_loss(self, pixels: Tensor, labels: Tensor, compute: Compute) -> Tensor:
+        with compute.autocast():
+            features = self.features(pixels)
+        weights = moved(self.last, solve(features, labels, RIDGE)[0])
+        self.last = weights.detach()
+        scale = 1 + SCALE_SHARE * self.growth
+        return F.cross_entropy(features @ (scale * weights), labels)
+
+
+def build(name: str, source: LabelSource, seed: int) -> RidgeStudent:
+    """A student with the initial features of the network student of this name and seed.
+
+    Raises:
+        UserError: the network does not end in a linear layer.
+    """
+    task = source.task
+    network = untrained(name, source, seed)
+    width = networks.headless(network, task.classes)
+    return RidgeStudent(network, width, task).to(task.device)

@@ -1,0 +1,201 @@
+"""Running a grid: what is cached, what is missing, what it will take; then cell after cell."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import torch
+import torch.nn.functional as F
+
+from ..core import plugins
+from ..core.errors import Interrupted, UserError
+from ..core.files import digest
+from ..core.progress import say
+from ..labels.contract import LabelSource
+from ..models import networks
+from ..models.training import Schedule
+from ..records import store
+from ..records.comparison import Comparison, comparisons
+from . import fitter
+from .failures import Failure
+from .grid import Cell
+from .run_cell import FAILURES, RECORDS, Cells, ResolvedCell
+from .stages import Experiment, ResolvedLabels
+
+Failed = dict[Cell, Failure]
+
+
+def run(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    dry_run: bool,
+    publish: Callable[[list[Comparison]], None],
+    execute: Callable[[Cells, list[ResolvedCell]], Failed] | None = None,
+) -> None:
+    """Measure all missing cells, then publish what all of them show.
+
+    Args:
+        publish: prints and writes tables.
+        execute: measures cells elsewhere than in this process, as `measure` does here.
+
+    Raises:
+        UserError: a name or option is wrong (before anything is made), or cells failed.
+        Interrupted: by Ctrl-C, or by the system.
+    """
+    found: list[ResolvedCell] = []
+    try:
+        if not dry_run and execute is None and not (experiment.runtime.work / RECORDS).exists():
+            fitter.start()  # there will be work for it: it starts while cells are resolved
+        resolved = experiment.resolve(cells, fetch=not dry_run)
+        if resolved.left_out and not any(cell.variant.budget for cell in resolved.labels):
+            raise UserError(" ".join(dict.fromkeys(resolved.left_out.values())))
+        for label, why in {c.variant.label: w for c, w in resolved.left_out.items()}.items():
+            say(f"left out: {label}: {why}")
+        runner = Cells(experiment)
+        found += [runner.resolve(cell, labels) for cell, labels in resolved.labels.items()]
+        missing = [cell for cell in found if experiment.runtime.force or not cell.done]
+        say(
+            f"{len(found)} cells: {len(found) - len(missing)} cached, {len(missing)} to run"
+            f"{estimate(experiment, missing)}"
+        )
+        for line in dict.fromkeys(filter(None, (bought(experiment, c.labels) for c in found))):
+            say(line)
+        if dry_run:
+            for cell in found:
+                print(f"{'missing' if cell in missing else 'cached '}  {cell.cell.label}")
+            return
+        failed = (execute or measure)(runner, missing)
+        publish(_compared(runner, found, failed))
+    except KeyboardInterrupt as error:
+        fitter.stop()
+        count = sum(cell.done for cell in found)
+        raise Interrupted(
+            f"{count} of {len(found)} cells are recorded in {experiment.runtime.work / RECORDS}. "
+            "Finished stages and checkpoints are kept: run the same command again to go on."
+        ) from error
+    if failed:
+        folder = experiment.runtime.work / FAILURES
+        told = " ".join(dict.fromkeys(failure.message for failure in failed.values()))
+        raise UserError(f"{len(failed)} of {len(found)} cells failed (see {folder}): {told}")
+
+
+def _compared(runner: Cells, found: list[ResolvedCell], failed: Failed) -> list[Comparison]:
+    """All records of these cells side by side, and what is missing or failed among them."""
+    lacking = [cell.cell for cell in found if not cell.done]
+    return comparisons(
+        store.read([cell.record for cell in found if cell.done]),
+        missing=[runner.names(cell) for cell in lacking],
+        failed=[runner.names(cell) for cell in lacking if cell in failed],
+    )
+
+
+def bought(experiment: Experiment, labels: ResolvedLabels) -> str:
+    """What a method chose to meet its byte budget; empty without one."""
+    if labels.budget is None:
+        return ""
+    plain = asdict(experiment.asked(labels.variant))
+    chosen = [f"{n}={v}" for n, v in asdict(labels.options).items() if v != plain[n]]
+    where = f"{labels.variant.label} at IPC {labels.images.ipc}"
+    return f"{where} chose {', '.join(chosen) or 'its defaults'}"
+
+
+def measure(runner: Cells, missing: Sequence[ResolvedCell]) -> Failed:
+    """Measure cell after cell; returns those that failed, the others go on.
+
+    A cell that another run is at work on is left for later.
+    """
+    torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
+    failed = prepare(runner.experiment, missing)
+    waiting = [cell for cell in missing if cell.cell not in failed]
+    done, wait = len(failed), False
+    while waiting:
+        busy = []
+        for cell in waiting:
+            started = time.monotonic()
+            ended = runner.run(cell, wait)
+            if ended is False:
+                busy.append(cell)
+                continue
+            done += 1
+            took = f"{time.monotonic() - started:.1f} s"
+            if isinstance(ended, Failure):
+                failed[cell.cell] = ended
+                took = f"FAILED: {ended.message}"
+            say(f"[{done}/{len(missing)}] {cell.cell.label}: {took}")
+        waiting, wait = busy, True
+    return failed
+
+
+def prepare(experiment: Experiment, missing: Sequence[ResolvedCell]) -> Failed:
+    """With `--together N`, let methods `prepare` artefacts that differ only in their images' draw.
+
+    Returns:
+        The cells of those that failed.
+    """
+    most, failed = experiment.runtime.together, {}
+    for alike in _alike(experiment, missing) if most > 1 else ():
+        for start in range(0, len(alike), most):
+            chunk = alike[start : start + most]
+            if len(chunk) == 1:  # `fit` does it
+                continue
+            labels = [cells[0].labels for cells in chunk]
+            wrong = fitter.call(fitter.prepare, fitter.Given.of(experiment), labels)
+            if wrong is not None:
+                name = labels[0].variant.label
+                say(f"failed: {name} of {len(chunk)} base sets: {wrong.message}")
+                failed |= {cell.cell: wrong for cells in chunk for cell in cells}
+    return failed
+
+
+def _alike(
+    experiment: Experiment, missing: Sequence[ResolvedCell]
+) -> list[list[list[ResolvedCell]]]:
+    """Cells whose artefact is missing: by what is alike but the draw, then by artefact."""
+    groups: dict[str, dict[str, list[ResolvedCell]]] = defaultdict(lambda: defaultdict(list))
+    for cell in missing:
+        labels = cell.labels
+        method = plugins.method(labels.variant.method)
+        own = method.prepare.__func__ is not LabelSource.prepare.__func__  # type: ignore[attr-defined]
+        if own and not experiment.stages.done("labels", labels.key):
+            drawn = {n: v for n, v in labels.images.key["options"].items() if n != "draw"}
+            images = {**labels.images.key, "options": drawn}
+            groups[digest({**labels.key, "images": images})][labels.digest].append(cell)
+    return [list(group.values()) for group in groups.values()]
+
+
+def estimate(experiment: Experiment, missing: Sequence[ResolvedCell]) -> str:
+    """What the missing cells take at least: the bare steps of their students, timed here."""
+    seconds, plans = 0.0, {cell.labels.images.ipc: cell.labels.plan for cell in missing}
+    counts = Counter((cell.cell.student, cell.cell.ipc) for cell in missing)
+    for (student, ipc), count in counts.items():
+        plan = plans[ipc]
+        try:
+            seconds += _bare_step(experiment, student, plan.sizes()[0]) * plan.steps * count
+        except Exception as error:  # its cells will fail, and say more
+            return f"; a step of {student} cannot be timed ({type(error).__name__})"
+    if not seconds:
+        return ""
+    return f"; students' bare steps take about {seconds / 60:.1f} min, labels and tests on top"
+
+
+def _bare_step(experiment: Experiment, student: str, batch: int) -> float:
+    """Seconds of forward, backward and optimiser on random pixels."""
+    images, compute = experiment.dataset.train, experiment.runtime.compute
+    side, classes = images.resolution, len(images.class_names)
+    network = networks.create(student, classes, images.channels, side).to(compute.device)
+    optimiser, _ = Schedule(1, 1).build(network)
+    pixels = torch.rand(batch, images.channels, side, side, device=compute.device)
+    started = 0.0
+    for repeat in range(4):
+        if repeat == 1:  # the first one warms up
+            compute.wait()
+            started = time.perf_counter()
+        with compute.autocast():
+            logits = network(pixels)
+        loss = F.cross_entropy(logits.float(), logits.argmax(1))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    compute.wait()
+    return (time.perf_counter() - started) / 3

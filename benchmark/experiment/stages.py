@@ -1,0 +1,289 @@
+"""From a grid to artefacts: cells are resolved once, then each stage is made once and kept.
+
+dataset and teacher (`inputs`) -> distilled images (`image_stages`) -> artefact -> student -> record
+"""
+
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from ..core import plugins
+from ..core.errors import UserError
+from ..core.files import digest, read_json, write_json
+from ..core.needs import Needs
+from ..core.options import build, change
+from ..data.recipes import RECIPES
+from ..data.views import ViewPlan
+from ..labels import contract
+from ..labels.contract import LabelSource, LabelTask, task_shape
+from ..labels.shared_cache import Shared
+from ..models import networks
+from ..models.teachers import PRETRAINED, TeacherOptions
+from .dataset_and_teacher import Inputs, Runtime
+from .grid import Cell, Grid, Variant, budget_bytes
+from .image_stages import ARTEFACT_SEED, ImageStages, ResolvedImages
+
+
+@dataclass(frozen=True)
+class ResolvedLabels:
+    """An artefact to be, with all that decides it; several cells share one.
+
+    Attributes:
+        options: the method's, made concrete.
+        budget: bytes that it may take, where the user set some.
+        fitting: the key of what does not depend on the images and the method's options.
+        key: of its stage.
+    """
+
+    variant: Variant
+    images: ResolvedImages
+    options: Any
+    needs: Needs
+    budget: int | None
+    plan: ViewPlan
+    fitting: dict[str, Any]
+    key: dict[str, Any]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the key."""
+        return digest(self.key)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a run makes of its cells.
+
+    Attributes:
+        labels: of each cell that can be run, in their order.
+        left_out: cells whose method cannot meet their byte budget, and why.
+    """
+
+    labels: dict[Cell, ResolvedLabels] = field(default_factory=dict)
+    left_out: dict[Cell, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A stage's `fit.json`: how long a fit took, and what the method had to tell."""
+
+    seconds: float
+    notes: dict[str, Any]
+
+
+class Experiment(Inputs):
+    """All stages of one grid, but for its students."""
+
+    def __init__(self, grid: Grid, runtime: Runtime) -> None:
+        super().__init__(grid, runtime)
+        changed = grid.of("recipe")
+        self.recipe = change(RECIPES[grid.recipe], changed, "recipe")
+        self.on_protocol = self.recipe == RECIPES[grid.recipe]
+        self.image_stages = ImageStages(self)
+        self._labels = cache(self._resolve_labels)
+
+    def resolve(self, cells: Sequence[Cell], fetch: bool = True) -> Resolved:
+        """Options, keys and needs of all cells, before anything is made.
+
+        Args:
+            fetch: whether priors that are not on this machine are downloaded.
+
+        Raises:
+            UserError: a name, an option or an input is wrong; says what would be valid.
+        """
+        self._check_names()
+        variants = {cell.variant for cell in cells}
+        for variant in variants:
+            self.asked(variant)
+        sources = {(cell.images, cell.ipc) for cell in cells}
+        for source, ipc in sources:
+            self.image_stages.base(source, ipc)
+        # From here on class counts are needed, and with them the dataset.
+        self._check_networks(sources)
+        resolved = Resolved()
+        for cell in cells:
+            found = self._labels(cell.images, cell.ipc, cell.variant, fetch)
+            if isinstance(found, str):
+                resolved.left_out[cell] = found
+            else:
+                resolved.labels[cell] = found
+        return resolved
+
+    def _check_names(self) -> None:
+        grid = self.grid
+        known = ["recipe", "teacher", *plugins.image_sources(), *plugins.methods()]
+        for key in grid.set:
+            if "." not in key:
+                raise UserError(f"--set takes NAME.OPTION=VALUE, got {key!r}.")
+            if key.partition(".")[0] not in known:
+                raise plugins.unknown("name to set options of", key.partition(".")[0], known)
+        for name in grid.students:
+            networks.check(name)
+        build(TeacherOptions, grid.of("teacher"), "teacher")
+        named = {key.partition(".")[0] for key in grid.set} - {"teacher"}
+        for name in named & plugins.methods().keys():
+            build(plugins.method(name).Options, grid.of(name), name)
+        for source in named & plugins.image_sources().keys():
+            self.image_stages.options(source)
+
+    def _check_networks(self, sources: Iterable[tuple[str, int]]) -> None:
+        network, file = self.teacher_source
+        images, classes = self.dataset.train, len(self.dataset.class_names)
+        size = (classes, images.channels, images.resolution)
+        untrained = networks.create(network, *size)
+        for name in self.grid.students:
+            try:
+                student = networks.create(name, *size)
+            except (MemoryError, RuntimeError):  # too large for this machine: its cells fail
+                continue
+            if self.recipe.tester == "ridge":
+                networks.headless(student, classes)
+        if file is not None and file != PRETRAINED:
+            self.teacher  # noqa: B018 (raises where the file holds another network)
+        for source, ipc in sources:
+            self.image_stages.check(source, ipc, untrained)
+
+    def plan(self, ipc: int) -> ViewPlan:
+        """The views that students of this grid are shown."""
+        recipe, dataset = self.recipe, self.dataset
+        images, augmentation = ipc * len(dataset.class_names), recipe.augmentation
+        if not dataset.mirror:
+            augmentation = replace(augmentation, flip=0.0)
+        return ViewPlan(
+            ARTEFACT_SEED,
+            images,
+            dataset.train.resolution,
+            recipe.batch_size,
+            recipe.epochs_of(images),
+            augmentation,
+        )
+
+    def asked(self, variant: Variant) -> Any:
+        """A variant's options as the user gave them."""
+        method = plugins.method(variant.method)
+        return build(method.Options, dict(variant.options), variant.method)
+
+    def _resolve_labels(
+        self, source: str, ipc: int, variant: Variant, fetch: bool
+    ) -> ResolvedLabels | str:
+        """An artefact's options and key, or why the method cannot meet its byte budget."""
+        method, plan = plugins.method(variant.method), self.plan(ipc)
+        shape = task_shape(len(self.dataset.class_names), plan)
+        budget = budget_bytes(variant.budget, shape.soft_bytes) if variant.budget else None
+        asked = self.asked(variant)
+        if budget is None:
+            options = method.settle(asked, shape, None)
+        else:
+            try:
+                options = method.settle(asked, shape, budget)
+            except UserError as error:
+                return str(error)
+        needs = method.needs(options)
+        images = self.image_stages.resolve(source, ipc, fetch)
+        fitting = {
+            "needs": self.content_of(needs, variant.label, fetch),
+            "dataset": self.facts,
+            "views": asdict(plan.augmentation),
+            "seed": ARTEFACT_SEED,
+        }
+        module = plugins.module_of(variant.method)
+        modules = [module, contract.__name__, *map(networks.module_of, needs.networks)]
+        fitting = self.key(fitting, *modules)
+        key = {
+            **fitting,
+            "images": digest(images.key),
+            "method": variant.method,
+            "options": asdict(options),
+            "budget": budget,
+            "plan": asdict(plan),
+            "objective": asdict(self.recipe.objective),
+        }
+        return ResolvedLabels(variant, images, options, needs, budget, plan, fitting, key)
+
+    def labels_folder(self, labels: ResolvedLabels) -> Path:
+        """The stage of an artefact: `artefact/` is what ships, `fit.json` tells of the fit."""
+        method = plugins.method(labels.variant.method)
+
+        def build_stage(folder: Path) -> None:
+            scratch, target = folder / "scratch", folder / "artefact"
+            scratch.mkdir(exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            target.mkdir()
+            task, shared = self.fitting_task(labels, scratch)
+            started = time.perf_counter()
+            source = method.fit(task, labels.options)
+            seconds = time.perf_counter() - started + shared.spared
+            source.save(target)
+            shutil.rmtree(scratch)
+            write_json(folder / "fit.json", Fit(seconds, source.notes))
+            _check_budget(labels, source)
+
+        return self.stages.make("labels", labels.key, build_stage)
+
+    def finished(self, labels: ResolvedLabels) -> tuple[Path, Fit]:
+        """A finished artefact's stage, and what its fit told; nothing is made here.
+
+        Raises:
+            RuntimeError: it is not there.
+        """
+        if not self.stages.done("labels", labels.key):
+            raise RuntimeError(f"{labels.variant.label} is not fitted, or was damaged meanwhile")
+        folder = self.stages.folder("labels", labels.key)
+        return folder, read_json(folder / "fit.json", Fit)
+
+    def task(self, labels: ResolvedLabels, seed: int) -> LabelTask:
+        """What a source of these labels is loaded with, for a student of this seed."""
+        return LabelTask(
+            images=self.image_stages.images(labels.images),
+            plan=labels.plan,
+            objective=self.recipe.objective,
+            compute=self.runtime.compute,
+            seed=seed,
+            mean=self.dataset.mean,
+            std=self.dataset.std,
+        )
+
+    def fitting_task(self, labels: ResolvedLabels, scratch: Path) -> tuple[LabelTask, Shared]:
+        """What a source of these labels is fitted with."""
+        shared = Shared(self.stages, labels.fitting)
+        fitting = replace(
+            self.task(labels, ARTEFACT_SEED),
+            teacher=self.teacher if labels.needs.teacher else None,
+            train=self.dataset.train,
+            weak=(lambda: self.weak_teachers) if labels.needs.snapshots else None,
+            shared=shared,
+            scratch=scratch,
+        )
+        return fitting, shared
+
+    def missing(self, labels: ResolvedLabels) -> bool:
+        """Whether any stage that a student of these labels needs has yet to be made."""
+        images = self.image_stages
+        return not (
+            self.stages.done("labels", labels.key)
+            and self.stages.done("images", labels.images.key)
+            and self.stages.done("similarity", images.similarity_key(labels.images))
+            and self.stages.done("teacher-accuracy", self.tested_key)
+        )
+
+    def make_stages(self, labels: ResolvedLabels) -> None:
+        """Make all that a student of these labels needs."""
+        self.labels_folder(labels)
+        self.image_stages.folder(labels.images)
+        self.image_stages.similarity(labels.images)
+        self.teacher_accuracy()
+
+
+def _check_budget(labels: ResolvedLabels, source: LabelSource) -> None:
+    if labels.budget is None:
+        return
+    total = source.storage().total
+    if total > labels.budget:
+        raise UserError(
+            f"{labels.variant.label} takes {total:,} bytes, above its budget of "
+            f"{labels.budget:,}: the method's `settle` promised less than its artefact takes."
+        )

@@ -1,0 +1,285 @@
+"""Transfer: a network fitted to teachers' logits on views of the real training set.
+
+HeLlO's projector and teachers that were made smaller learn this way. The real images are seen
+through the recipe's views, since on those the network will be asked.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..core.progress import track
+from ..data.rendering import render_gathered
+from ..data.views import SAMPLE, ViewBatch, permutation, random_words
+from ..models.priors import weights_digest
+from ..models.training import Schedule, optimise
+from .contract import LabelTask, divergence
+from .writer import Spool, Stored
+
+HELD_OUT_EPOCH = 0
+Frozen = tuple[str, Callable[[Tensor], Tensor]]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a network is fitted.
+
+    Attributes:
+        loss: `mse`, the mean squared error of logits, or `kl`, the Kullback-Leibler divergence
+            at the recipe's temperature, times its square.
+        ce_weight: of an added cross-entropy with the real labels.
+        held_out: share of the real training images kept apart, to measure how often network
+            and teacher name the same class.
+        patience: epochs without more agreement after which the fit ends, at its best weights;
+            0 never ends early, and keeps the last.
+        minutes: after which the fit ends with the weights it has; 0 is without limit.
+        replay: epochs of views that differ. Later epochs show these again, and read from disk
+            what teachers and frozen layers said of them; 0 shows fresh views in every epoch.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    rate: float = 1e-3
+    loss: Literal["mse", "kl"] = "mse"
+    ce_weight: float = 0.0
+    held_out: float = 0.02
+    patience: int = 0
+    minutes: float = 0.0
+    replay: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not self.rate > 0:
+            raise ValueError("epochs and batch_size must be at least 1, rate positive")
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"held_out must be a share below 1, got {self.held_out}")
+        for name in ("ce_weight", "patience", "minutes", "replay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.patience and not self.held_out:
+            raise ValueError("patience needs held_out images to measure agreement on")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A batch of real views: what the network is shown, and what it should say.
+
+    Attributes:
+        shown: pixels (B, C, R, R) in 0..1, or what frozen layers make of them.
+        wanted: mean of the teachers' logits, float32 (B, classes).
+        labels: of the views' images, and of those mixed in, int64 (B,) each.
+        weight: share of each view that is its own image, (B,).
+    """
+
+    shown: Tensor
+    wanted: Tensor
+    labels: tuple[Tensor, Tensor]
+    weight: Tensor
+
+
+class Lessons:
+    """The views of real images that a network is fitted on, and those it is held against.
+
+    Args:
+        teachers: whose mean logits are wanted; take pixels.
+        frozen: a name that stands for them in cache keys, and layers that do not learn, whose
+            outputs are shown in place of pixels.
+    """
+
+    def __init__(
+        self, task: LabelTask, teachers: Sequence[nn.Module], fit: Fit, frozen: Frozen | None = None
+    ) -> None:
+        self.task, self.teachers, self.fit, self.frozen = task, teachers, fit, frozen
+        self.train = task.real_images()
+        self.labels = self.train.labels.to(task.device)
+        count = len(self.train)
+        order = torch.from_numpy(permutation(random_words(task.seed, 0, 0, SAMPLE, count)))
+        held = min(max(1, round(fit.held_out * count)), count - 1) if fit.held_out else 0
+        self.apart, self.seen = order[:held], order[held:]
+        self.plan = replace(
+            task.plan, images=count - held, batch_size=fit.batch_size, epochs=fit.epochs
+        )
+        self._stored = self._store() if fit.replay else {}
+
+    def epoch(self, epoch: int) -> Iterator[Lesson]:
+        """The lessons of one epoch."""
+        if self.fit.replay:
+            epoch %= self.fit.replay
+        for views in self.plan.epoch(epoch):
+            rows = self.plan.rows(epoch, views.batch)
+            index, views = self.seen[views.index], views.to(self.task.device)
+            kept = {name: stored[rows] for name, stored in self._stored.items()}
+            kept = {
+                name: value.to(self.task.device, non_blocking=True).float()
+                for name, value in kept.items()
+            }
+            pixels = None
+            if "logits" not in kept or not (self.frozen and "features" in kept):
+                pixels = self._pixels(index, views)
+            wanted = kept["logits"] if "logits" in kept else self._wanted(pixels)
+            shown = kept["features"] if "features" in kept else self._shown(pixels)
+            own = self.labels[index.to(self.task.device, non_blocking=True)]
+            yield Lesson(shown, wanted, (own, own[views.partner]), views.mix_weight)
+
+    def agreement(self, network: nn.Module) -> float:
+        """Share of held-out views whose top class is the same for network and teacher."""
+        teacher, _, _ = self.task.fitting()
+        plan = replace(self.plan, seed=self.plan.seed + 1, images=len(self.apart))
+        same = []
+        network.eval()
+        with torch.no_grad(), self.task.compute.autocast():
+            for views in plan.epoch(HELD_OUT_EPOCH):
+                pixels = self._pixels(self.apart[views.index], views.to(self.task.device))
+                same.append(teacher(pixels).argmax(1) == network(self._shown(pixels)).argmax(1))
+        return torch.cat(same).float().mean().item()
+
+    def _pixels(self, index: Tensor, views: ViewBatch) -> Tensor:
+        block = self.train.take(index).to(self.task.device, non_blocking=True)
+        return render_gathered(block, views)
+
+    def _wanted(self, pixels: Tensor | None) -> Tensor:
+        with torch.no_grad(), self.task.compute.autocast():
+            return torch.stack([t(pixels).float() for t in self.teachers]).mean(0)
+
+    def _shown(self, pixels: Tensor | None) -> Tensor:
+        assert pixels is not None
+        if self.frozen is None:
+            return pixels
+        with torch.no_grad(), self.task.compute.autocast():
+            return self.frozen[1](pixels).float()
+
+    def _store(self) -> dict[str, Stored]:
+        """What teachers and frozen layers say of the views that are shown again, on disk."""
+        plan = self.plan
+        shared = {
+            "batch_size": plan.batch_size,
+            "held_out": self.fit.held_out,
+            "epochs": self.fit.replay,
+            "resolution": plan.resolution,
+        }
+        parts: dict[str, tuple[Any, Callable[[Tensor], Tensor]]] = {
+            "logits": ([weights_digest(t) for t in self.teachers], self._wanted)
+        }
+        if self.frozen is not None:
+            parts["features"] = (self.frozen[0], self._shown)
+        stored = {}
+        for name, (identity, make) in parts.items():
+
+            def build(folder: Path, name: str = name, make: Any = make) -> None:
+                spool = None
+                every = (v for epoch in range(self.fit.replay) for v in plan.epoch(epoch))
+                count = self.fit.replay * plan.batches
+                for views in track(every, f"{name} of real views", count):
+                    index = self.seen[views.index]
+                    made = make(self._pixels(index, views.to(self.task.device)))
+                    if spool is None:
+                        spool = Spool(folder / name, torch.float16, tuple(made.shape[1:]))
+                    spool.add(made.clamp(-65504, 65504))
+                assert spool is not None
+                (folder / "width").write_text(str(spool.row[0]))
+
+            folder = self.task.once(name, {**shared, "of": identity}, build)
+            width = int((folder / "width").read_text())
+            rows = self.fit.replay * plan.images
+            stored[name] = Stored(folder / name, torch.float16, (rows, width))
+        return stored
+
+
+def transfer(
+    task: LabelTask,
+    network: nn.Module,
+    teachers: Sequence[nn.Module],
+    fit: Fit,
+    label: str,
+    checkpoint: Path,
+    frozen: Frozen | None = None,
+) -> dict[str, Any]:
+    """Fit `network` in place to the mean of the teachers' logits on real views.
+
+    Args:
+        network: pixels in 0..1, or what `frozen` makes of them, to logits.
+        label: shown with the progress.
+        checkpoint: a file to go on from after a kill; the caller removes it.
+        frozen: see `Lessons`.
+
+    Returns:
+        What a record tells of the fit: mean loss of each epoch, agreement with the teacher on
+        held-out views after each, and why it ended.
+    """
+    lessons = Lessons(task, teachers, fit, frozen)
+    trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
+    memory = {"agreement": torch.zeros(0), "seconds": torch.zeros(())}
+    started: float | None = None
+    ended = "all epochs done"
+
+    def late() -> bool:
+        return bool(fit.minutes) and spent() > 60 * fit.minutes
+
+    def spent() -> float:
+        """Seconds of the fit, those before a kill too."""
+        return time.monotonic() - (started or 0.0)
+
+    def look() -> None:
+        """Measure the agreement after an epoch, and keep weights that are better than all."""
+        found = torch.tensor([lessons.agreement(network)])
+        memory["agreement"] = torch.cat([memory["agreement"].cpu(), found])
+        if fit.patience and memory["agreement"].argmax() == len(memory["agreement"]) - 1:
+            memory.update({f"best.{n}": p.detach().clone() for n, p in trainable.items()})
+
+    def losses(epoch: int) -> Iterator[Tensor]:
+        nonlocal started
+        if started is None:
+            started = time.monotonic() - float(memory["seconds"])
+        if fit.held_out and len(memory["agreement"]) < epoch:
+            look()  # the checkpoint gone on from was written before the look
+            network.train()
+        for lesson in lessons.epoch(epoch):
+            with task.compute.autocast():
+                logits = network(lesson.shown)
+            yield loss(logits.float(), lesson, fit, task.objective.temperature)
+            if late():
+                return
+
+    def enough() -> bool:
+        nonlocal ended
+        memory["seconds"] = torch.tensor(spent())
+        if fit.held_out:
+            look()
+        if fit.patience:
+            since = len(memory["agreement"]) - 1 - int(memory["agreement"].argmax())
+            if since >= fit.patience:
+                ended = f"no more agreement for {since} epochs"
+                return True
+        if late():
+            ended = f"{fit.minutes:g} minutes were over"
+            return True
+        return False
+
+    schedule = Schedule(
+        fit.epochs, lessons.plan.batches, rate=fit.rate, weight_decay=0.0, warmup=0.05
+    )
+    curve = optimise(network, losses, schedule, label, checkpoint, memory, enough)
+    if fit.held_out and len(memory["agreement"]) < len(curve):
+        look()  # it was killed between its last checkpoint and this look
+    if fit.patience:
+        with torch.no_grad():
+            for name, parameter in trainable.items():
+                parameter.copy_(memory[f"best.{name}"])
+    return {"loss": curve, "agreement": memory["agreement"].tolist(), "ended": ended}
+
+
+def loss(logits: Tensor, lesson: Lesson, fit: Fit, temperature: float) -> Tensor:
+    """The loss of one lesson, a scalar."""
+    if fit.loss == "mse":
+        main = F.mse_loss(logits, lesson.wanted)
+    else:
+        main = divergence(lesson.wanted, logits, temperature) * temperature**2
+    if not fit.ce_weight:
+        return main
+    own, mixed = (F.cross_entropy(logits, y, reduction="none") for y in lesson.labels)
+    return main + fit.ce_weight * torch.lerp(mixed, own, lesson.weight).mean()

@@ -1,0 +1,91 @@
+"""One student: trained on distilled images and one source's labels, tested once at the end."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..core.device import Compute
+from ..data.recipe import Recipe
+from ..data.rendering import render
+from ..data.views import ViewBatch
+from ..models import networks
+from ..models.classifier import Classifier
+from ..models.training import Schedule, optimise
+from .contract import LabelSource
+
+
+class Student(Classifier):
+    """A network that learns by the source's loss."""
+
+    def loss(
+        self, source: LabelSource, pixels: Tensor, targets: Tensor, views: ViewBatch, epoch: int
+    ) -> Tensor:
+        """The scalar to minimise; arguments as those of `LabelSource.targets` and `loss`."""
+        with source.task.compute.autocast():
+            logits = self(pixels)
+        return source.loss(logits.float(), targets, views, epoch)
+
+    def bare_loss(self, pixels: Tensor, labels: Tensor, compute: Compute) -> Tensor:
+        """The same without a source: the cross-entropy with probabilities (B, classes)."""
+        with compute.autocast():
+            logits = self(pixels)
+        return F.cross_entropy(logits.float(), labels)
+
+
+def build(name: str, source: LabelSource, seed: int) -> Student:
+    """A student whose initial weights depend on its seed alone, so that methods are paired."""
+    task = source.task
+    return Student(untrained(name, source, seed), task.mean, task.std).to(task.device)
+
+
+def untrained(name: str, source: LabelSource, seed: int) -> nn.Module:
+    """The network itself, with the seed's initial weights."""
+    task, images = source.task, source.task.images
+    torch.manual_seed(seed)
+    return networks.create(name, task.classes, images.channels, images.resolution)
+
+
+def schedule(recipe: Recipe, source: LabelSource) -> Schedule:
+    """The recipe's schedule over the plan's batches."""
+    plan = source.task.plan
+    return Schedule(
+        recipe.epochs_of(plan.images),
+        plan.batches,
+        recipe.optimiser,
+        recipe.rate,
+        recipe.weight_decay,
+        recipe.momentum,
+        recipe.warmup,
+        course=recipe.course,
+    )
+
+
+def lessons(student: Student, source: LabelSource) -> Callable[[int], Iterator[Tensor]]:
+    """The losses of an epoch, one a step."""
+
+    def losses(epoch: int) -> Iterator[Tensor]:
+        task = source.task
+        for views in source.views(epoch):
+            views = views.to(task.device)
+            pixels = render(task.images.pixels, views)
+            targets = source.targets(views, pixels, epoch)
+            yield student.loss(source, pixels, targets, views, epoch)
+
+    return losses
+
+
+def train(
+    student: Student, source: LabelSource, recipe: Recipe, checkpoint: Path, label: str
+) -> list[float]:
+    """Train `student` in place towards the source's targets; returns each epoch's mean loss."""
+    return optimise(
+        student,
+        lessons(student, source),
+        schedule(recipe, source),
+        label,
+        checkpoint,
+        source.training_state,
+    )

@@ -1,0 +1,38 @@
+"""Relabelling: the teacher's logits for the views of a plan, a batch at a time."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ..core.progress import track
+from ..data.rendering import render
+from ..data.views import ViewBatch
+from .contract import LabelTask
+
+RESIDENT_BYTES = 2 * 2**30
+
+
+@torch.no_grad()
+def relabel(
+    task: LabelTask, numbers: Sequence[int], label: str
+) -> Iterator[tuple[ViewBatch, Tensor]]:
+    """Each batch's views, on the CPU, with the teacher's logits for them, fp16 (B, C).
+
+    Nothing is kept from batch to batch: a caller that streams them to disk (`spool`) needs no
+    more memory for many epochs than for one.
+
+    Args:
+        numbers: of the plan's batches, counted from 0 through all epochs.
+        label: shown with the progress.
+    """
+    teacher, _, _ = task.fitting()
+    for number in track(numbers, label):
+        views = task.plan.batch(*divmod(number, task.plan.batches))
+        pixels = render(task.images.pixels, views.to(task.device))
+        yield views, teacher(pixels).half()
+
+
+def resident(tensor: Tensor, device: torch.device) -> Tensor:
+    """Stored labels on the device if they are small; else where they are, memory-mapped."""
+    return tensor.to(device) if tensor.nbytes <= RESIDENT_BYTES else tensor

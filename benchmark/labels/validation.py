@@ -1,0 +1,44 @@
+"""Trials: methods may choose among settings by real training images; test data decides nothing."""
+
+import torch
+from torch import Tensor
+
+from ..core.errors import UserError
+from ..data.images import ResidentImages
+from ..data.views import SAMPLE, permutation, random_words
+from .contract import LabelTask
+
+BLOCK = 500
+
+
+def held_out(task: LabelTask, count: int) -> tuple[ResidentImages, Tensor]:
+    """Random real training images to choose by, and the indices of all others, int64 (n,).
+
+    Of `count` images, those that are among the distilled ones are left out: students know them.
+
+    Raises:
+        UserError: none is left.
+    """
+    train = task.train
+    if train is None:
+        raise RuntimeError("held-out images need the training set, which is not there")
+    order = torch.from_numpy(permutation(random_words(task.seed, 0, 0, SAMPLE, len(train))))
+    drawn, others = order[:count], order[count:]
+    known = {image.numpy().tobytes() for image in task.images.pixels.cpu()}
+    pixels = torch.cat([train.take(rows).cpu() for rows in drawn.split(BLOCK)])
+    new = torch.tensor([image.numpy().tobytes() not in known for image in pixels], dtype=torch.bool)
+    if not new.any():
+        raise UserError(
+            f"All {len(drawn)} training images that were kept apart to choose by are among the "
+            "distilled ones: set held_out higher."
+        )
+    return ResidentImages(pixels[new], train.labels[drawn[new]], train.class_names), others
+
+
+def usual_convnet(resolution: int, width: int) -> str:
+    """The ConvNet whose last block sees 4 to 7 pixels a side before it pools them.
+
+    Depth 3 for 32 pixels and 4 for 64, as in the papers; 2 below 32. On 8 pixels a third block
+    would normalise 2x2 pixels, and learns next to nothing.
+    """
+    return f"convnet-d{max(2, resolution.bit_length() - 3)}-w{width}"

@@ -1,0 +1,12 @@
+"""Networks, teachers, priors, and how they are trained."""
+
+__all__ = [
+    "batch_norm",
+    "classifier",
+    "image_task",
+    "networks",
+    "priors",
+    "ridge",
+    "teachers",
+    "training",
+]

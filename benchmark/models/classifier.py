@@ -1,0 +1,44 @@
+"""A network that takes pixels in 0..1; what students and teachers have in common."""
+
+import torch
+from torch import Tensor, nn
+
+from ..core.device import Compute
+from ..data.images import Images
+
+Floats = tuple[float, ...]
+
+
+class Classifier(nn.Module):
+    """A network behind the normalisation of its input.
+
+    Args:
+        mean, std: per channel, of pixels in 0..1.
+    """
+
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(self, network: nn.Module, mean: Floats, std: Floats) -> None:
+        super().__init__()
+        self.network = network
+        self.mean, self.std = mean, std
+        self.register_buffer("_mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (B, classes) of pixels (B, C, R, R)."""
+        return self.network((pixels - self._mean) / self._std)
+
+
+@torch.no_grad()
+def correct(classifier: nn.Module, test: Images, compute: Compute) -> Tensor:
+    """Which test images the classifier gets right, bool (N,) on the CPU."""
+    classifier.eval()
+    right = []
+    for indices in torch.arange(len(test)).split(500):
+        pixels = test.take(indices).to(compute.device, non_blocking=True).float() / 255
+        with compute.autocast():
+            predicted = classifier(pixels).argmax(1)
+        right.append(predicted == test.labels[indices].to(compute.device, non_blocking=True))
+    return torch.cat(right).cpu()

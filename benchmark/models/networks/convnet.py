@@ -1,0 +1,77 @@
+"""The ConvNet of dataset distillation: the student most distilled sets are made for and judged by.
+
+Gidaris and Komodakis, "Dynamic Few-Shot Visual Learning without Forgetting" (CVPR 2018), with the
+instance normalisation of Zhao et al., "Dataset Condensation with Gradient Matching" (ICLR 2021).
+"""
+
+import re
+
+from torch import Tensor, nn
+
+from ...core.errors import UserError
+
+NAMES = {
+    "convnet-d3": "3-block ConvNet of width 128; also other depths and widths: convnet-d5-w32",
+    "convnet-d4": "4-block ConvNet of width 128, the usual one for 64x64 images",
+}
+PATTERN = r"convnet-d(?P<depth>[1-9]\d*)(?:-w(?P<width>[1-9]\d*))?"
+MOST = {"depth": 9, "width": 1024}
+
+
+def create(name: str, classes: int, channels: int, resolution: int) -> nn.Module:
+    """The network with random weights.
+
+    Raises:
+        UserError: the images are too small to be halved so often.
+    """
+    match = re.fullmatch(PATTERN, name)
+    assert match is not None
+    depth, width = match.groups(default="128")
+    return ConvNet(int(depth), int(width), classes, channels, resolution)
+
+
+class ConvNet(nn.Module):
+    """Blocks of convolution, instance norm, ReLU and average pooling, then one linear layer.
+
+    Each block halves the image, dropping an odd row and column; torch's default initial weights.
+
+    Args:
+        depth: number of blocks.
+        width: channels of every block.
+    """
+
+    def __init__(
+        self, depth: int, width: int, classes: int, channels: int, resolution: int
+    ) -> None:
+        super().__init__()
+        side = resolution >> depth
+        if side == 0:
+            raise UserError(
+                f"convnet-d{depth} halves its images {depth} times: they must be at least "
+                f"{2**depth} pixels a side, not {resolution}."
+            )
+        blocks = []
+        for block in range(depth):
+            blocks += [
+                nn.Conv2d(width if block else channels, width, 3, padding=1),
+                InstanceNorm(width, width),
+                nn.ReLU(),
+                nn.AvgPool2d(2),
+            ]
+        self.features = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(width * side * side, classes)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (B, classes) of normalised pixels (B, channels, resolution, resolution)."""
+        return self.classifier(self.features(pixels).flatten(1))
+
+
+class InstanceNorm(nn.GroupNorm):
+    """Instance norm, that is group norm with one channel a group.
+
+    Its input is laid out channel by channel first: before torch 2.15 the forward derivative of
+    torch's group norm takes no other layout.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.contiguous())

@@ -1,0 +1,276 @@
+"""Teachers: the classifiers whose soft labels are compressed.
+
+Named by `--teacher`: `NETWORK` is trained here and kept; `NETWORK:FILE` is loaded from a
+safetensors file (relative to the data root, if it is there); `timm:NAME:pretrained` has the
+weights that timm downloads.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from typing_extensions import TypedDict
+
+from ..core import bounded
+from ..core.device import Compute
+from ..core.errors import UserError
+from ..data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, Images
+from ..data.rendering import render_gathered
+from ..data.views import Augmentation, ViewPlan
+from . import networks
+from .classifier import Classifier, Floats, correct
+from .training import Schedule, optimise
+
+WEIGHTS = "teacher.safetensors"
+SNAPSHOTS = "snapshot-*.safetensors"
+PRETRAINED = Path("pretrained")
+
+
+@with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+class Norm(TypedDict):
+    """What a network expects of pixels in 0..1, per channel."""
+
+    mean: list[Annotated[float, Field(ge=-1e6, le=1e6)]]
+    std: list[Annotated[float, Field(ge=1e-6, le=1e6)]]
+
+
+NORM = TypeAdapter(Norm)
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """How a teacher is trained here; its mirrored views follow the dataset.
+
+    Attributes:
+        crop_low: smallest share of an image's area that a training crop covers.
+        rate: peak learning rate of SGD with momentum 0.9.
+        snapshots: weak teachers to keep, evenly spaced along the training, its ends left out;
+            HeLlO's paper takes nine.
+    """
+
+    epochs: int = 40
+    batch_size: int = 128
+    rate: float = 0.1
+    weight_decay: float = 5e-4
+    crop_low: float = 0.4
+    seed: int = 0
+    snapshots: int = 9
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or self.seed < 0 or self.snapshots < 0:
+            raise ValueError(
+                "epochs and batch_size must be at least 1, seed and snapshots not negative"
+            )
+        if not self.rate > 0 or not 0 < self.crop_low <= 1:
+            raise ValueError("rate must be positive, crop_low above 0 and at most 1")
+
+    def snapshot_epochs(self) -> list[int]:
+        """After how many epochs weak teachers are kept; fewer where the training is short."""
+        parts = self.snapshots + 1
+        at = {round(self.epochs * i / parts) for i in range(1, parts)}
+        return sorted(at - {0, self.epochs})
+
+
+def find(text: str, root: Path | None) -> tuple[str, Path | None]:
+    """Network name and file of `--teacher`; no file for one trained here.
+
+    Raises:
+        UserError: there is no such network or file.
+    """
+    prefix = "timm:" if text.startswith("timm:") else ""
+    name, _, path = text.removeprefix(prefix).partition(":")
+    networks.check(prefix + name)
+    if not path:
+        return prefix + name, None
+    file = Path(path)
+    if file == PRETRAINED:
+        return prefix + name, file
+    if not file.is_absolute() and root is not None and (root / file).is_file():
+        file = root / file
+    if not file.is_file():
+        raise UserError(
+            f"There is no teacher file {path!r}{f' in {str(root)!r}' if root else ''}. "
+            f"Put it there, or let `--teacher {prefix + name}` train one."
+        )
+    return prefix + name, file
+
+
+class Teacher(Classifier):
+    """A classifier that knows which network it is, so that it can be shipped and rebuilt.
+
+    Attributes:
+        network_name: as `networks.create` takes it.
+    """
+
+    def __init__(self, network_name: str, network: nn.Module, mean: Floats, std: Floats) -> None:
+        super().__init__(network, mean, std)
+        self.network_name = network_name
+
+
+def trained(
+    network_name: str, dataset: Dataset, options: TeacherOptions, compute: Compute, folder: Path
+) -> None:
+    """Train a teacher on the real training set; keep its weights and snapshots in `folder`."""
+    torch.manual_seed(options.seed)
+    images = dataset.train
+    network = networks.create(
+        network_name, len(dataset.class_names), images.channels, images.resolution
+    ).to(compute.device)
+    teacher = Teacher(network_name, network, dataset.mean, dataset.std)
+    augmentation = Augmentation(
+        (options.crop_low, 1.0), flip=0.5 if dataset.mirror else 0.0, mix="none"
+    )
+    plan = ViewPlan(
+        options.seed,
+        len(images),
+        images.resolution,
+        options.batch_size,
+        options.epochs,
+        augmentation,
+    )
+
+    snapshots = {done: i for i, done in enumerate(options.snapshot_epochs())}
+
+    def losses(epoch: int) -> Iterator[Tensor]:
+        if epoch in snapshots:
+            _save(teacher, folder / SNAPSHOTS.replace("*", f"{snapshots[epoch]:02}"))
+        yield from lessons(teacher, images, plan, compute, epoch)
+
+    schedule = Schedule(
+        options.epochs, plan.batches, "sgd", options.rate, options.weight_decay, warmup=0.1
+    )
+    checkpoint = folder / "checkpoint.pt"
+    curve = optimise(teacher, losses, schedule, f"train teacher {network_name}", checkpoint)
+    checkpoint.unlink(missing_ok=True)
+    _save(teacher, folder / WEIGHTS)
+    right = correct(teacher, dataset.test, compute)
+    (folder / "teacher.json").write_text(
+        json.dumps({"accuracy": right.float().mean().item(), "train_loss": curve})
+    )
+
+
+def _save(teacher: Teacher, file: Path) -> None:
+    described = {"network": teacher.network_name, "mean": teacher.mean, "std": teacher.std}
+    save_file(
+        {name: value.cpu().contiguous() for name, value in teacher.network.state_dict().items()},
+        file,
+        {name: json.dumps(value) for name, value in described.items()},
+    )
+
+
+def lessons(
+    teacher: Teacher, images: Images, plan: ViewPlan, compute: Compute, epoch: int
+) -> Iterator[Tensor]:
+    """The losses of an epoch on real images, one a step."""
+    for pixels, labels in real_views(images, plan, epoch, compute.device):
+        with compute.autocast():
+            logits = teacher(pixels)
+        yield F.cross_entropy(logits.float(), labels)
+
+
+def real_views(
+    images: Images, plan: ViewPlan, epoch: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of augmented real images: pixels (B, C, R, R) in 0..1, and labels (B,)."""
+    for views in plan.epoch(epoch):
+        block = images.take(views.index).to(device, non_blocking=True)
+        labels = images.labels[views.index].to(device, non_blocking=True)
+        yield render_gathered(block, views.to(device)), labels
+
+
+def load(
+    network_name: str,
+    file: Path,
+    classes: int,
+    channels: int,
+    resolution: int,
+    device: torch.device,
+) -> Teacher:
+    """A teacher from a safetensors file.
+
+    Files made here name their own normalisation; others are taken to expect ImageNet's mean
+    and standard deviation, as published CIFAR networks do.
+
+    Raises:
+        UserError: the file is not there, is damaged, or holds another network's weights.
+    """
+    network = networks.create(network_name, classes, channels, resolution)
+    expected = network.state_dict()
+    try:
+        with safe_open(file, framework="pt") as handle:
+            metadata = handle.metadata() or {}
+            shapes = {n: torch.Size(handle.get_slice(n).get_shape()) for n in handle.keys()}  # noqa: SIM118
+            wrong = _misfits({n: value.shape for n, value in expected.items()}, shapes)
+            if wrong:
+                raise UserError(
+                    f"{str(file)!r} does not hold the weights of {network_name!r} for {classes} "
+                    f"classes: {len(wrong)} names or shapes differ, first {wrong[0]!r}."
+                )
+            weights = {n: handle.get_tensor(n) for n in expected.keys() & shapes.keys()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"Cannot read the teacher file {str(file)!r}: {error}.") from error
+    for name in sorted(weights):
+        value, floats = weights[name], expected[name].is_floating_point()
+        if value.is_floating_point() != floats or not value.isfinite().all():
+            raise UserError(
+                f"{name} in the teacher file {str(file)!r} is {value.dtype}, or not finite."
+            )
+    network.load_state_dict(weights, strict=False)
+    mean, std = IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]
+    if metadata.keys() & {"mean", "std"}:
+        try:
+            told = {
+                part: bounded.loads(metadata.get(part, "").encode()) for part in ("mean", "std")
+            }
+            norm = bounded.check(NORM, told)
+            if not len(norm["mean"]) == len(norm["std"]) == channels:
+                raise UserError(f"mean and std must have {channels} numbers each")
+        except UserError as error:
+            raise UserError(f"The metadata of the teacher file {str(file)!r}: {error}.") from error
+        mean, std = tuple(norm["mean"]), tuple(norm["std"])
+    return Teacher(network_name, network, mean, std).to(device).eval().requires_grad_(False)
+
+
+def _misfits(expected: Mapping[str, torch.Size], found: Mapping[str, torch.Size]) -> list[str]:
+    """The names that are in one only, or of another shape; counters of steps may be absent."""
+    counters = {name for name in expected if name.endswith("num_batches_tracked")}
+    alone = (expected.keys() - counters) ^ (found.keys() - counters)
+    both = expected.keys() & found.keys()
+    return sorted(alone) + sorted(name for name in both if expected[name] != found[name])
+
+
+def pretrained(network_name: str, classes: int, device: torch.device) -> Teacher:
+    """A pretrained timm model, called `timm:NAME`, downloaded by timm.
+
+    Raises:
+        UserError: it is no timm model, timm has no such weights, cannot fetch them, or they
+            know other classes.
+    """
+    import timm
+
+    prefix, _, name = network_name.rpartition("timm:")
+    if prefix or not name or name == network_name:
+        raise UserError(f"Only timm:NAME has pretrained weights to fetch, not {network_name!r}.")
+    try:
+        network = timm.create_model(name, pretrained=True)
+    except Exception as error:
+        raise UserError(
+            f"The weights of {network_name!r} could not be had ({type(error).__name__}: {error}). "
+            f"Offline: save them as safetensors elsewhere, and name {network_name}:FILE."
+        ) from error
+    config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    if config["num_classes"] != classes:
+        raise UserError(
+            f"The teacher {network_name!r} knows {config['num_classes']} classes, "
+            f"the dataset has {classes}."
+        )
+    teacher = Teacher(network_name, network, tuple(config["mean"]), tuple(config["std"]))
+    return teacher.to(device).eval().requires_grad_(False)

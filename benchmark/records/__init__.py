@@ -1,0 +1,12 @@
+"""Records: what a measurement says, records on disk, and setting them side by side."""
+
+__all__ = [
+    "collection",
+    "comparison",
+    "environment",
+    "ledger",
+    "record",
+    "replications",
+    "statistics",
+    "store",
+]

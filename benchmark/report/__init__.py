@@ -1,0 +1,11 @@
+"""What records show, and nothing else: tables, LaTeX, pictures, the site, pairs of methods."""
+
+__all__ = [
+    "compare",
+    "curves",
+    "frontier",
+    "leaderboard",
+    "site",
+    "tables",
+    "verify",
+]

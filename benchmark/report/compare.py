@@ -1,0 +1,136 @@
+"""Two methods, head to head: does the first beat the second, and at which bytes and time?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..core.errors import UserError, unknown
+from ..records.comparison import Comparison, Row, Setting
+from ..records.statistics import LEAST_PAIRS, Paired, corrected
+from .leaderboard import one_line
+from .speeds import speeds
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Two rows of one comparison.
+
+    Attributes:
+        pair: the first against the second; its p corrected for all duels that were asked for.
+    """
+
+    setting: Setting
+    first: Row
+    second: Row
+    pair: Paired
+
+    @property
+    def verdict(self) -> str:
+        """In a sentence."""
+        pair = self.pair
+        if pair.p is None or pair.difference is None:
+            return f"n too small: {pair.n} of at least {LEAST_PAIRS} pairs of repeats."
+        if not pair.differ:
+            return "They cannot be told apart."
+        better = self.first if pair.difference > 0 else self.second
+        return f"{one_line(label(better))} is better."
+
+    def text(self) -> str:
+        """For the terminal."""
+        lines = [one_line(self.setting.title)]
+        names = [one_line(label(row)) for row in (self.first, self.second)]
+        wide = max(map(len, names))
+        for name, row in zip(names, (self.first, self.second), strict=True):
+            mean, half = row.accuracy
+            interval = "" if half is None else f" ± {100 * half:.2f}"
+            needs = f", needs {one_line(row.prior)}" if row.prior else ""
+            lines.append(
+                f"  {name:<{wide}}  {100 * mean:.2f} %{interval}, n {row.n}, "
+                f"{row.storage['total']:,} bytes{needs}"
+            )
+        return "\n".join([*lines, *self._difference(), self._times(), f"  {self.verdict}", ""])
+
+    def _difference(self) -> list[str]:
+        pair = self.pair
+        if pair.difference is None:
+            return ["  no repeat that both have"]
+        points = f"  difference {100 * pair.difference:+.2f} points"
+        if pair.half is not None:
+            low, high = pair.difference - pair.half, pair.difference + pair.half
+            points += f", 95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
+        lines = [f"{points}, over {pair.n} pair{'s' if pair.n > 1 else ''} of repeats"]
+        tests = [
+            f"{name} {value:.2g}"
+            for name, value in (
+                ("over repeats", pair.p_repeats),
+                ("over test images", pair.p_images),
+                ("the larger, corrected,", pair.p),
+            )
+            if value is not None
+        ]
+        return [*lines, f"  p {', '.join(tests)}"]
+
+    def _times(self) -> str:
+        """How long a step takes beside the second's."""
+        ratio = {speed.row.name: speed.ratio for speed in speeds([self.first, self.second])}
+        one, two = ratio[self.first.name], ratio[self.second.name]
+        return f"  step over bare step {one:.2f} and {two:.2f}, so {one / two:.2f} times as long"
+
+
+def label(row: Row) -> str:
+    """A row's name with its image source: `rded/lpqld`."""
+    return f"{row.images}/{row.method}"
+
+
+def duels(found: Sequence[Comparison], first: str, second: str) -> list[Duel]:
+    """The first method against the second, wherever one comparison holds both.
+
+    Args:
+        first, second: a method as tables call it, or IMAGES/METHOD. Each name is looked up as a
+            whole, so slashes inside either part do no harm. Where a name has no image source, it
+            is the other's; where neither has one, each that holds both.
+
+    Raises:
+        UserError: a name that no row has, the same name twice, or no comparison with both.
+    """
+    rows = [row for comparison in found for row in comparison.rows if row.n]
+    known = {name for row in rows for name in (row.method, label(row))}
+    for name in (first, second):
+        if name not in known:
+            raise unknown("method or IMAGES/METHOD", name, known)
+    pairs = []
+    for comparison in found:
+        places = [place for place, row in enumerate(comparison.rows) if row.n]
+        for i in places:
+            for j in places:
+                one, two = comparison.rows[i], comparison.rows[j]
+                if i != j and _meant(one, two, first, second):
+                    pairs.append(Duel(comparison.setting, one, two, _of(comparison, i, j)))
+    if not pairs:
+        reason = "are the same" if first == second else "stand together in no comparison"
+        raise UserError(
+            f"{first!r} and {second!r} {reason}; name two methods that were measured on the same "
+            "images, or IMAGES/METHOD for both."
+        )
+    tested = [duel.pair.p for duel in pairs if duel.pair.p is not None]
+    fair = iter(corrected(tested))
+    return [
+        duel if duel.pair.p is None else replace(duel, pair=replace(duel.pair, p=next(fair)))
+        for duel in pairs
+    ]
+
+
+def _meant(one: Row, two: Row, first: str, second: str) -> bool:
+    """Whether these rows are what the names mean."""
+    whole = label(one) == first and label(two) == second
+    matching = first in (one.method, label(one)) and second in (two.method, label(two))
+    return whole or (matching and one.images == two.images)
+
+
+def _of(comparison: Comparison, i: int, j: int) -> Paired:
+    """Two rows of a comparison as a pair; its p is not corrected."""
+    pair = comparison.pairs[min(i, j), max(i, j)]
+    both = (pair.p_repeats, pair.p_images)
+    p = None if None in both else max(p for p in both if p is not None)
+    if i < j or pair.difference is None:
+        return replace(pair, p=p)
+    return replace(pair, difference=-pair.difference, p=p)

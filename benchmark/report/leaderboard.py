@@ -1,0 +1,275 @@
+"""Leaderboards: tables, pure functions of comparisons; for the terminal and as Markdown."""
+
+import html
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from ..core.files import digest
+from ..records.comparison import Comparison, Row
+from ..records.record import Record
+from ..records.replications import Replications, replications
+from .speeds import Speed, speeds
+
+NOTES = {
+    "accuracy": (
+        "Top-1 test accuracy in % after the last epoch: mean over n repeats, with half of the "
+        "95 % t interval. Repeats are seeds of the student, and draws of the images where an image "
+        "source has several (`draw`); `2/3` means that one of three is missing. Rank: methods are "
+        "compared in pairs, over the repeats that both have. Two differ if a paired t test over "
+        "repeats and one over test images both find it at 5 %, after the correction for all pairs "
+        "of the table by Benjamini and Hochberg. Methods that cannot be told apart from the best "
+        "of a rank share it (`1=`), and the next rank counts them all. Fewer than 3 pairs of "
+        "repeats are too few to tell (`n too small`), and nothing off protocol is ranked (`-`)."
+    ),
+    "storage": (
+        "Bytes to be shipped beyond the images, measured on disk, split by purpose; `ratio` is "
+        "the full fp16 labels' bytes over the total; below 1 the method ships more than all labels "
+        "would take, and saves nothing. Not shipped and not in the total: prior "
+        "and teacher that must be present, and the images. As papers count: `logits` (values "
+        "and indices only), `parameters` (numbers, not bytes), `blocks` (4-KiB blocks)."
+    ),
+    "frontier": (
+        "Top-1 test accuracy over the bytes shipped beyond the images, a panel for each IPC, "
+        "with 95 % t intervals over repeats. The line is the Pareto frontier of an image "
+        "source's methods: the best mean at no more bytes, random real images apart. Right of "
+        "the dotted line a method ships more than all soft labels as fp16."
+    ),
+    "curves": (
+        "Mean training loss of each epoch, on a log scale: the mean over repeats, and a band from "
+        "the lowest to the highest. Methods have targets and losses of their own, so a lower curve "
+        "is no better labels."
+    ),
+    "images": (
+        "What the labels are for, the mean over draws. Similarity: mean cosine between the "
+        "teacher's features of two images of a class, over all pairs and classes; LPLD holds that "
+        "lower, so more diverse, images need fewer labels."
+    ),
+    "throughput": (
+        "Medians over all repeats of the timings. Labels a second: targets alone. Images a second: "
+        "the whole step. Ratio: whole step over bare step (forward, backward, optimiser on "
+        "resident data), timed in turns in one run; 1 would be free labels. Share of step: the "
+        "targets' seconds over the whole step's. Over floor, for online methods: the targets' "
+        "seconds over those of one bare pass of the method's own network on the same resident "
+        "pixels; 1.00x would be a network and nothing else. Both are medians of paired repeats."
+    ),
+    "replications": (
+        "The same cells measured in several worlds (hardware, threads, versions), teachers, images "
+        "and labels made anew in each. Mean accuracies in %, over the n repeats that more than one "
+        "world has; the largest difference between two worlds, in points, on the repeats that both "
+        "have. `yes`: it is shown that worlds differ by more than repeats do, by the paired tests "
+        "of the accuracy tables, corrected for all pairs of worlds here; `n too small`: fewer than "
+        "3 repeats. Comparisons hold the world fixed."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One leaderboard of one comparison.
+
+    Attributes:
+        kind: accuracy, storage, images, throughput or replications.
+        title: one line, as are all texts of the frame.
+        short: the comparison in few words, for file names.
+        below: what to know of this table alone; often nothing.
+    """
+
+    kind: str
+    title: str
+    short: str
+    frame: pd.DataFrame
+    below: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return file_name(self.short, self.title, self.kind)
+
+    def text(self) -> str:
+        """For the terminal."""
+        lines = [f"{self.kind.upper()} | {self.title}", _drawn(self.frame, "simple"), self.below]
+        return "\n".join(filter(None, lines)) + "\n"
+
+    def markdown(self) -> str:
+        """For documents."""
+        body = _drawn(self.frame.map(_in_markdown), "pipe")
+        parts = [f"### {self.kind.capitalize()}: {_in_markdown(self.title)}", body]
+        return "\n\n".join([*parts, *filter(None, [_in_markdown(self.below)])]) + "\n"
+
+
+def tables(found: Iterable[Comparison]) -> list[Table]:
+    """The leaderboards of comparisons, and last what several worlds measured."""
+    made = []
+    found = list(found)
+    for comparison in found:
+        title, short = one_line(comparison.setting.title), comparison.setting.short
+        present = [row for row in comparison.rows if row.n]
+        below = _left_out(comparison.left_out)
+        made.append(Table("accuracy", title, short, _accuracy(comparison), below))
+        made.append(Table("storage", title, short, _storage(present)))
+        made.append(Table("images", title, short, _images(present)))
+        made.append(Table("throughput", title, short, _throughput(speeds(present))))
+    for several in replications(found):
+        frame, below = _replications(several)
+        made.append(Table("replications", one_line(several.title), several.short, frame, below))
+    return made
+
+
+def rank_texts(comparison: Comparison) -> list[str]:
+    """Each row's rank as tables show it: `1`, `2=` if shared, `n too small`, `-`, or empty."""
+    shared = Counter(row.rank for row in comparison.rows)
+    texts = []
+    for row in comparison.rows:
+        if row.rank is not None:
+            texts.append(f"{row.rank}{'=' if shared[row.rank] > 1 else ''}")
+        elif not row.n:
+            texts.append("")
+        else:
+            texts.append("n too small" if comparison.setting.on_protocol else "-")
+    return texts
+
+
+def file_name(short: str, title: str, kind: str) -> str:
+    """Safe on any disk; holds a digest, since comparisons may be alike in few words."""
+    words = "".join(c if c.isascii() and c.isalnum() else "-" for c in short.lower())[:80]
+    return "-".join([*filter(None, words.split("-")), digest(title)[:6], kind])
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks or anything else that does not print."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _in_markdown(text: str) -> str:
+    """Text that opens no cell, no code and no HTML."""
+    return html.escape(text, quote=False).replace("|", "&#124;").replace("`", "&#96;")
+
+
+def _drawn(frame: pd.DataFrame, style: str) -> str:
+    names = ("rank", "images", "method")
+    aligned = ["left" if name in names else "right" for name in frame.columns]
+    return frame.to_markdown(index=False, tablefmt=style, colalign=aligned, disable_numparse=True)
+
+
+def _left_out(records: Sequence[Record]) -> str:
+    if not records:
+        return ""
+    keys = sorted(r["key"] for r in records)
+    shown = ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
+    return one_line(
+        f"Left out, as another version measured the same repeats: {shown} ({len(keys)})."
+    )
+
+
+def _name(row: Row) -> dict[str, Any]:
+    return {"images": one_line(row.images), "method": one_line(row.method)}
+
+
+def _prior(row: Row) -> str:
+    """Which public model must be there, and its bytes."""
+    return f"{one_line(row.prior)} ({row.storage['prior']:,} B)" if row.prior else "-"
+
+
+def _accuracy(comparison: Comparison) -> pd.DataFrame:
+    rows = []
+    for row, rank in zip(comparison.rows, rank_texts(comparison), strict=True):
+        made = {"rank": rank, **_name(row)}
+        n = f"{row.n}/{row.asked}" if row.asked > row.n else f"{row.n}"
+        if not row.n:
+            state = "failed" if row.failed else "missing"
+            rows.append({**made, "accuracy %": state, "±": "", "n": n, "bytes": "", "prior": ""})
+            continue
+        if row.failed:
+            n += f", {row.failed} failed"
+        mean, half = row.accuracy
+        made["accuracy %"] = f"{100 * mean:.2f}"
+        made["±"] = "n too small" if half is None else f"{100 * half:.2f}"
+        made["n"] = n
+        made["bytes"] = f"{row.storage['total']:,}"
+        made["prior"] = _prior(row)
+        rows.append(made)
+    return pd.DataFrame(rows)
+
+
+def _ratio(soft: int, total: int) -> str:
+    """How much smaller than all labels; a method that is larger says so."""
+    ratio = f"{soft / total:.1f}x"
+    larger = total > soft and ratio != "1.0x"  # all labels themselves come in a container
+    return f"{ratio} (more than all labels)" if larger else ratio
+
+
+def _storage(rows: Sequence[Row]) -> pd.DataFrame:
+    made = []
+    for row in sorted(rows, key=lambda row: (row.storage["total"], row.name)):
+        stored = row.storage
+        line = _name(row)
+        for name in ("values", "indices", "views", "weights", "container", "total"):
+            line[name] = f"{stored[name]:,}"
+        line["ratio"] = _ratio(stored["soft"], stored["total"])
+        line["prior"] = _prior(row)
+        line["teacher"] = f"{stored['teacher']:,}"
+        line["images (B)"] = f"{stored['images']:,}"
+        line["logits"] = f"{stored['values'] + stored['indices']:,}"
+        line["parameters"] = f"{stored['parameters']:,}"
+        line["blocks"] = f"{stored['blocks']:,}"
+        made.append(line)
+    return pd.DataFrame(made)
+
+
+def _images(rows: Sequence[Row]) -> pd.DataFrame:
+    sizes: dict[str, dict[str, int]] = {}  # of each draw of a source
+    alike: dict[str, dict[str, float]] = {}
+    for row in rows:
+        for record in row.records:
+            draw = record["cell"]["images"]
+            sizes.setdefault(row.images, {})[draw] = record["storage"]["images"]
+            similarity = record["inputs"].get("similarity")
+            if similarity is not None:
+                alike.setdefault(row.images, {})[draw] = similarity
+    made = []
+    for source, of_draws in sorted(sizes.items()):
+        known = alike.get(source, {}).values()
+        similarity = f"{fmean(known):.3f}" if known else "-"
+        size = f"{fmean(of_draws.values()):,.0f}"
+        made.append({"images": one_line(source), "similarity": similarity, "images (B)": size})
+    return pd.DataFrame(made)
+
+
+def _throughput(found: Sequence[Speed]) -> pd.DataFrame:
+    lines = [
+        {
+            **_name(speed.row),
+            "labels/s": f"{speed.labels:,.0f}",
+            "images/s": f"{speed.images:,.0f}",
+            "ratio to bare step": f"{speed.ratio:.2f}",
+            "lowest..highest": f"{speed.lowest:.2f}..{speed.highest:.2f}",
+            "share of step": f"{speed.share:.1%}",
+            "over floor": "-" if speed.over_floor is None else f"{speed.over_floor:.2f}x",
+            "repeats": str(speed.repeats),
+            "fit (s)": f"{speed.fit:.1f}",
+            "prior": _prior(speed.row),
+        }
+        for speed in found
+    ]
+    return pd.DataFrame(lines)
+
+
+def _replications(several: Replications) -> tuple[pd.DataFrame, str]:
+    """The table, and which world each of its columns is."""
+    columns = {place: f"world {number}" for number, place in enumerate(several.places, 1)}
+    lines = []
+    for row in several.rows:
+        line = {"images": one_line(row.images), "method": one_line(row.method), "n": str(row.n)}
+        for place, column in columns.items():
+            known = place in row.accuracy
+            line[f"{column} %"] = f"{100 * row.accuracy[place]:.2f}" if known else "-"
+        line["largest difference"] = f"{100 * row.difference:.2f}"
+        line["shown"] = {True: "yes", False: "no", None: "n too small"}[row.differ]
+        lines.append(line)
+    legend = "; ".join(f"{column}: {one_line(place)}" for place, column in columns.items())
+    return pd.DataFrame(lines), f"{legend[0].upper()}{legend[1:]}."

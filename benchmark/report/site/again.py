@@ -1,0 +1,74 @@
+"""The command that measures a record again."""
+
+import shlex
+from dataclasses import dataclass
+
+from ...records.record import Record
+from .text import label
+
+
+@dataclass(frozen=True)
+class Again:
+    """How to measure a record again.
+
+    Attributes:
+        command: for a shell, one line or several.
+        notes: what the command cannot promise.
+    """
+
+    command: str
+    notes: tuple[str, ...]
+
+
+def again(record: Record) -> Again:
+    """The command of one record, with what it needs beside."""
+    cell, inputs = record["cell"], record["inputs"]
+    commit = record["environment"]["commit"] or ""
+    parts = label(cell["method"])
+    budget = [o.removeprefix("budget=") for o in parts.options if o.startswith("budget=")]
+    options = ",".join(o for o in parts.options if not o.startswith("budget="))
+    given = {
+        "dataset": cell["dataset"],
+        "images": cell["images"],
+        "ipc": str(cell["ipc"]),
+        "methods": parts.family + (f"[{options}]" if options else ""),
+        "budget": budget[0] if budget else "",
+        "students": cell["student"],
+        "recipe": cell["recipe"].removesuffix(" (changed)"),
+        "teacher": cell["teacher"],
+        "seeds": str(cell["seed"] + 1),
+        "precision": record["precision"],
+        "device": record["world"]["device"],
+    }
+    words = [f"--{name} {shlex.quote(value)}" for name, value in given.items() if value]
+    chosen = inputs.get("set", {})
+    words += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in chosen.items()]
+    lines = ["python -m benchmark run --no-controls", *words]
+    first = f"git checkout {shlex.quote(commit.removesuffix('-dirty'))}\n" if commit else ""
+    return Again(first + " \\\n    ".join(lines), tuple(_notes(record, commit)))
+
+
+def _notes(record: Record, commit: str) -> list[str]:
+    cell, chosen = record["cell"], record["inputs"].get("set", {})
+    notes = []
+    if cell["seed"]:
+        notes.append(f"It measures seeds 0 to {cell['seed']}; this record is the last of them.")
+    if not commit:
+        notes.append("Approximate: the record does not name the commit it was measured at.")
+    elif commit.endswith("-dirty"):
+        notes.append("Approximate: the tree had changes that the commit does not hold.")
+    if not record["on_protocol"] and not any(name.startswith("recipe.") for name in chosen):
+        notes.append(
+            "Approximate: the recipe was changed, and the record does not say by which options; "
+            "compare it with the recipe below."
+        )
+    if any(":" in cell[name] for name in ("teacher", "images", "dataset")):
+        notes.append(
+            "A name with a colon may be of a file or folder; bring the same one. Its content "
+            "counts, not its place."
+        )
+    notes.append(
+        "Real data are found with --data-root. Other versions of libraries, and other hardware, "
+        "may give other figures."
+    )
+    return notes

@@ -1,0 +1,108 @@
+from dataclasses import replace
+
+import pytest
+
+from benchmark.data.recipe import Augmentation
+from benchmark.data.recipes import RECIPES
+
+
+def summary(name):
+    recipe = RECIPES[name]
+    augmentation, objective = recipe.augmentation, recipe.objective
+    return {
+        "length": (recipe.epochs, recipe.batch_size),
+        "optimiser": (recipe.optimiser, recipe.rate, recipe.weight_decay, recipe.warmup),
+        "crop": (augmentation.crop_scale, augmentation.crop_ratio),
+        "rest": (augmentation.flip, augmentation.mix, augmentation.cutout),
+        "loss": (objective.loss, objective.temperature, objective.rescale, objective.ce_weight),
+    }
+
+
+WIDE_CROPS = ((0.08, 1.0), (3 / 4, 4 / 3))
+
+
+def test_the_published_recipe_for_imagenet_1k():
+    assert summary("imagenet1k") == {
+        "length": (300, 128),
+        "optimiser": ("adamw", 1e-3, 0.01, 0.0),
+        "crop": WIDE_CROPS,
+        "rest": (0.5, "cutmix", 0.0),
+        "loss": ("kl", 20.0, False, 0.0),
+    }
+    assert RECIPES["imagenet1k"].augmentation.mix_alpha == 1.0
+
+
+def test_the_published_recipe_for_imagenet_21k():
+    assert summary("imagenet21k") == {
+        "length": (300, 32),
+        "optimiser": ("adamw", 2e-3, 0.01, 0.0),
+        "crop": WIDE_CROPS,
+        "rest": (0.0, "none", 0.5),
+        "loss": ("kl", 20 / 0.8, False, 0.0),
+    }
+
+
+def test_the_published_recipe_for_tiny_imagenet():
+    assert summary("tiny") == {
+        "length": (100, 64),
+        "optimiser": ("sgd", 0.2, 1e-4, 5 / 100),
+        "crop": WIDE_CROPS,
+        "rest": (0.5, "none", 0.0),
+        "loss": ("kl", 20.0, True, 0.0),
+    }
+    assert RECIPES["tiny"].momentum == 0.9
+
+
+def test_recipes_go_by_their_names():
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+    assert {"quick", "cpu", "standard", "imagenet1k", "imagenet21k", "tiny"} <= RECIPES.keys()
+
+
+@pytest.mark.parametrize("cutout", [-0.1, 1.0, 1.5])
+def test_a_cutout_that_leaves_no_picture(cutout):
+    with pytest.raises(ValueError, match=f"cutout must be a share below 1, got {cutout}"):
+        Augmentation(cutout=cutout)
+
+
+def test_the_tests_of_label_distillation():
+    assert (
+        summary("ld")
+        == summary("ld-ridge")
+        == {
+            "length": (0, 50),
+            "optimiser": ("adamw", 1e-3, 0.0, 0.0),
+            "crop": ((1.0, 1.0), (1.0, 1.0)),
+            "rest": (0.0, "none", 0.0),
+            "loss": ("kl", 1.0, False, 0.0),
+        }
+    )
+    for name, tester in (("ld", "network"), ("ld-ridge", "ridge")):
+        recipe = RECIPES[name]
+        assert (recipe.steps, recipe.course, recipe.stop) == (1000, "constant", "held-out")
+        assert recipe.tester == tester
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs"), [(1, 1000), (50, 1000), (51, 500), (100, 500), (150, 334), (10**6, 1)]
+)
+def test_steps_make_whole_epochs(images, epochs):
+    assert RECIPES["ld"].epochs_of(images) == epochs
+    assert RECIPES["quick"].epochs_of(images) == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("quick", {"steps": -1}, "steps must not be negative, got -1"),
+        ("quick", {"steps": 9}, "steps stand in place of epochs, got 9 steps and 60 epochs"),
+        ("ld", {"epochs": 2}, "steps stand in place of epochs, got 1000 steps and 2 epochs"),
+        ("ld", {"steps": 0}, "epochs and batch_size must be at least 1, got 0, 50"),
+        ("quick", {"stop": "held-out"}, "constant from the start, .* got course cosine, warmup 0"),
+        ("ld", {"warmup": 0.1}, "constant from the start, .* got course constant, warmup 0.1"),
+        ("cpu-mse", {"tester": "ridge"}, "must be a plain kl; got Objective"),
+        ("tiny", {"tester": "ridge"}, "must be a plain kl; got Objective"),
+    ],
+)
+def test_recipes_that_contradict_themselves(name, changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(RECIPES[name], **changes)

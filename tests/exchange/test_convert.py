@@ -1,0 +1,202 @@
+"""Labels that change hands: what goes out in LPQLD's form comes back the same."""
+
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from tiny import listing, run_main, tiny_task
+from torch import nn
+
+from benchmark.core.errors import UserError
+from benchmark.data import distilled
+from benchmark.data.images import ResidentImages
+from benchmark.data.recipes import RECIPES
+from benchmark.exchange.convert import import_labels, read_images
+from benchmark.exchange.official import OfficialBatch, write_images, write_lpqld
+from benchmark.exchange.shipping import open_labels
+from benchmark.methods.lpqld import LPQLD
+from benchmark.methods.soft import Soft
+
+
+class Shade(nn.Module):
+    """A teacher to whom class c has the shade 25 c."""
+
+    def forward(self, pixels):
+        shade = pixels.mean((1, 2, 3), keepdim=True).flatten(1) * 255
+        return -((shade - 25 * torch.arange(10)) / 10).square()
+
+
+def shaded() -> ResidentImages:
+    """Two pictures of each class, a little apart from its shade."""
+    classes = torch.arange(10).repeat_interleave(2)
+    shades = 25 * classes + torch.tensor([0, 3]).repeat(10)
+    return ResidentImages(
+        shades.byte().view(-1, 1, 1, 1).repeat(1, 1, 8, 8), classes, tuple("abcdefghij")
+    )
+
+
+def ship(tmp_path, method=LPQLD, **options):
+    """A shipped folder of labels for twenty tiny pictures; and the source they came from."""
+    task = tiny_task(tmp_path / "scratch", epochs=12)
+    task = replace(task, images=shaded(), teacher=Shade())
+    settled = method.settle(method.Options(**options), task.shape, None)
+    source = method.fit(task, settled)
+    folder = tmp_path / "shipped"
+    for part in ("labels", "images"):
+        (folder / part).mkdir(parents=True)
+    source.save(folder / "labels")
+    distilled.write(folder / "images", task.images)
+    return folder, source
+
+
+def labels(*arguments):
+    code, out, err = run_main("labels", *arguments)
+    assert code == 0, err
+    return out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"keep": 0.5, "k": 3},
+        {"keep": 0.5, "quantise": "none"},
+        {"keep": 0.5, "quantise": "adaptive"},
+        {"keep": 0.5, "quantise": "hard"},
+        {"keep": 0.5, "values": "bf16"},
+    ],
+)
+def test_exported_and_imported_again_views_and_targets_are_the_same(tmp_path, options):
+    shipped, source = ship(tmp_path, **options)
+    labels("export", shipped, tmp_path / "official")
+    official = [tmp_path / "official" / part for part in ("labels", "images")]
+    schedule = asdict(source.options)["schedule"]
+    labels(
+        "import", *official, tmp_path / "back", "--recipe", "quick", "--set", f"schedule={schedule}"
+    )
+    folder = tmp_path / "back"
+    back: Any = open_labels(folder / "labels", folder / "images", "cpu").source
+    # Class folders are named by number, so that digests differ; pixels and classes do not.
+    assert torch.equal(back.task.images.pixels, source.task.images.pixels.cpu())
+    assert torch.equal(back.task.images.labels, source.task.images.labels)
+    assert back.stored.batches == source.stored.batches
+    for (views, logits), (again, returned) in zip(
+        source.stored_labels(), back.stored_labels(), strict=True
+    ):
+        for field in fields(views):
+            a, b = getattr(views, field.name), getattr(again, field.name)
+            assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b, field.name
+        for temperature in (1.0, 20.0):
+            both = [(rows / temperature).softmax(1) for rows in (logits, returned)]
+            assert torch.equal(*both)
+
+
+def test_all_labels_can_be_exported(tmp_path):
+    shipped, source = ship(tmp_path, Soft)
+    said = labels("export", shipped, tmp_path / "official")
+    assert said.startswith("wrote 36 batches and 20 images")
+    assert "wants batches of one size; these have [6, 7]" in said
+    heads = [tuple(views.index[:3].tolist()) for views, _ in source.stored_labels()]
+    assert len(set(heads)) < len(heads)
+    assert "first three images; some share" in said
+    where = ("--images", tmp_path / "official" / "images")
+    shown = labels("inspect", tmp_path / "official" / "labels", *where)
+    assert "LPQLD" in shown
+    assert "36 of up to 7 labels, 240 in all" in shown
+    assert "240 labels were" in labels("verify", tmp_path / "official" / "labels", *where)
+
+
+def test_ours_are_inspected_and_verified(tmp_path):
+    shipped, source = ship(tmp_path)
+    shown = labels("inspect", shipped)
+    assert "method" in shown
+    assert "lpqld" in shown
+    assert f"{source.storage().total:,} B" in shown
+    assert "labels of one epoch" in labels("verify", shipped)
+    assert "as they were written" in labels("verify", shipped / "labels")
+    shard = next((shipped / "labels").glob("*.safetensors"))
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    code, _, err = run_main("labels", "verify", shipped)
+    assert code == 2
+    assert "damaged" in err
+
+
+def test_a_path_stays_at_home(tmp_path):
+    shipped, _ = ship(tmp_path)
+    labels("export", shipped, tmp_path / "official")
+    official = [tmp_path / "official" / part for part in ("labels", "images")]
+    labels("import", *official, tmp_path / "back", "--recipe", "quick")
+    assert str(tmp_path) not in (tmp_path / "back" / "labels" / "labels.json").read_text()
+
+
+def test_what_is_wrong_is_said_and_nothing_written(tmp_path):
+    shipped, _ = ship(tmp_path)
+    labels("export", shipped, tmp_path / "official")
+    theirs, images = tmp_path / "official" / "labels", tmp_path / "official" / "images"
+    before = listing(tmp_path)
+    for arguments, sentence in [
+        (("inspect", theirs), "pass --images"),
+        (("export", shipped, shipped), "exists already"),
+        (("import", theirs, images, tmp_path / "new", "--recipe", "no"), "Unknown recipe 'no'"),
+        (("import", theirs, images, tmp_path / "new", "--set", "k=99"), "lpqld.k is 99"),
+        (("import", images, images, tmp_path / "new"), "holds neither"),
+        (("import", theirs, theirs, tmp_path / "new"), "holds no class folders"),
+    ]:
+        code, _, err = run_main("labels", *arguments)
+        assert code == 2, sentence
+        assert sentence in err
+    assert listing(tmp_path) == before
+
+
+def test_more_labels_than_the_recipe_shows_are_not_dropped_in_silence(tmp_path):
+    shipped, _ = ship(tmp_path, keep=1.0)
+    labels("export", shipped, tmp_path / "official")
+    official = [tmp_path / "official" / part for part in ("labels", "images")]
+    short = replace(RECIPES["quick"], epochs=5)
+    with pytest.raises(UserError, match="holds 36 batches, and students of recipe 'quick' take 5"):
+        import_labels(official[0], official[1], tmp_path / "new", short, {})
+    assert not (tmp_path / "new").exists()
+    import_labels(official[0], official[1], tmp_path / "new", short, {"keep": "1"})
+
+
+def test_what_a_kill_left_behind_is_no_hindrance(tmp_path):
+    shipped, _ = ship(tmp_path)
+    (tmp_path / ".official.partial" / "labels").mkdir(parents=True)
+    labels("export", shipped, tmp_path / "official")
+    assert not (tmp_path / ".official.partial").exists()
+
+
+def test_labels_whose_classes_stand_in_another_order_are_refused(tmp_path):
+    _, source = ship(tmp_path, keep=1.0, quantise="none")
+    turned = (OfficialBatch(v, rows.roll(1, 1).half(), None) for v, rows in source.stored_labels())
+    write_lpqld(tmp_path / "labels", turned, 8, 10)
+    write_images(tmp_path / "images", source.task.images)
+    code, _, err = run_main(
+        "labels", "import", tmp_path / "labels", tmp_path / "images", tmp_path / "new"
+    )
+    assert code == 2
+    assert "do not fit these images" in err
+    assert not (tmp_path / "new").exists()
+
+
+def test_labels_of_images_in_another_order_are_refused_by_the_teacher(tmp_path):
+    shipped, source = ship(tmp_path, keep=1.0)
+    labels("export", shipped, tmp_path / "official")
+    path = str(tmp_path / "official" / "labels")
+    settled = LPQLD.settle(LPQLD.Options(path=path, keep=1.0), source.task.shape, None)
+    LPQLD.fit(source.task, settled)
+    images = source.task.images
+    other = ResidentImages(images.pixels.flip(0), images.labels, images.class_names)
+    with pytest.raises(UserError, match="do not fit these images"):
+        LPQLD.fit(replace(source.task, images=other), settled)
+
+
+def test_pictures_of_several_sizes_are_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    for side in (8, 9):
+        Image.new("RGB", (side, side)).save(tmp_path / "a" / f"{side}.png")
+    with pytest.raises(Exception, match=r"8x8 \(8.png\), 9x9 \(9.png\)"):
+        read_images(tmp_path)

@@ -1,0 +1,54 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny import NETWORK, reloaded, tiny_task
+
+from benchmark.data.recipe import Recipe
+from benchmark.labels import student
+from benchmark.methods.hard import Hard
+from benchmark.methods.hello import HeLlO
+from benchmark.methods.soft import Soft
+
+
+@pytest.fixture
+def task(tmp_path):
+    return tiny_task(tmp_path / "scratch")
+
+
+def flat(module):
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def test_initial_weights_depend_on_the_seed_alone(task, tmp_path):
+    """So that the students of all methods are paired, even of one that draws while loading."""
+    small = replace(task, train=task.images)
+    hello = HeLlO.fit(small, HeLlO.Options(epochs=1, batch_size=20, rank=1))
+    sources = [
+        reloaded(Hard.fit(task, Hard.Options()), tmp_path / "hard"),
+        reloaded(hello, tmp_path / "hello"),
+    ]
+    first, again = (flat(student.build(NETWORK, source, seed=3)) for source in sources)
+    assert first.equal(again)
+    assert not first.equal(flat(student.build(NETWORK, sources[0], seed=4)))
+
+
+def test_a_student_learns_what_the_teacher_says(task, tmp_path):
+    epochs = 30
+    plan = replace(
+        task.plan, epochs=epochs, augmentation=replace(task.plan.augmentation, mix="none")
+    )
+    source = reloaded(Soft.fit(replace(task, plan=plan), Soft.Options()), tmp_path / "soft")
+    recipe = Recipe("test", epochs, task.plan.batch_size, rate=0.02)
+    classifier = student.build(NETWORK, source, seed=0)
+    curve = student.train(classifier, source, recipe, tmp_path / "c.pt", "test")
+    assert len(curve) == epochs
+    assert sum(curve[-5:]) < 0.5 * sum(curve[:5])
+
+
+def test_the_schedule_is_the_recipes_over_the_plans_steps(task):
+    recipe = Recipe("test", 4, 8, "sgd", 0.5, 0.1, 0.8, 0.2)
+    found = student.schedule(recipe, Hard.fit(task, Hard.Options()))
+    assert (found.epochs, found.steps_per_epoch) == (4, 3)
+    assert (found.optimiser, found.rate, found.weight_decay) == ("sgd", 0.5, 0.1)
+    assert (found.momentum, found.warmup) == (0.8, 0.2)

@@ -1,0 +1,115 @@
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark.labels.packing import MAX_WIDTH, pack, unpack
+from benchmark.labels.writer import PackedSpool, Spool
+
+
+@pytest.mark.parametrize(
+    ("dtype", "row"),
+    [
+        (torch.float16, ()),
+        (torch.bfloat16, (3,)),
+        (torch.float32, (2, 5)),
+        (torch.uint8, ()),
+        (torch.int32, (4,)),
+        (torch.bool, (2,)),
+    ],
+)
+def test_rows_come_back_as_they_were_added(tmp_path, dtype, row):
+    spool = Spool(tmp_path / "rows", dtype, row)
+    added = [(9 * torch.randn(count, *row)).to(dtype) for count in (3, 0, 1, 5)]
+    for rows in added:
+        spool.add(rows)
+    stored, whole = spool.stored(), torch.cat(added)
+    assert (stored.dtype, stored.shape, len(stored)) == (dtype, whole.shape, 9)
+    assert stored[:].equal(whole)
+    for start, stop in ((0, 9), (2, 4), (8, 9), (5, 5), (9, 9), (7, 20)):
+        assert stored[start:stop].equal(whole[start:stop])
+        assert stored[start:stop].dtype == dtype
+    assert stored.flat()[:].equal(whole.flatten())
+    assert stored.file.stat().st_size == whole.nbytes
+
+
+def test_added_rows_are_converted_and_may_be_strided(tmp_path):
+    spool = Spool(tmp_path / "rows", torch.float16, (4,))
+    rows = torch.randn(4, 6, requires_grad=True)
+    spool.add(rows.T)
+    assert spool.stored()[:].equal(rows.detach().T.half())
+
+
+def test_nothing_added(tmp_path):
+    stored = Spool(tmp_path / "rows", torch.float32, (3,)).stored()
+    assert stored.shape == (0, 3)
+    assert stored[:].shape == (0, 3)
+    packed = PackedSpool(tmp_path / "packed", 5).stored()
+    assert packed.shape == (0,)
+    assert unpack(packed, 5, 0, 0).tolist() == []
+
+
+def test_rows_of_another_shape_are_refused(tmp_path):
+    spool = Spool(tmp_path / "rows", torch.float32, (3,))
+    for shape in ((2, 4), (3,), (2, 3, 1)):
+        with pytest.raises(ValueError, match=r"rows must have the shape \(3,\), got"):
+            spool.add(torch.zeros(shape))
+    spool.add(torch.ones(2, 3))
+    assert spool.stored()[:].tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_a_slice_in_memory_outlives_the_file(tmp_path):
+    spool = Spool(tmp_path / "rows", torch.float32)
+    spool.add(torch.arange(4.0))
+    rows = spool.stored()[1:3]
+    (tmp_path / "rows").unlink()
+    rows += 1
+    assert rows.tolist() == [2, 3]
+
+
+def test_a_spool_may_be_left_unfinished(tmp_path):
+    # As a failing fit does: no file stays open, and the next fit starts anew.
+    Spool(tmp_path / "rows", torch.float32).add(torch.ones(5))
+    again = Spool(tmp_path / "rows", torch.float32)
+    again.add(torch.zeros(2))
+    assert again.stored()[:].tolist() == [0, 0]
+
+
+@st.composite
+def chunks(draw):
+    width = draw(st.integers(1, MAX_WIDTH))
+    values = st.integers(0, 2**width - 1)
+    return width, draw(st.lists(st.lists(values, max_size=21), max_size=6)), draw(st.randoms())
+
+
+@given(chunks())
+def test_integers_of_any_width_in_chunks_of_any_size(drawn):
+    width, parts, random = drawn
+    values = [value for part in parts for value in part]
+    with TemporaryDirectory() as folder:
+        spool = PackedSpool(Path(folder) / "packed", width)
+        for part in parts:
+            spool.add(torch.tensor(part, dtype=torch.int64))
+        stored = spool.stored()
+        assert stored[:].equal(pack(torch.tensor(values, dtype=torch.int64), width))
+        start = random.randint(0, len(values))
+        stop = random.randint(start, len(values))
+        assert unpack(stored, width, start, stop - start).tolist() == values[start:stop]
+
+
+def test_packed_values_may_have_any_shape_and_type(tmp_path):
+    spool = PackedSpool(tmp_path / "packed", 4)
+    spool.add(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    spool.add(torch.tensor([True]))
+    spool.add(torch.tensor([15], dtype=torch.uint8))
+    assert unpack(spool.stored(), 4, 0, 6).tolist() == [1, 2, 3, 4, 1, 15]
+
+
+def test_values_that_do_not_fit_the_width_are_refused(tmp_path):
+    spool = PackedSpool(tmp_path / "packed", 3)
+    with pytest.raises(ValueError, match="do not fit 3 bits"):
+        spool.add(torch.tensor([0, 1, 2, 3, 4, 5, 6, 8]))
+    spool.stored()
