@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .data.views import ViewPlan as ViewPlan
     from .exchange.shipping import open_labels as open_labels
     from .labels.artefact import Artefact as Artefact
-    from .labels.artefact import Blob as Blob
+    from .labels.artefact import StoredTensor as StoredTensor
     from .labels.contract import LabelSource as LabelSource
     from .labels.contract import LabelTask as LabelTask
     from .labels.contract import TaskShape as TaskShape

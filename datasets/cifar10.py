@@ -47,7 +47,7 @@ def parquet_or_torchvision(
     if folder is None:
         download(name, source, layout, place.root)
     elif any((place.root / name).glob("train-*.parquet")):
-        dataset = read_folder(place.root / name, place.stages, name, mirror)
+        dataset = read_folder(place.root / name, place.cache, name, mirror)
         for images in (dataset.train, dataset.test):
             images.class_names = names or images.class_names
         return dataset

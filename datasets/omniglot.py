@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets import Omniglot
 
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError, unknown
 from benchmark.data.images import (
     Dataset,
@@ -50,10 +50,10 @@ def load(place: Place, alphabet: str = "") -> Dataset:
         _, _, names = describe(files, folder)
         tests = sorted(folder.glob("test-*.parquet"))
         train, test = (
-            read_images(part, place.stages, 1, RESOLUTION, names)[0] for part in (files, tests)
+            read_images(part, place.cache, 1, RESOLUTION, names)[0] for part in (files, tests)
         )
     else:
-        train, test = _pictures(folder, place.stages)
+        train, test = _pictures(folder, place.cache)
     whole = _dataset("omniglot", _bright(train), _bright(test))
     if not alphabet:
         return whole
@@ -78,7 +78,7 @@ def _bright(images: ResidentImages) -> ResidentImages:
     return ResidentImages(255 - images.pixels, images.labels, images.class_names)
 
 
-def _pictures(folder: Path, stages: Stages) -> tuple[ResidentImages, ResidentImages]:
+def _pictures(folder: Path, cache: Cache) -> tuple[ResidentImages, ResidentImages]:
     """Training and test drawings of `images_*/ALPHABET/CHARACTER/NUMBER_DRAWER.png`."""
     paths = sorted(folder.glob("images_*/*/*/*.png"), key=lambda path: path.parts[-3:])
     if not paths:
@@ -88,7 +88,7 @@ def _pictures(folder: Path, stages: Stages) -> tuple[ResidentImages, ResidentIma
     labels = torch.tensor([names.index(name) for name in classes])
     drawers = torch.tensor([int(path.stem.rpartition("_")[2]) for path in paths])
     key = {"files": [(*p.parts[-3:], p.stat().st_size) for p in paths], "resolution": RESOLUTION}
-    decoded = stages.make("decoded", key, decode_all(paths, 1, RESOLUTION, "decode Omniglot"))
+    decoded = cache.make("decoded", key, decode_all(paths, 1, RESOLUTION, "decode Omniglot"))
     images = decoded_images(decoded, labels, names)
 
     def part(chosen: Tensor) -> ResidentImages:

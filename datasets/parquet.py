@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from benchmark.core import bounded
 from benchmark.core.bounded import short
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_digest
 from benchmark.data.images import (
@@ -67,17 +67,17 @@ def load(place: Place, path: str = "") -> Dataset:
         folder = place.root / folder
     if not path or not folder.is_dir():
         raise UserError(f"parquet:{path} names no folder. Give parquet:PATH of Parquet files.")
-    return read_folder(folder, place.stages, name=f"parquet:{folder.name}", mirror=False)
+    return read_folder(folder, place.cache, name=f"parquet:{folder.name}", mirror=False)
 
 
-def read_folder(folder: Path, stages: Stages, name: str, mirror: bool) -> Dataset:
-    """Training and test images of a folder; decoded pixels are kept in `stages`."""
+def read_folder(folder: Path, cache: Cache, name: str, mirror: bool) -> Dataset:
+    """Training and test images of a folder; decoded pixels are kept in `cache`."""
     train_files = sorted(folder.glob("train-*.parquet"))
     test_files = sorted(folder.glob("test-*.parquet")) or sorted(folder.glob("validation-*"))
     channels, resolution, names = describe(train_files, folder)
-    train, statistics = read_images(train_files, stages, channels, resolution, names)
+    train, statistics = read_images(train_files, cache, channels, resolution, names)
     test, _ = read_images(
-        test_files or [folder / "test-*.parquet"], stages, channels, resolution, names
+        test_files or [folder / "test-*.parquet"], cache, channels, resolution, names
     )
     return Dataset(name, train, test, *statistics, mirror)
 
@@ -101,7 +101,7 @@ def describe(files: list[Path], folder: Path) -> tuple[int, int, tuple[str, ...]
 
 
 def read_images(
-    files: list[Path], stages: Stages, channels: int, resolution: int, names: tuple[str, ...]
+    files: list[Path], cache: Cache, channels: int, resolution: int, names: tuple[str, ...]
 ) -> tuple[ResidentImages, Statistics]:
     """The images of Parquet files in row order, and the statistics of their pixels."""
     labels = np.concatenate([labels_of(file, len(names)) for file in files])
@@ -115,7 +115,7 @@ def read_images(
         sources = [source for file in files for source in sources_of(file)]
         decode_all(sources, channels, resolution, f"decode {files[0].name}")(target)
 
-    decoded = stages.make("decoded", key, build)
+    decoded = cache.make("decoded", key, build)
     images = decoded_images(decoded, torch.from_numpy(labels), names)
     return images, decoded_statistics(decoded)
 
@@ -186,7 +186,7 @@ def _class_names(file: Path) -> tuple[str, ...] | None:
     """The names that a table's `huggingface` metadata gives its labels, if any."""
     raw = (pq.read_schema(file).metadata or {}).get(b"huggingface", b"{}")
     try:
-        told = bounded.check(FEATURES, bounded.loads(raw))
+        told = bounded.parse(FEATURES, bounded.loads(raw))
     except UserError as error:
         raise UserError(f"The `huggingface` metadata of {str(file)!r}: {error}.") from error
     label = told.get("info", {}).get("features", {}).get("label", {})

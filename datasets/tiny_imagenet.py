@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.data.images import (
     Dataset,
@@ -52,11 +52,11 @@ def _load(place: Place) -> Dataset:
             "Tiny-ImageNet has no download here: unpack tiny-imagenet-200.zip in the data root."
         )
     if any(folder.glob("train-*.parquet")):
-        return read_folder(folder, place.stages, "tiny_imagenet", mirror=True)
-    return _original(folder, place.stages)
+        return read_folder(folder, place.cache, "tiny_imagenet", mirror=True)
+    return _original(folder, place.cache)
 
 
-def _original(folder: Path, stages: Stages) -> Dataset:
+def _original(folder: Path, cache: Cache) -> Dataset:
     words = dict(
         line.split("\t", 1) for line in (folder / "words.txt").read_text().splitlines() if line
     )
@@ -77,7 +77,7 @@ def _original(folder: Path, stages: Stages) -> Dataset:
     def resident(items: list[tuple[Path, int]], split: str) -> tuple[ResidentImages, Statistics]:
         paths, labels = [p for p, _ in items], torch.tensor([c for _, c in items])
         key = {"files": [(str(p.relative_to(folder)), p.stat().st_size) for p in paths]}
-        decoded = stages.make(
+        decoded = cache.make(
             "decoded", key, decode_all(paths, 3, 64, f"decode Tiny-ImageNet {split}")
         )
         return decoded_images(decoded, labels, names), decoded_statistics(decoded)

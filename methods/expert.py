@@ -40,7 +40,7 @@ class Expert(ImageLabels):
                 `teacher.snapshots`).
             temperature: at which a snapshot's logits become probabilities.
             student: that learns from each snapshot's labels, as shipped; `auto` is a ConvNet of
-                width 32 whose depth fits the resolution (see `benchmark.trials`).
+                width 32 whose depth fits the resolution (see `benchmark.labels.validation`).
             steps, rate: of that student's training on the plan's views, in whole epochs.
             held_out: real training images that it is measured on.
         """
@@ -49,14 +49,14 @@ class Expert(ImageLabels):
         temperature: float = 1.0
         student: str = "auto"
         steps: int = 300
-        rate: float = 2e-3
+        lr: float = 2e-3
         held_out: int = 2000
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if not self.temperature > 0 or not self.rate > 0:
+            if not self.temperature > 0 or not self.lr > 0:
                 raise ValueError(
-                    f"temperature and rate must be positive, got {self.temperature}, {self.rate}"
+                    f"temperature and rate must be positive, got {self.temperature}, {self.lr}"
                 )
             if self.steps < 1 or self.held_out < 1:
                 raise ValueError(
@@ -64,11 +64,11 @@ class Expert(ImageLabels):
                 )
 
     @classmethod
-    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
         if options.student == "auto":
             options = replace(options, student=usual_convnet(shape.resolution, width=32))
-        networks.check(options.student)
-        return super().settle(options, shape, budget)
+        networks.require(options.student)
+        return super().resolve_options(options, shape, budget)
 
     @classmethod
     def needs(cls, options: Any) -> Needs:
@@ -76,16 +76,16 @@ class Expert(ImageLabels):
 
     @classmethod
     def fit(cls, task: LabelTask, options: Any) -> Self:
-        apart, _ = held_out(task, options.held_out)
+        held, _ = held_out(task, options.held_out)
         best, found = None, []
-        for number, expert in enumerate(task.weak_teachers()):
+        for number, expert in enumerate(task.snapshots()):
             source = cls(task, options, soft_labels(task, expert, options.temperature))
-            found.append(correct(source.trial(number), apart, task.compute).double().mean().item())
+            found.append(correct(source.trial(number), held, task.compute).double().mean().item())
             if best is None or found[-1] > max(found[:-1]):
                 best = source
         assert best is not None
         best.notes = {
-            "held_out_images": len(apart),
+            "held_out_images": len(held),
             "held_out_accuracy": found,
             "snapshot": found.index(max(found)),
         }
@@ -95,7 +95,7 @@ class Expert(ImageLabels):
         """A student that has learnt from these labels; each starts from the same weights."""
         task, options = self.task, self.options
         epochs = -(-options.steps // task.plan.batches)
-        recipe = Recipe("trial", epochs, task.plan.batch_size, rate=options.rate)
+        recipe = Recipe("trial", epochs, task.plan.batch_size, lr=options.lr)
         learner = student.build(options.student, self, task.seed)
         checkpoint = task.workspace() / f"trial-{number:02}.pt"
         student.train(learner, self, recipe, checkpoint, f"try the labels of snapshot {number}")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from benchmark.core.needs import Needs
 from benchmark.data.views import ViewBatch
-from benchmark.labels.artefact import Artefact, Blob
+from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource, LabelTask
 
 
@@ -22,7 +22,7 @@ class Hard(LabelSource):
     def fit(cls, task: LabelTask, options: Any) -> Self:
         return cls(task, options)
 
-    def blobs(self) -> Iterable[Blob]:
+    def tensors(self) -> Iterable[StoredTensor]:
         return ()
 
     @classmethod

@@ -47,7 +47,7 @@ class LabelSolve(ImageLabels):
         Attributes:
             form, k: how labels are shipped; see `benchmark.image_labels`.
             network: whose random weights give features; `auto` is a ConvNet of width 128 whose
-                depth fits the resolution (see `benchmark.trials`).
+                depth fits the resolution (see `benchmark.labels.validation`).
             draws: of its weights.
             lambdas: to choose from, as shares of the mean of K_ss's diagonal.
             ridge: on the labels, as a share of the mean of the normal equations' diagonal.
@@ -73,11 +73,11 @@ class LabelSolve(ImageLabels):
                 )
 
     @classmethod
-    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
         if options.network == "auto":
             options = replace(options, network=usual_convnet(shape.resolution, width=128))
-        networks.check(options.network)
-        return super().settle(options, shape, budget)
+        networks.require(options.network)
+        return super().resolve_options(options, shape, budget)
 
     @classmethod
     def needs(cls, options: Any) -> Needs:
@@ -88,7 +88,7 @@ class LabelSolve(ImageLabels):
     def fit(cls, task: LabelTask, options: Any) -> Self:
         train = task.real_images()
         most = max(1, int(MOST_HELD_OUT * len(train)))
-        apart, rest = held_out(task, min(options.held_out, most))
+        held, rest = held_out(task, min(options.held_out, most))
         features = RandomFeatures(task, options.network, options.draws)
         own = features(task.images.pixels)
 
@@ -101,21 +101,21 @@ class LabelSolve(ImageLabels):
             block = kernel(train.take(rows))
             gram += block.T @ block
             cross += block.T @ one_hot(train.labels[rows], task)
-        to_apart = kernel(apart.pixels)
-        truth = apart.labels.to(task.device)
+        to_held = kernel(held.pixels)
+        truth = held.labels.to(task.device)
         lambdas = sorted(options.lambdas, reverse=True)
         found, accuracies = [], []
         for strength in lambdas:
             system = damped(support, strength)
             labels = solve(system, gram, cross, options.ridge)
             found.append(probabilities(labels))
-            said = [to_apart @ torch.linalg.solve(system, y) for y in (labels, found[-1])]
+            said = [to_held @ torch.linalg.solve(system, y) for y in (labels, found[-1])]
             accuracies.append([(s.argmax(1) == truth).double().mean().item() for s in said])
         clamped = [after for _, after in accuracies]
         best = clamped.index(max(clamped))
         source = cls(task, options, found[best].float())
         source.notes = {
-            "held_out_images": len(apart),
+            "held_out_images": len(held),
             "lambdas": lambdas,
             "held_out_accuracy_solved": [before for before, _ in accuracies],
             "held_out_accuracy_probabilities": clamped,

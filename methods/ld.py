@@ -26,7 +26,7 @@ from benchmark.labels.contract import LabelTask
 from benchmark.labels.label_learning.method import LearnedLabels
 from benchmark.labels.label_learning.real import as_input
 from benchmark.labels.label_learning.run import Make
-from benchmark.labels.label_learning.second_order import SecondOrder, check
+from benchmark.labels.label_learning.second_order import SecondOrder, require_differentiable
 from benchmark.labels.label_learning.settings import Learning
 from benchmark.models import networks
 from benchmark.models.classifier import Classifier
@@ -62,7 +62,7 @@ class LD(LearnedLabels):
         images = task.images
         for name in options.learners:
             network = networks.create(name, task.classes, images.channels, images.resolution)
-            check(network, name, as_input(images.pixels[:2], torch.device("cpu")))
+            require_differentiable(network, name, as_input(images.pixels[:2], torch.device("cpu")))
 
         def make(network: nn.Module) -> SecondOrder:
             return SecondOrder(
@@ -70,7 +70,7 @@ class LD(LearnedLabels):
                 options.inner_rate,
                 options.inner_steps,
                 options.network_optimiser,
-                options.network_rate,
+                options.network_lr,
             )
 
         return make

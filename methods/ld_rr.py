@@ -50,7 +50,7 @@ class LDRR(LearnedLabels):
                 task.classes,
                 options.ridge,
                 options.network_optimiser,
-                options.network_rate,
+                options.network_lr,
             )
 
         return make

@@ -10,11 +10,11 @@ from torch import Tensor
 from benchmark.core.errors import ArtefactError
 from benchmark.core.needs import Needs
 from benchmark.data.views import ViewBatch
-from benchmark.labels.artefact import Artefact, Blob
+from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource, LabelTask
 from benchmark.labels.ensemble import Teachers, needs_of, taught_by
-from benchmark.labels.teacher_logits import relabel, resident
-from benchmark.labels.writer import Spool, Stored
+from benchmark.labels.teacher_logits import resident, teacher_logits
+from benchmark.labels.writer import Stored, TensorWriter
 
 
 class Soft(LabelSource):
@@ -42,15 +42,15 @@ class Soft(LabelSource):
 
     @classmethod
     def fit(cls, task: LabelTask, options: Any) -> Self:
-        logits = Spool(task.workspace() / "logits", torch.float16, (task.classes,))
-        for _, rows in relabel(
+        logits = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
+        for _, rows in teacher_logits(
             taught_by(task, options.teachers), range(task.plan.steps), "label all views"
         ):
             logits.add(rows)
         return cls(task, options, logits.stored())
 
-    def blobs(self) -> Iterable[Blob]:
-        yield Blob("logits", "values", self.logits)
+    def tensors(self) -> Iterable[StoredTensor]:
+        yield StoredTensor("logits", "values", self.logits)
 
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:

@@ -46,7 +46,7 @@ def on(device: torch.device, task: LabelTask, bf16: bool = False) -> LabelTask:
         images=task.images.to(device),
         compute=Compute(device, bf16),
         teacher=teacher,
-        weak=lambda: [teacher],
+        snapshot_source=lambda: [teacher],
     )
 
 
@@ -113,12 +113,12 @@ def test_nothing_waits_inside_an_epoch_of_lpqld(form, task, tmp_path, device):
 def _epochs(learner: student.Student, source: LabelSource, device: torch.device) -> None:
     """Two epochs, in which a GPU that is waited for raises."""
     optimiser, rates = student.schedule(RECIPE, source).build(learner.train())
-    lessons = student.lessons(learner, source)
-    total, _ = descend(lessons(0), optimiser, rates, device)  # handles are made, kernels chosen
+    losses_of = student.losses_of(learner, source)
+    total, _ = descend(losses_of(0), optimiser, rates, device)  # handles are made, kernels chosen
     if device.type == "cuda":
         torch.cuda.set_sync_debug_mode("error")
     try:
-        total, steps = descend(lessons(1), optimiser, rates, device)
+        total, steps = descend(losses_of(1), optimiser, rates, device)
     finally:
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode("default")

@@ -31,7 +31,7 @@ from test_official import CLASSES, IMAGES, SIDE, TENSORS, by_epoch, drawn, flat,
 from tiny import NETWORK, pictures, tiny_task
 from torch import Tensor
 
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.data import distilled
 from benchmark.data.images import MOST_PIXELS
@@ -41,7 +41,7 @@ from benchmark.exchange.convert import inspect, read_images
 from benchmark.exchange.official import open_folder
 from benchmark.exchange.shipping import open_labels
 from benchmark.labels import artefact
-from benchmark.labels.artefact import Blob
+from benchmark.labels.artefact import StoredTensor
 from benchmark.methods.hard import Hard
 from benchmark.methods.ld import LD
 from benchmark.methods.lpqld import LPQLD
@@ -98,7 +98,7 @@ def shipped(tmp_path_factory) -> dict[str, Path]:
     ]
     for name, method, options in wished:
         task = tiny_task(root / f"scratch of {name}")
-        settled = method.settle(method.Options(**options), task.shape, None)
+        settled = method.resolve_options(method.Options(**options), task.shape, None)
         found[name] = saved(root / name, method.fit(task, settled))
     task = tiny_task(root / "scratch of learned")
     shares = torch.rand(20, 10, generator=torch.Generator().manual_seed(0)) + 0.01
@@ -206,23 +206,23 @@ def other(draw: st.DrawFn, tensor: Tensor) -> Tensor:
 def test_other_tensors_are_refused_or_labels(shipped, tmp_path, kind, data):
     folder = copied(tmp_path, shipped[kind])
     whole = artefact.read(folder / "labels")
-    blobs: dict[str, Any] = {
-        n: (told["kind"], whole.tensors[n]) for n, told in whole.manifest["blobs"].items()
+    tensors: dict[str, Any] = {
+        n: (told["kind"], whole.tensors[n]) for n, told in whole.manifest["tensors"].items()
     }
-    name = data.draw(st.sampled_from(sorted(blobs)))
+    name = data.draw(st.sampled_from(sorted(tensors)))
     what = data.draw(st.sampled_from(["other", "other", "other", "gone", "more"]))
     if what == "other":
-        blobs[name] = (blobs[name][0], data.draw(other(blobs[name][1])))
+        tensors[name] = (tensors[name][0], data.draw(other(tensors[name][1])))
     elif what == "gone":
-        del blobs[name]
+        del tensors[name]
     else:
-        blobs["more"] = blobs[name]
+        tensors["more"] = tensors[name]
     shutil.rmtree(folder / "labels")
     (folder / "labels").mkdir()
     described: Any = dict(whole.manifest)
-    for part in ("format", "blobs", "shards"):
+    for part in ("format", "tensors", "shards"):
         del described[part]
-    made = [Blob(n, k, tensor.contiguous()) for n, (k, tensor) in blobs.items()]
+    made = [StoredTensor(n, k, tensor.contiguous()) for n, (k, tensor) in tensors.items()]
     artefact.write(folder / "labels", described, made)
     try:
         found = replayed(folder)
@@ -288,9 +288,9 @@ def test_files_that_come_go_or_point_elsewhere_are_refused(shipped, tmp_path, da
         (("format",), 3, "format version 3; this labelbench reads 2"),
         (("requires",), {"prior": {"name": "x", "bytes": -5, "sha256": "0" * 64}}, "at least 0"),
         (("shards",), [{"file": "../../outside", "bytes": 1, "sha256": "0" * 64}], "no field"),
-        (("blobs", "indices", "shape"), [2**60], "shape.0 must be at most"),
-        (("blobs", "indices", "shape"), [10**9], "bytes for 1000000000 numbers"),
-        (("blobs", "indices", "kind"), "free", "kind"),
+        (("tensors", "indices", "shape"), [2**60], "shape.0 must be at most"),
+        (("tensors", "indices", "shape"), [10**9], "bytes for 1000000000 numbers"),
+        (("tensors", "indices", "kind"), "free", "kind"),
     ],
 )
 def test_what_a_manifest_may_not_say(shipped, tmp_path, path, value, words):
@@ -504,7 +504,7 @@ def told(names: Any) -> Any:
 
 
 def load_table(root: Path) -> Any:
-    return parquet.load(Place(root, Stages(root / "stages")), str(root / "set"))
+    return parquet.load(Place(root, Cache(root / "stages")), str(root / "set"))
 
 
 @pytest.mark.parametrize(

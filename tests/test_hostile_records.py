@@ -20,9 +20,9 @@ from benchmark.records.comparison import comparisons
 from benchmark.records.record import ADAPTER, contradictions
 from benchmark.report.latex import latex
 from benchmark.report.leaderboard import tables
-from benchmark.report.site import publish
+from benchmark.report.site import write_site
 from benchmark.report.tables import as_json
-from benchmark.report.verify import verify
+from benchmark.report.verify import verify_records
 
 WHOLE = [record("hard"), HELLO, old()]
 TRIALS = settings(
@@ -87,7 +87,7 @@ def test_a_torn_collection_costs_the_records_that_were_torn(tmp_path, raw):
     lines = raw.split(b"\n")
     whole = [made for made in SEVERAL if line(made).strip().encode() in lines]
     assert all(made in found for made in whole)
-    report = verify([file]) if raw else None
+    report = verify_records([file]) if raw else None
     if report is not None and report.count > len(found):
         assert report.problems or any("a copy of" in text for text in report.warnings)
 
@@ -119,7 +119,7 @@ def test_what_was_accepted_makes_a_site(tmp_path, made):
         found = store.parse(json.dumps(made).encode())
     except UserError:
         return
-    publish(comparisons([found, *SEVERAL]), tmp_path)
+    write_site(comparisons([found, *SEVERAL]), tmp_path)
 
 
 GRID = {

@@ -16,7 +16,7 @@ from benchmark.labels.label_learning.learner import soft_cross_entropy
 from benchmark.labels.label_learning.ridge import Ridge
 from benchmark.labels.label_learning.second_order import SecondOrder
 from benchmark.labels.packing import pack, unpack
-from benchmark.methods.lpqld.coding import CodedSpool, Coding
+from benchmark.methods.lpqld.coding import CodedWriter, Coding
 from benchmark.methods.lpqld.reuse import calibrated
 from benchmark.models import networks
 
@@ -42,9 +42,9 @@ def test_unpacking_class_indices(benchmark):
 
 def test_coding_labels(benchmark, tmp_path):
     logits = torch.randn(128, 1000).half()
-    spool = CodedSpool(Coding(1000, "mr", 100, "fp16", 1.0, 20.0), tmp_path)
-    benchmark(spool.add, logits)
-    labels = spool.labels()
+    writer = CodedWriter(Coding(1000, "mr", 100, "fp16", 1.0, 20.0), tmp_path)
+    benchmark(writer.add, logits)
+    labels = writer.labels()
     found = labels.logits(slice(0, 128), torch.device("cpu"))
     kept = logits.float().topk(100, 1)
     assert torch.equal(found.gather(1, kept.indices), kept.values)
@@ -52,9 +52,9 @@ def test_coding_labels(benchmark, tmp_path):
 
 def test_decoding_labels(benchmark, tmp_path):
     logits = torch.randn(256, 1000).half()
-    spool = CodedSpool(Coding(1000, "mr", 100, "int8", 1.0, 20.0), tmp_path)
-    spool.add(logits)
-    found = benchmark(spool.labels().logits, slice(128, 256), torch.device("cpu"))
+    writer = CodedWriter(Coding(1000, "mr", 100, "int8", 1.0, 20.0), tmp_path)
+    writer.add(logits)
+    found = benchmark(writer.labels().logits, slice(128, 256), torch.device("cpu"))
     kept = logits[128:].float().topk(100, 1)
     below = kept.values - kept.values[:, :1]
     assert torch.allclose(found.gather(1, kept.indices), below, atol=0.02)

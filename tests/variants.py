@@ -45,7 +45,7 @@ VARIANTS = [
 def fitted(name: str, options: dict[str, Any], task: LabelTask) -> LabelSource:
     """The method fitted to the task; its weak teachers are the one teacher."""
     method = plugins.method(name)
-    return method.fit(task, method.settle(method.Options(**options), task.shape, None))
+    return method.fit(task, method.resolve_options(method.Options(**options), task.shape, None))
 
 
 def label(variant: object) -> str:

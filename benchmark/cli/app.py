@@ -79,7 +79,7 @@ def run(
     executor: Annotated[
         Literal["local", "ray"], typer.Option(help="ray needs labelbench[ray].")
     ] = "local",
-    together: Annotated[
+    batched: Annotated[
         int,
         typer.Option(
             min=1,
@@ -134,13 +134,13 @@ def run(
     from ..experiment.dataset_and_teacher import Runtime
     from ..experiment.stages import Experiment
 
-    runtime = Runtime(work, choose(device, precision), data_root, download, force, together)
+    runtime = Runtime(work, choose(device, precision), data_root, download, force, batched)
     execute = None
     if executor == "ray":
-        if together > 1:
+        if batched > 1:
             raise UserError(
-                "--together learns labels in one process, which --executor ray has many of: "
-                f"leave out --together {together}, or the executor."
+                "--batched learns labels in one process, which --executor ray has many of: "
+                f"leave out --batched {batched}, or the executor."
             )
         try:
             from ..experiment.on_ray import execute
@@ -149,7 +149,7 @@ def run(
                 f"--executor ray needs ray ({error}): pip install 'labelbench[ray]'."
             ) from error
     run_grid.run(
-        Experiment(grid, runtime), chosen, dry_run, lambda made: _publish(made, work), execute
+        Experiment(grid, runtime), chosen, dry_run, lambda made: _show_tables(made, work), execute
     )
 
 
@@ -229,12 +229,12 @@ def leaderboard(
         typer.echo(table.text())
     if out is not None:
         from ..report import curves, frontier
-        from ..report.site import publish as publish_site
-        from ..report.tables import publish
+        from ..report.site import write_site
+        from ..report.tables import write_tables
 
-        drawn = [*frontier.publish(found, out), *curves.publish(found, out)]
+        drawn = [*frontier.draw(found, out), *curves.draw(found, out)]
         shown = [path for path in drawn if path.suffix == ".png"]
-        for path in [*publish(found, out, shown), *drawn, publish_site(found, out / "site")]:
+        for path in [*write_tables(found, out, shown), *drawn, write_site(found, out / "site")]:
             typer.echo(f"wrote {path}")
 
 
@@ -252,11 +252,11 @@ def compare(
     of the other one, or on all that have both.
     """
     from ..records.comparison import comparisons
-    from ..report.compare import duels
+    from ..report.compare import pairs_of
 
-    found = duels(comparisons(_read(records)), first, second)
-    for duel in found:
-        typer.echo(duel.text())
+    found = pairs_of(comparisons(_read(records)), first, second)
+    for pair in found:
+        typer.echo(pair.text())
     typer.echo(
         "A difference is shown if a paired t test over repeats and one over test images both find "
         f"it at 5 %, corrected for the {len(found)} above by Benjamini and Hochberg."
@@ -307,25 +307,25 @@ def ship(
     typer.echo(f"wrote {to / 'labels'} and {to / 'images'}")
 
 
-def _publish(made: list[Any], work: Path) -> None:
+def _show_tables(made: list[Any], work: Path) -> None:
     """Print and write the tables of a run, and their site."""
     from ..core.progress import say
     from ..experiment.run_cell import RECORDS
     from ..report.leaderboard import tables
-    from ..report.site import publish as publish_site
-    from ..report.tables import publish
+    from ..report.site import write_site
+    from ..report.tables import write_tables
 
     for table in tables(made):
         print(table.text())
-    say(f"records: {work / RECORDS}, tables: {publish(made, work / 'tables')[0]}")
-    say(f"site: {publish_site(made, work / 'site')}")
+    say(f"records: {work / RECORDS}, tables: {write_tables(made, work / 'tables')[0]}")
+    say(f"site: {write_site(made, work / 'site')}")
 
 
 def _verified(paths: list[Path]) -> Any:
     """The report on these records, shown."""
-    from ..report.verify import verify as check_records
+    from ..report.verify import verify_records
 
-    report = check_records(paths)
+    report = verify_records(paths)
     for line in report.warnings:
         typer.echo(f"warning: {line}")
     for line in report.problems:
@@ -350,11 +350,11 @@ def _in_words(recipe: Any) -> str:
     parts = [
         f"at most {recipe.steps} steps" if recipe.steps else f"{recipe.epochs} epochs",
         f"batch {recipe.batch_size}",
-        f"{recipe.optimiser} {recipe.rate:g}" + (" constant" * (recipe.course == "constant")),
+        f"{recipe.optimiser} {recipe.lr:g}" + (" constant" * (recipe.schedule == "constant")),
         recipe.augmentation.mix,
         loss + (f" + {objective.ce_weight:g} ce" if objective.ce_weight else ""),
         *(["steps chosen on held-out images"] if recipe.stop == "held-out" else []),
-        *(["ridge tester"] if recipe.tester == "ridge" else []),
+        *(["ridge evaluator"] if recipe.evaluator == "ridge" else []),
     ]
     return ", ".join(parts)
 

@@ -28,9 +28,9 @@ def inspect(labels: Labels, images: Images = None) -> None:
 @app.command()
 def verify(labels: Labels, images: Images = None) -> None:
     """Read a folder of labels whole, and check that it fits its images."""
-    from ..exchange.convert import verify as check
+    from ..exchange.convert import verify_labels
 
-    typer.echo(check(labels, images))
+    typer.echo(verify_labels(labels, images))
 
 
 @app.command(name="import")

@@ -91,7 +91,7 @@ def plain(raw: bytes) -> Any:
         raise UserError(f"no JSON: {short(str(error), 200)}") from None
 
 
-def check(adapter: TypeAdapter[T], value: Any, where: str = "") -> T:
+def parse(adapter: TypeAdapter[T], value: Any, where: str = "") -> T:
     """A value as a schema has it.
 
     Args:

@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from .files import digest, file_digest, publish_folder, write_atomic
+from .files import digest, file_digest, finish_folder, write_atomic
 from .progress import say
 
 SEAL, KEY = "seal.json", "key.json"
@@ -76,7 +76,7 @@ def _listing(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-class Stages:
+class Cache:
     """The finished and half-finished stages under one folder."""
 
     def __init__(self, root: Path) -> None:
@@ -114,7 +114,7 @@ class Stages:
                 # Errors leave nothing behind; only a kill or Ctrl-C keeps the checkpoints.
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
-            publish_folder(partial, final)
+            finish_folder(partial, final)
         return final
 
 

@@ -66,7 +66,7 @@ def read_json(path: Path, kind: type[T]) -> T:
     return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
 
 
-def publish_folder(partial: Path, final: Path) -> None:
+def finish_folder(partial: Path, final: Path) -> None:
     """Sync every file of `partial` to disk, then give the folder its final name."""
     for path in [*partial.rglob("*"), partial]:
         handle = os.open(path, os.O_RDONLY)
@@ -92,7 +92,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        publish_folder(partial, folder)
+        finish_folder(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

@@ -47,7 +47,7 @@ def read(folder: Path, device: torch.device) -> ResidentImages:
             raise UserError("there is no such file")
         with safe_open(file, framework="pt") as handle:
             metadata = handle.metadata() or {}
-            names = bounded.check(NAMES, bounded.loads(metadata.get("class_names", "").encode()))
+            names = bounded.parse(NAMES, bounded.loads(metadata.get("class_names", "").encode()))
             if sorted(handle.keys()) != ["labels", "pixels"]:
                 raise UserError("it must hold `labels` and `pixels`")
             pixels, labels = handle.get_tensor("pixels"), handle.get_tensor("labels")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.cache import Stages
+from ..core.cache import Cache
 from ..core.errors import UserError
 
 
@@ -18,7 +18,7 @@ class Place:
     """
 
     root: Path | None
-    stages: Stages
+    cache: Cache
     download: bool = False
 
     def find(self, name: str, *layouts: str) -> Path | None:

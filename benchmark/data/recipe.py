@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Mix = Literal["none", "cutmix", "mixup"]
-Course = Literal["cosine", "constant"]
+LrSchedule = Literal["cosine", "constant"]
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class Recipe:
         course: of the rate afterwards: along a half cosine to zero, step by step, or constant.
         steps: in place of epochs: as many whole epochs as make up at least so many steps.
         stop: `last`, after all epochs; `held-out`, after as many as served a pilot student best
-            on real training images kept apart (see `benchmark.stopping`).
-        tester: the student, `network` as it is, or `ridge`, with a last layer that is solved
+            on real training images kept apart (see `benchmark.experiment.pilot`).
+        evaluator: the student, `network` as it is, or `ridge`, with a last layer that is solved
             for (see `benchmark.ridge_student`).
     """
 
@@ -92,16 +92,16 @@ class Recipe:
     epochs: int
     batch_size: int
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    rate: float = 1e-3
+    lr: float = 1e-3
     weight_decay: float = 0.01
     momentum: float = 0.9
     warmup: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     objective: Objective = field(default_factory=Objective)
-    course: Course = "cosine"
+    schedule: LrSchedule = "cosine"
     steps: int = 0
     stop: Literal["last", "held-out"] = "last"
-    tester: Literal["network", "ridge"] = "network"
+    evaluator: Literal["network", "ridge"] = "network"
 
     def __post_init__(self) -> None:
         if self.steps < 0:
@@ -114,21 +114,21 @@ class Recipe:
             raise ValueError(
                 f"epochs and batch_size must be at least 1, got {self.epochs}, {self.batch_size}"
             )
-        if not self.rate > 0:
-            raise ValueError(f"rate must be positive, got {self.rate}")
+        if not self.lr > 0:
+            raise ValueError(f"rate must be positive, got {self.lr}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be a share below 1, got {self.warmup}")
-        if self.stop == "held-out" and (self.course != "constant" or self.warmup):
+        if self.stop == "held-out" and (self.schedule != "constant" or self.warmup):
             raise ValueError(
                 "stop=held-out needs a rate that is constant from the start, or fewer epochs would "
-                f"be another training; got course {self.course}, warmup {self.warmup}"
+                f"be another training; got course {self.schedule}, warmup {self.warmup}"
             )
         objective = self.objective
-        if self.tester == "ridge" and (
+        if self.evaluator == "ridge" and (
             objective.loss != "kl" or objective.rescale or objective.ce_weight
         ):
             raise ValueError(
-                "the ridge tester minimises the cross-entropy with the targets alone, so the "
+                "the ridge evaluator minimises the cross-entropy with the targets alone, so the "
                 f"objective must be a plain kl; got {objective}"
             )
 

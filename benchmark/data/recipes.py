@@ -24,7 +24,7 @@ _LD = Recipe(
     weight_decay=0.0,
     augmentation=Augmentation((1.0, 1.0), (1.0, 1.0), flip=0.0, mix="none"),
     objective=Objective(temperature=1.0),
-    course="constant",
+    schedule="constant",
     steps=1000,
     stop="held-out",
 )
@@ -32,18 +32,18 @@ _LD = Recipe(
 RECIPES = {
     # The quick start: 8x8 digits on a laptop. Crops are mild because digits fill the picture.
     "quick": Recipe(
-        "quick", epochs=60, batch_size=50, rate=5e-3, augmentation=Augmentation((0.6, 1.0))
+        "quick", epochs=60, batch_size=50, lr=5e-3, augmentation=Augmentation((0.6, 1.0))
     ),
     # CIFAR-10 within an hour on two CPU cores.
     # Batch and rate are RDED's for its Conv-3 students; 600 steps at IPC 10, as RDED takes there.
-    "cpu": Recipe("cpu", epochs=150, batch_size=25, rate=2e-3, augmentation=_SMALL_IMAGES),
+    "cpu": Recipe("cpu", epochs=150, batch_size=25, lr=2e-3, augmentation=_SMALL_IMAGES),
     # The same for students of online logits, as HeLlO trains them: mean squared error, and
     # cross-entropy with the images' own labels. The paper does not give its weight.
     "cpu-mse": Recipe(
         "cpu-mse",
         epochs=150,
         batch_size=25,
-        rate=2e-3,
+        lr=2e-3,
         augmentation=_SMALL_IMAGES,
         objective=Objective("mse", ce_weight=0.1),
     ),
@@ -58,7 +58,7 @@ RECIPES = {
         "imagenet21k",
         epochs=300,
         batch_size=32,
-        rate=2e-3,
+        lr=2e-3,
         augmentation=Augmentation(flip=0.0, mix="none", cutout=0.5),
         objective=Objective(temperature=25.0),
     ),
@@ -77,7 +77,7 @@ RECIPES = {
         epochs=100,
         batch_size=64,
         optimiser="sgd",
-        rate=0.2,
+        lr=0.2,
         weight_decay=1e-4,
         warmup=0.05,
         augmentation=Augmentation(mix="none"),
@@ -85,5 +85,5 @@ RECIPES = {
     ),
     # Label distillation's two tests: a network's own last layer, and ridge regression.
     "ld": _LD,
-    "ld-ridge": replace(_LD, name="ld-ridge", tester="ridge"),
+    "ld-ridge": replace(_LD, name="ld-ridge", evaluator="ridge"),
 }

@@ -94,7 +94,7 @@ def inspect(folder: Path, images: Path | None) -> dict[str, str]:
     return rows | _bytes(found.ledger)
 
 
-def verify(folder: Path, images: Path | None) -> str:
+def verify_labels(folder: Path, images: Path | None) -> str:
     """Read every label of a folder, and check what can be checked; says what was found.
 
     Of ours every byte is checked, and if the images are there, the labels of one epoch.
@@ -178,7 +178,7 @@ def import_labels(
                 "--set keep=SHARE how many to keep."
             )
         shape = task_shape(len(distilled_images.class_names), plan)
-        settled = method.settle(build(method.Options, wished, "lpqld"), shape, None)
+        settled = method.resolve_options(build(method.Options, wished, "lpqld"), shape, None)
         with TemporaryDirectory() as scratch:
             task = LabelTask(
                 images=distilled_images,

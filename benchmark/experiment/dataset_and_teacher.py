@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import keys, plugins
-from ..core.cache import Stages
+from ..core.cache import Cache
 from ..core.code_digest import code_of
 from ..core.device import Compute
 from ..core.errors import UserError
@@ -32,7 +32,7 @@ class Runtime:
         work: folder of stages, checkpoints and records.
         data_root: of local copies of datasets.
         force: measure finished cells anew, from the artefacts that are there.
-        together: base sets whose labels are learned side by side, at most.
+        batched: base sets whose labels are learned side by side, at most.
     """
 
     work: Path
@@ -40,7 +40,7 @@ class Runtime:
     data_root: Path | None
     download: bool = False
     force: bool = False
-    together: int = 1
+    batched: int = 1
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Accuracy:
     accuracy: float
 
 
-class Inputs:
+class DatasetAndTeacher:
     """Dataset and teachers of one grid; for each stage its key, then the stage itself."""
 
     def __init__(self, grid: Grid, runtime: Runtime) -> None:
         self.grid, self.runtime = grid, runtime
-        self.stages = Stages(runtime.work / "stages")
+        self.cache = Cache(runtime.work / "stages")
         # Each is read once, not once a cell.
         self.open = cache(self._open)
         self._content = cache(content_digest)
@@ -77,7 +77,7 @@ class Inputs:
 
         name, _, path = text.partition(":")
         module = plugins.dataset(name)
-        place = Place(self.runtime.data_root, self.stages, self.runtime.download)
+        place = Place(self.runtime.data_root, self.cache, self.runtime.download)
         if path and len(signature(module.load).parameters) == 1:
             raise UserError(f"Dataset {name!r} takes nothing after a colon, got {path!r}.")
         loaded: Dataset = module.load(place, path) if path else module.load(place)
@@ -152,7 +152,7 @@ class Inputs:
         """The stage of a teacher that is trained here, and its snapshots."""
         network, options = self.teacher_source[0], self._teacher_options
         compute = self.runtime.compute
-        return self.stages.make(
+        return self.cache.make(
             "teacher",
             self.training_key,
             lambda f: teachers.trained(network, self.dataset, options, compute, f),
@@ -172,7 +172,7 @@ class Inputs:
         return teachers.load(network, file, *size, compute.device)
 
     @cached_property
-    def weak_teachers(self) -> list[Teacher]:
+    def snapshots(self) -> list[Teacher]:
         """Snapshots along one training of the teacher's network, on the device.
 
         A teacher from a file has no training to look back on: one is made for them.
@@ -198,7 +198,7 @@ class Inputs:
             right = correct(self.teacher, self.dataset.test, self.runtime.compute)
             write_json(folder / "accuracy.json", Accuracy(right.double().mean().item()))
 
-        folder = self.stages.make("teacher-accuracy", self.tested_key, build_stage)
+        folder = self.cache.make("teacher-accuracy", self.tested_key, build_stage)
         return read_json(folder / "accuracy.json", Accuracy).accuracy
 
     @property

@@ -270,7 +270,7 @@ def read_config(path: Path) -> dict[str, Any]:
         if name not in names:
             raise unknown(f"key of {path.name}", name, names)
     if "set" in values:
-        table = bounded.check(TypeAdapter(dict[str, Any]), values["set"], "grid.set")
+        table = bounded.parse(TypeAdapter(dict[str, Any]), values["set"], "grid.set")
         values["set"] = dict(_flatten(table))
     return values
 
@@ -283,7 +283,7 @@ def make_grid(values: Mapping[str, Any]) -> Grid:
     """
     if "dataset" not in values:
         raise UserError("The grid names no dataset.")
-    return bounded.check(TypeAdapter(Grid), dict(values), "grid")
+    return bounded.parse(TypeAdapter(Grid), dict(values), "grid")
 
 
 def _options(inside: str | None, text: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from ..data import distilled
 from ..data.images import ResidentImages
 from ..models.image_task import ImageTask
 from ..models.networks import module_of
-from .dataset_and_teacher import Inputs
+from .dataset_and_teacher import DatasetAndTeacher
 from .grid import parse_images
 from .similarity import within_class
 
@@ -53,7 +53,7 @@ class Similarity:
 class ImageStages:
     """The image stages of one grid."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: DatasetAndTeacher) -> None:
         self.inputs = inputs
         self.resolve = cache(self._resolve)
         self._resident: tuple[Path, ResidentImages] | None = None
@@ -103,7 +103,7 @@ class ImageStages:
                 ) from error
 
     def _resolve(self, source: str, ipc: int, fetch: bool) -> ResolvedImages:
-        """The source with its key; `fetch` and errors as for `Inputs.content_of`."""
+        """The source with its key; `fetch` and errors as for `DatasetAndTeacher.content_of`."""
         name, options = self.options(source)
         module, inputs = plugins.image_source(name), self.inputs
         needs = module.needs(options, ipc)
@@ -141,7 +141,7 @@ class ImageStages:
             distilled.write(folder, made)
             shutil.rmtree(scratch)
 
-        return inputs.stages.make("images", resolved.key, build_stage)
+        return inputs.cache.make("images", resolved.key, build_stage)
 
     def images(self, resolved: ResolvedImages) -> ResidentImages:
         """The images, on the device."""
@@ -164,5 +164,5 @@ class ImageStages:
             value = within_class(inputs.teacher, images, inputs.runtime.compute)
             write_json(folder / "similarity.json", Similarity(value))
 
-        folder = inputs.stages.make("similarity", self.similarity_key(resolved), build_stage)
+        folder = inputs.cache.make("similarity", self.similarity_key(resolved), build_stage)
         return read_json(folder / "similarity.json", Similarity).similarity

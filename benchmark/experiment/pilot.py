@@ -15,7 +15,7 @@ from ..data.images import Images
 from ..data.recipe import Recipe
 from ..data.views import ViewPlan
 from ..labels.contract import LabelSource, LabelTask
-from ..labels.student import Student, lessons, schedule
+from ..labels.student import Student, losses_of, schedule
 from ..labels.validation import held_out
 from ..models.classifier import correct
 from ..models.training import optimise
@@ -39,7 +39,7 @@ class Pilot:
     accuracy: list[float]
 
 
-def looks(plan: ViewPlan) -> list[int]:
+def validation_epochs(plan: ViewPlan) -> list[int]:
     """The epochs after which the pilot is looked at.
 
     Those nearest to 10, 25, 50, 75, 100, 150, ... steps, and the last.
@@ -62,7 +62,7 @@ def kept_apart(task: LabelTask, train: Images) -> Images:
     return held_out(replace(task, train=train), count)[0]
 
 
-def fly(
+def run(
     student: Student, source: LabelSource, recipe: Recipe, images: Images, folder: Path, label: str
 ) -> None:
     """Train the pilot to the recipe's end, and write what its looks say; the fewest of equals.
@@ -72,7 +72,7 @@ def fly(
         folder: for the result; a pilot that was cut short goes on from what lies there.
     """
     file, checkpoint = folder / FILE, folder / "checkpoint.pt"
-    at, train = looks(source.task.plan), lessons(student, source)
+    at, train = validation_epochs(source.task.plan), losses_of(student, source)
     seen: dict[int, float] = {}
     if file.exists():
         pilot = read_json(file, Pilot)

@@ -1,6 +1,6 @@
 """A student whose last layer is solved for: ridge regression on the features that it learns.
 
-The tester of LD-RR (Flexible Dataset Distillation, arXiv 2006.08572, section 3.2).
+The evaluator of LD-RR (Flexible Dataset Distillation, arXiv 2006.08572, section 3.2).
 """
 
 import torch
@@ -35,7 +35,7 @@ class RidgeStudent(Student):
 
     def __init__(self, features: nn.Module, width: int, task: LabelTask) -> None:
         super().__init__(features, task.mean, task.std)
-        self.growth = nn.Parameter(torch.zeros(1))
+        self.scale_offset = nn.Parameter(torch.zeros(1))
         self.register_buffer("last", torch.zeros(width + 1, task.classes))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class RidgeStudent(Student):
             features = self.features(pixels)
         weights = moved(self.last, solve(features, labels, RIDGE)[0])
         self.last = weights.detach()
-        scale = 1 + SCALE_SHARE * self.growth
+        scale = 1 + SCALE_SHARE * self.scale_offset
         return F.cross_entropy(features @ (scale * weights), labels)
 
 

@@ -35,7 +35,7 @@ from .pilot import Pilot
 from .stages import Experiment, ResolvedLabels
 
 RECORDS, FAILURES = "records", "failures"
-TESTERS: dict[str, Build] = {"network": student.build, "ridge": ridge_student.build}
+EVALUATORS: dict[str, Build] = {"network": student.build, "ridge": ridge_student.build}
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Cells:
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.world = world(experiment.runtime.compute)
-        self._tester = TESTERS[experiment.recipe.tester]
+        self._evaluator = EVALUATORS[experiment.recipe.evaluator]
         self._failed: dict[str, Failure] = {}
 
     def resolve(self, cell: Cell, labels: ResolvedLabels) -> ResolvedCell:
@@ -85,7 +85,7 @@ class Cells:
         )
 
     def _modules(self, network: str, *modules: str) -> list[str]:
-        return [*modules, self._tester.__module__, module_of(network)]
+        return [*modules, self._evaluator.__module__, module_of(network)]
 
     def names(self, cell: Cell) -> CellNames:
         """The cell as records and tables name it."""
@@ -157,7 +157,7 @@ class Cells:
         def fresh(seed: int) -> tuple[Student, LabelSource]:
             method = plugins.method(cell.variant.method)
             source = method.load(folder / "artefact", experiment.task(labels, seed))
-            return self._tester(cell.student, source, seed), source
+            return self._evaluator(cell.student, source, seed), source
 
         looks = None
         if recipe.stop == "held-out":
@@ -176,9 +176,9 @@ class Cells:
 
         def build_stage(folder: Path) -> None:
             task = experiment.task(resolved.labels, ARTEFACT_SEED)
-            apart = pilot.kept_apart(task, train)
+            held = pilot.kept_apart(task, train)
             label = f"pilot of {cell.label}"
-            pilot.fly(classifier, source, experiment.recipe, apart, folder, label)
+            pilot.run(classifier, source, experiment.recipe, held, folder, label)
 
         key = {
             "labels": resolved.labels.digest,
@@ -187,7 +187,7 @@ class Cells:
             "train": train.digest,
         }
         key = experiment.key(key, *self._modules(cell.student, pilot.__name__))
-        folder = experiment.stages.make("pilot", key, build_stage)
+        folder = experiment.cache.make("pilot", key, build_stage)
         return read_json(folder / pilot.FILE, Pilot)
 
     def _record(

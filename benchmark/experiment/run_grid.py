@@ -14,7 +14,7 @@ from ..core.files import digest
 from ..core.progress import say
 from ..labels.contract import LabelSource
 from ..models import networks
-from ..models.training import Schedule
+from ..models.training import Optimisation
 from ..records import store
 from ..records.comparison import Comparison, comparisons
 from . import fitter
@@ -30,13 +30,13 @@ def run(
     experiment: Experiment,
     cells: Sequence[Cell],
     dry_run: bool,
-    publish: Callable[[list[Comparison]], None],
+    show: Callable[[list[Comparison]], None],
     execute: Callable[[Cells, list[ResolvedCell]], Failed] | None = None,
 ) -> None:
-    """Measure all missing cells, then publish what all of them show.
+    """Measure all missing cells, then show what all of them say.
 
     Args:
-        publish: prints and writes tables.
+        show: prints and writes tables.
         execute: measures cells elsewhere than in this process, as `measure` does here.
 
     Raises:
@@ -66,7 +66,7 @@ def run(
                 print(f"{'missing' if cell in missing else 'cached '}  {cell.cell.label}")
             return
         failed = (execute or measure)(runner, missing)
-        publish(_compared(runner, found, failed))
+        show(_compared(runner, found, failed))
     except KeyboardInterrupt as error:
         fitter.stop()
         count = sum(cell.done for cell in found)
@@ -128,12 +128,12 @@ def measure(runner: Cells, missing: Sequence[ResolvedCell]) -> Failed:
 
 
 def prepare(experiment: Experiment, missing: Sequence[ResolvedCell]) -> Failed:
-    """With `--together N`, let methods `prepare` artefacts that differ only in their images' draw.
+    """With `--batched N`, let methods `prepare` artefacts that differ only in their images' draw.
 
     Returns:
         The cells of those that failed.
     """
-    most, failed = experiment.runtime.together, {}
+    most, failed = experiment.runtime.batched, {}
     for alike in _alike(experiment, missing) if most > 1 else ():
         for start in range(0, len(alike), most):
             chunk = alike[start : start + most]
@@ -157,7 +157,7 @@ def _alike(
         labels = cell.labels
         method = plugins.method(labels.variant.method)
         own = method.prepare.__func__ is not LabelSource.prepare.__func__  # type: ignore[attr-defined]
-        if own and not experiment.stages.done("labels", labels.key):
+        if own and not experiment.cache.done("labels", labels.key):
             drawn = {n: v for n, v in labels.images.key["options"].items() if n != "draw"}
             images = {**labels.images.key, "options": drawn}
             groups[digest({**labels.key, "images": images})][labels.digest].append(cell)
@@ -184,7 +184,7 @@ def _bare_step(experiment: Experiment, student: str, batch: int) -> float:
     images, compute = experiment.dataset.train, experiment.runtime.compute
     side, classes = images.resolution, len(images.class_names)
     network = networks.create(student, classes, images.channels, side).to(compute.device)
-    optimiser, _ = Schedule(1, 1).build(network)
+    optimiser, _ = Optimisation(1, 1).build(network)
     pixels = torch.rand(batch, images.channels, side, side, device=compute.device)
     started = 0.0
     for repeat in range(4):

@@ -23,7 +23,7 @@ from ..labels.contract import LabelSource, LabelTask, task_shape
 from ..labels.shared_cache import Shared
 from ..models import networks
 from ..models.teachers import PRETRAINED, TeacherOptions
-from .dataset_and_teacher import Inputs, Runtime
+from .dataset_and_teacher import DatasetAndTeacher, Runtime
 from .grid import Cell, Grid, Variant, budget_bytes
 from .image_stages import ARTEFACT_SEED, ImageStages, ResolvedImages
 
@@ -75,7 +75,7 @@ class Fit:
     notes: dict[str, Any]
 
 
-class Experiment(Inputs):
+class Experiment(DatasetAndTeacher):
     """All stages of one grid, but for its students."""
 
     def __init__(self, grid: Grid, runtime: Runtime) -> None:
@@ -122,7 +122,7 @@ class Experiment(Inputs):
             if key.partition(".")[0] not in known:
                 raise plugins.unknown("name to set options of", key.partition(".")[0], known)
         for name in grid.students:
-            networks.check(name)
+            networks.require(name)
         build(TeacherOptions, grid.of("teacher"), "teacher")
         named = {key.partition(".")[0] for key in grid.set} - {"teacher"}
         for name in named & plugins.methods().keys():
@@ -140,7 +140,7 @@ class Experiment(Inputs):
                 student = networks.create(name, *size)
             except (MemoryError, RuntimeError):  # too large for this machine: its cells fail
                 continue
-            if self.recipe.tester == "ridge":
+            if self.recipe.evaluator == "ridge":
                 networks.headless(student, classes)
         if file is not None and file != PRETRAINED:
             self.teacher  # noqa: B018 (raises where the file holds another network)
@@ -176,10 +176,10 @@ class Experiment(Inputs):
         budget = budget_bytes(variant.budget, shape.soft_bytes) if variant.budget else None
         asked = self.asked(variant)
         if budget is None:
-            options = method.settle(asked, shape, None)
+            options = method.resolve_options(asked, shape, None)
         else:
             try:
-                options = method.settle(asked, shape, budget)
+                options = method.resolve_options(asked, shape, budget)
             except UserError as error:
                 return str(error)
         needs = method.needs(options)
@@ -222,7 +222,7 @@ class Experiment(Inputs):
             write_json(folder / "fit.json", Fit(seconds, source.notes))
             _check_budget(labels, source)
 
-        return self.stages.make("labels", labels.key, build_stage)
+        return self.cache.make("labels", labels.key, build_stage)
 
     def finished(self, labels: ResolvedLabels) -> tuple[Path, Fit]:
         """A finished artefact's stage, and what its fit told; nothing is made here.
@@ -230,9 +230,9 @@ class Experiment(Inputs):
         Raises:
             RuntimeError: it is not there.
         """
-        if not self.stages.done("labels", labels.key):
+        if not self.cache.done("labels", labels.key):
             raise RuntimeError(f"{labels.variant.label} is not fitted, or was damaged meanwhile")
-        folder = self.stages.folder("labels", labels.key)
+        folder = self.cache.folder("labels", labels.key)
         return folder, read_json(folder / "fit.json", Fit)
 
     def task(self, labels: ResolvedLabels, seed: int) -> LabelTask:
@@ -249,12 +249,12 @@ class Experiment(Inputs):
 
     def fitting_task(self, labels: ResolvedLabels, scratch: Path) -> tuple[LabelTask, Shared]:
         """What a source of these labels is fitted with."""
-        shared = Shared(self.stages, labels.fitting)
+        shared = Shared(self.cache, labels.fitting)
         fitting = replace(
             self.task(labels, ARTEFACT_SEED),
             teacher=self.teacher if labels.needs.teacher else None,
             train=self.dataset.train,
-            weak=(lambda: self.weak_teachers) if labels.needs.snapshots else None,
+            snapshot_source=(lambda: self.snapshots) if labels.needs.snapshots else None,
             shared=shared,
             scratch=scratch,
         )
@@ -264,10 +264,10 @@ class Experiment(Inputs):
         """Whether any stage that a student of these labels needs has yet to be made."""
         images = self.image_stages
         return not (
-            self.stages.done("labels", labels.key)
-            and self.stages.done("images", labels.images.key)
-            and self.stages.done("similarity", images.similarity_key(labels.images))
-            and self.stages.done("teacher-accuracy", self.tested_key)
+            self.cache.done("labels", labels.key)
+            and self.cache.done("images", labels.images.key)
+            and self.cache.done("similarity", images.similarity_key(labels.images))
+            and self.cache.done("teacher-accuracy", self.tested_key)
         )
 
     def make_stages(self, labels: ResolvedLabels) -> None:
@@ -285,5 +285,5 @@ def _check_budget(labels: ResolvedLabels, source: LabelSource) -> None:
     if total > labels.budget:
         raise UserError(
             f"{labels.variant.label} takes {total:,} bytes, above its budget of "
-            f"{labels.budget:,}: the method's `settle` promised less than its artefact takes."
+            f"{labels.budget:,}: the method's `resolve_options` promised less than that."
         )

@@ -11,7 +11,7 @@ import torch
 from ..data.rendering import render
 from ..labels.contract import LabelSource
 from ..labels.student import Student
-from ..models.training import Schedule
+from ..models.training import Optimisation
 
 REPEATS = 5
 LEAST_SECONDS = 0.05
@@ -33,7 +33,7 @@ class Timings:
     floor: list[float] | None
 
 
-def measure(student: Student, source: LabelSource, schedule: Schedule) -> Timings:
+def measure(student: Student, source: LabelSource, schedule: Optimisation) -> Timings:
     """Time the whole step, its labels alone, and the bare step, taking turns.
 
     The bare step is forward, backward and optimiser on resident random pixels and targets;

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Blob:
+class StoredTensor:
     """One tensor of an artefact.
 
     Attributes:
@@ -75,11 +75,11 @@ class Artefact:
         return build(kind, self.manifest["extra"], f"{MANIFEST}: extra")
 
 
-def write(folder: Path, described: Mapping[str, Any], blobs: Iterable[Blob]) -> None:
+def write(folder: Path, described: Mapping[str, Any], tensors: Iterable[StoredTensor]) -> None:
     """Write an artefact into the existing, empty `folder`; the manifest comes last.
 
     Args:
-        described: the manifest without `format`, `blobs` and `shards`.
+        described: the manifest without `format`, `tensors` and `shards`.
 
     Raises:
         UserError: no reader would take the manifest.
@@ -87,9 +87,9 @@ def write(folder: Path, described: Mapping[str, Any], blobs: Iterable[Blob]) -> 
     told: dict[str, Any] = {}
     shards = [
         write_shard(folder / _shard_name(number), parts)
-        for number, parts in enumerate(_shards(blobs, told))
+        for number, parts in enumerate(_shards(tensors, told))
     ]
-    whole: Any = {"format": manifest.FORMAT, **described, "blobs": told, "shards": shards}
+    whole: Any = {"format": manifest.FORMAT, **described, "tensors": told, "shards": shards}
     with (folder / MANIFEST).open("wb") as file:
         file.write(manifest.dump(whole))
         file.flush()
@@ -107,7 +107,7 @@ def read(folder: Path) -> Artefact:
     """
     told = read_manifest(folder)
     _sizes(folder, told)
-    parts: dict[str, list[Tensor]] = {name: [] for name in told["blobs"]}
+    parts: dict[str, list[Tensor]] = {name: [] for name in told["tensors"]}
     for number, shard in enumerate(told["shards"]):
         file = folder / _shard_name(number)
         if (found := _digest(file)) != shard["sha256"]:
@@ -143,7 +143,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def measure(folder: Path, told: Manifest) -> Ledger:
-    """The ledger of a folder: blob bytes by kind, everything else as container.
+    """The ledger of a folder: stored bytes by kind, everything else as container.
 
     Raises:
         ArtefactError: its files are not those of the manifest.
@@ -151,10 +151,10 @@ def measure(folder: Path, told: Manifest) -> Ledger:
     sizes = _sizes(folder, told)
     kinds = dict.fromkeys(KINDS, 0)
     parameters = 0
-    for blob in told["blobs"].values():
-        kinds[blob["kind"]] += blob["bytes"]
-        if blob["kind"] == "weights":
-            parameters += blob.get("numbers", prod(blob["shape"]))
+    for stored in told["tensors"].values():
+        kinds[stored["kind"]] += stored["bytes"]
+        if stored["kind"] == "weights":
+            parameters += stored.get("numbers", prod(stored["shape"]))
     requires = {name: needed["bytes"] for name, needed in told["requires"].items()}
     return Ledger(
         **kinds,
@@ -221,40 +221,44 @@ def _digest(file: Path) -> str:
 
 def _whole(folder: Path, told: Manifest, name: str, parts: list[Tensor]) -> Tensor:
     """The tensor that lies in these parts, as the manifest describes it."""
-    blob = told["blobs"][name]
-    stored = {part.dtype for part in parts}
+    stored = told["tensors"][name]
+    dtypes = {part.dtype for part in parts}
     numbers = sum(part.numel() for part in parts)
-    fits = len(stored) == 1 and stored <= DTYPES.keys() and all(part.ndim == 1 for part in parts)
-    if not fits or numbers != prod(blob["shape"]) or sum(p.nbytes for p in parts) != blob["bytes"]:
+    fits = len(dtypes) == 1 and dtypes <= DTYPES.keys() and all(part.ndim == 1 for part in parts)
+    if (
+        not fits
+        or numbers != prod(stored["shape"])
+        or sum(p.nbytes for p in parts) != stored["bytes"]
+    ):
         raise ArtefactError(
             f"The shards of {str(folder)!r} do not hold what the manifest says of "
             f"{bounded.short(name)!r}."
         )
-    return (parts[0] if len(parts) == 1 else torch.cat(parts)).view(blob["shape"])
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)).view(stored["shape"])
 
 
-def _shards(blobs: Iterable[Blob], described: dict[str, Any]) -> Iterator[list[Part]]:
-    """Group blobs into shards, cutting those that do not fit; notes each in `described`."""
+def _shards(tensors: Iterable[StoredTensor], described: dict[str, Any]) -> Iterator[list[Part]]:
+    """Group tensors into shards, cutting those that do not fit; notes each in `described`."""
     shard: list[Part] = []
     room = SHARD_BYTES
-    for blob in blobs:
-        tensor, count = blob.tensor, blob.tensor.shape.numel()
+    for stored in tensors:
+        tensor, count = stored.tensor, stored.tensor.shape.numel()
         flat = tensor.detach().reshape(-1) if isinstance(tensor, Tensor) else tensor.flat()
         size = count * tensor.dtype.itemsize
-        if blob.name in described or "#" in blob.name or blob.name == "__metadata__":
-            raise ValueError(f"blob name {blob.name!r} is taken or holds '#'")
-        described[blob.name] = {"kind": blob.kind, "shape": list(tensor.shape), "bytes": size}
-        if blob.numbers is not None:
-            described[blob.name]["numbers"] = blob.numbers
+        if stored.name in described or "#" in stored.name or stored.name == "__metadata__":
+            raise ValueError(f"tensor name {stored.name!r} is taken or holds '#'")
+        described[stored.name] = {"kind": stored.kind, "shape": list(tensor.shape), "bytes": size}
+        if stored.numbers is not None:
+            described[stored.name]["numbers"] = stored.numbers
         if size > room and shard:
             yield shard
             shard, room = [], SHARD_BYTES
         if size <= SHARD_BYTES:
-            shard.append(Part(blob.name, flat, 0, count))
+            shard.append(Part(stored.name, flat, 0, count))
             room -= size
             continue
         step = SHARD_BYTES // tensor.dtype.itemsize
         for number, start in enumerate(range(0, count, step)):
-            yield [Part(f"{blob.name}#{number}", flat, start, min(count, start + step))]
+            yield [Part(f"{stored.name}#{number}", flat, start, min(count, start + step))]
     if shard:
         yield shard

@@ -1,7 +1,7 @@
 """The contract: what a label source is given, and what it must answer.
 
 A method is one subclass of `LabelSource` in a file of its own. It fills four members: `fit`
-(compress), `blobs` (what is shipped), `restore` (from what was shipped), `targets` (what a
+(compress), `tensors` (what is shipped), `restore` (from what was shipped), `targets` (what a
 student is trained towards). Three families differ only in what else they override:
 
 - per image (hard, smoothed, learned labels): look targets up by image, blend them by the mix;
@@ -34,7 +34,7 @@ from ..data.recipe import Objective
 from ..data.views import ViewBatch, ViewPlan
 from ..records.ledger import Ledger
 from . import artefact
-from .artefact import Artefact, Blob
+from .artefact import Artefact, StoredTensor
 
 if TYPE_CHECKING:
     from ..models.teachers import Teacher
@@ -84,9 +84,9 @@ class LabelTask:
         mean, std: of the images' pixels in 0..1, per channel.
         teacher: the classifier whose soft labels are compressed; only while fitting.
         train: the real training set; only while fitting.
-        weak: gives weak teachers, snapshots along one training of the teacher's network; only
-            while fitting.
-        shared: makes what several artefacts share; see `once`; only while fitting.
+        snapshot_source: gives snapshots along one training of the teacher's network; only while
+            fitting.
+        shared: makes what several artefacts share; see `shared_cache`; only while fitting.
         scratch: a folder for temporary files and checkpoints; only while fitting.
     """
 
@@ -99,7 +99,7 @@ class LabelTask:
     std: tuple[float, ...]
     teacher: "Teacher | None" = None
     train: Images | None = None
-    weak: "Callable[[], Sequence[Teacher]] | None" = None
+    snapshot_source: "Callable[[], Sequence[Teacher]] | None" = None
     shared: Callable[[str, Mapping[str, Any], Callable[[Path], None]], Path] | None = None
     scratch: Path | None = None
 
@@ -130,7 +130,7 @@ class LabelTask:
             raise RuntimeError("the training set is only there during fit()")
         return self.train
 
-    def weak_teachers(self) -> "Sequence[Teacher]":
+    def snapshots(self) -> "Sequence[Teacher]":
         """Snapshots along one training of the teacher's network, from early to late.
 
         For methods whose `needs` name snapshots.
@@ -138,7 +138,7 @@ class LabelTask:
         Raises:
             UserError: that training is too short to have any.
         """
-        found = self.weak() if self.weak is not None else ()
+        found = self.snapshot_source() if self.snapshot_source is not None else ()
         if not found:
             raise UserError(
                 "There are no weak teachers: snapshots lie between the first and the last epoch "
@@ -147,7 +147,9 @@ class LabelTask:
             )
         return found
 
-    def once(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+    def shared_cache(
+        self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]
+    ) -> Path:
         """A folder that `build` fills once for all artefacts that agree in `key`.
 
         For what does not depend on the distilled images. Teacher, training set, how views are
@@ -222,7 +224,7 @@ class LabelSource(ABC):
         self.notes: dict[str, Any] = {}
 
     @classmethod
-    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
         """Options made concrete: those left open decided, and the byte budget, if any, met.
 
         Called before anything is made, so that records name the settings that were chosen.
@@ -254,16 +256,17 @@ class LabelSource(ABC):
 
     @classmethod  # noqa: B027 (optional)
     def prepare(cls, tasks: Sequence[LabelTask], options: Any) -> None:
-        """Do at once, and leave in `task.once`, what `fit` would do for one task after another.
+        """Do at once what `fit` would do for one task after another.
 
-        By default nothing. Called before `fit`, and only with --together.
+        It is left in `task.shared_cache`. By default nothing. Called before `fit`, and only
+        with --batched.
 
         Args:
             tasks: they differ only in their images.
         """
 
     @abstractmethod
-    def blobs(self) -> Iterable[Blob]:
+    def tensors(self) -> Iterable[StoredTensor]:
         """The tensors that must be shipped, each under the ledger's column it belongs to."""
 
     @classmethod
@@ -357,7 +360,7 @@ class LabelSource(ABC):
             "requires": dict(self.requires()),
             "extra": dict(self.manifest()),
         }
-        artefact.write(folder, manifest, self.blobs())
+        artefact.write(folder, manifest, self.tensors())
         self.folder = folder
 
     @classmethod

@@ -18,16 +18,16 @@ from ..core.progress import track
 from ..data.rendering import render_gathered
 from ..data.views import SAMPLE, ViewBatch, permutation, random_words
 from ..models.priors import weights_digest
-from ..models.training import Schedule, optimise
+from ..models.training import Optimisation, optimise
 from .contract import LabelTask, divergence
-from .writer import Spool, Stored
+from .writer import Stored, TensorWriter
 
 HELD_OUT_EPOCH = 0
 Frozen = tuple[str, Callable[[Tensor], Tensor]]
 
 
 @dataclass(frozen=True)
-class Fit:
+class DistillOptions:
     """How a network is fitted.
 
     Attributes:
@@ -45,7 +45,7 @@ class Fit:
 
     epochs: int
     batch_size: int = 64
-    rate: float = 1e-3
+    lr: float = 1e-3
     loss: Literal["mse", "kl"] = "mse"
     ce_weight: float = 0.0
     held_out: float = 0.02
@@ -54,7 +54,7 @@ class Fit:
     replay: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or not self.rate > 0:
+        if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
             raise ValueError("epochs and batch_size must be at least 1, rate positive")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out must be a share below 1, got {self.held_out}")
@@ -66,33 +66,37 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TeacherBatch:
     """A batch of real views: what the network is shown, and what it should say.
 
     Attributes:
         shown: pixels (B, C, R, R) in 0..1, or what frozen layers make of them.
-        wanted: mean of the teachers' logits, float32 (B, classes).
+        target: mean of the teachers' logits, float32 (B, classes).
         labels: of the views' images, and of those mixed in, int64 (B,) each.
         weight: share of each view that is its own image, (B,).
     """
 
     shown: Tensor
-    wanted: Tensor
+    target: Tensor
     labels: tuple[Tensor, Tensor]
     weight: Tensor
 
 
-class Lessons:
+class TeacherBatches:
     """The views of real images that a network is fitted on, and those it is held against.
 
     Args:
-        teachers: whose mean logits are wanted; take pixels.
+        teachers: whose mean logits are target; take pixels.
         frozen: a name that stands for them in cache keys, and layers that do not learn, whose
             outputs are shown in place of pixels.
     """
 
     def __init__(
-        self, task: LabelTask, teachers: Sequence[nn.Module], fit: Fit, frozen: Frozen | None = None
+        self,
+        task: LabelTask,
+        teachers: Sequence[nn.Module],
+        fit: DistillOptions,
+        frozen: Frozen | None = None,
     ) -> None:
         self.task, self.teachers, self.fit, self.frozen = task, teachers, fit, frozen
         self.train = task.real_images()
@@ -100,14 +104,14 @@ class Lessons:
         count = len(self.train)
         order = torch.from_numpy(permutation(random_words(task.seed, 0, 0, SAMPLE, count)))
         held = min(max(1, round(fit.held_out * count)), count - 1) if fit.held_out else 0
-        self.apart, self.seen = order[:held], order[held:]
+        self.held_out, self.seen = order[:held], order[held:]
         self.plan = replace(
             task.plan, images=count - held, batch_size=fit.batch_size, epochs=fit.epochs
         )
         self._stored = self._store() if fit.replay else {}
 
-    def epoch(self, epoch: int) -> Iterator[Lesson]:
-        """The lessons of one epoch."""
+    def epoch(self, epoch: int) -> Iterator[TeacherBatch]:
+        """The batches of one epoch."""
         if self.fit.replay:
             epoch %= self.fit.replay
         for views in self.plan.epoch(epoch):
@@ -121,20 +125,20 @@ class Lessons:
             pixels = None
             if "logits" not in kept or not (self.frozen and "features" in kept):
                 pixels = self._pixels(index, views)
-            wanted = kept["logits"] if "logits" in kept else self._wanted(pixels)
+            target = kept["logits"] if "logits" in kept else self._target(pixels)
             shown = kept["features"] if "features" in kept else self._shown(pixels)
             own = self.labels[index.to(self.task.device, non_blocking=True)]
-            yield Lesson(shown, wanted, (own, own[views.partner]), views.mix_weight)
+            yield TeacherBatch(shown, target, (own, own[views.partner]), views.mix_weight)
 
     def agreement(self, network: nn.Module) -> float:
         """Share of held-out views whose top class is the same for network and teacher."""
         teacher, _, _ = self.task.fitting()
-        plan = replace(self.plan, seed=self.plan.seed + 1, images=len(self.apart))
+        plan = replace(self.plan, seed=self.plan.seed + 1, images=len(self.held_out))
         same = []
         network.eval()
         with torch.no_grad(), self.task.compute.autocast():
             for views in plan.epoch(HELD_OUT_EPOCH):
-                pixels = self._pixels(self.apart[views.index], views.to(self.task.device))
+                pixels = self._pixels(self.held_out[views.index], views.to(self.task.device))
                 same.append(teacher(pixels).argmax(1) == network(self._shown(pixels)).argmax(1))
         return torch.cat(same).float().mean().item()
 
@@ -142,7 +146,7 @@ class Lessons:
         block = self.train.take(index).to(self.task.device, non_blocking=True)
         return render_gathered(block, views)
 
-    def _wanted(self, pixels: Tensor | None) -> Tensor:
+    def _target(self, pixels: Tensor | None) -> Tensor:
         with torch.no_grad(), self.task.compute.autocast():
             return torch.stack([t(pixels).float() for t in self.teachers]).mean(0)
 
@@ -163,7 +167,7 @@ class Lessons:
             "resolution": plan.resolution,
         }
         parts: dict[str, tuple[Any, Callable[[Tensor], Tensor]]] = {
-            "logits": ([weights_digest(t) for t in self.teachers], self._wanted)
+            "logits": ([weights_digest(t) for t in self.teachers], self._target)
         }
         if self.frozen is not None:
             parts["features"] = (self.frozen[0], self._shown)
@@ -171,47 +175,47 @@ class Lessons:
         for name, (identity, make) in parts.items():
 
             def build(folder: Path, name: str = name, make: Any = make) -> None:
-                spool = None
+                writer = None
                 every = (v for epoch in range(self.fit.replay) for v in plan.epoch(epoch))
                 count = self.fit.replay * plan.batches
                 for views in track(every, f"{name} of real views", count):
                     index = self.seen[views.index]
                     made = make(self._pixels(index, views.to(self.task.device)))
-                    if spool is None:
-                        spool = Spool(folder / name, torch.float16, tuple(made.shape[1:]))
-                    spool.add(made.clamp(-65504, 65504))
-                assert spool is not None
-                (folder / "width").write_text(str(spool.row[0]))
+                    if writer is None:
+                        writer = TensorWriter(folder / name, torch.float16, tuple(made.shape[1:]))
+                    writer.add(made.clamp(-65504, 65504))
+                assert writer is not None
+                (folder / "width").write_text(str(writer.row[0]))
 
-            folder = self.task.once(name, {**shared, "of": identity}, build)
+            folder = self.task.shared_cache(name, {**shared, "of": identity}, build)
             width = int((folder / "width").read_text())
             rows = self.fit.replay * plan.images
             stored[name] = Stored(folder / name, torch.float16, (rows, width))
         return stored
 
 
-def transfer(
+def distill(
     task: LabelTask,
     network: nn.Module,
     teachers: Sequence[nn.Module],
-    fit: Fit,
+    fit: DistillOptions,
     label: str,
     checkpoint: Path,
     frozen: Frozen | None = None,
 ) -> dict[str, Any]:
-    """Fit `network` in place to the mean of the teachers' logits on real views.
+    """DistillOptions `network` in place to the mean of the teachers' logits on real views.
 
     Args:
         network: pixels in 0..1, or what `frozen` makes of them, to logits.
         label: shown with the progress.
         checkpoint: a file to go on from after a kill; the caller removes it.
-        frozen: see `Lessons`.
+        frozen: see `TeacherBatches`.
 
     Returns:
         What a record tells of the fit: mean loss of each epoch, agreement with the teacher on
         held-out views after each, and why it ended.
     """
-    lessons = Lessons(task, teachers, fit, frozen)
+    batches = TeacherBatches(task, teachers, fit, frozen)
     trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
     memory = {"agreement": torch.zeros(0), "seconds": torch.zeros(())}
     started: float | None = None
@@ -226,7 +230,7 @@ def transfer(
 
     def look() -> None:
         """Measure the agreement after an epoch, and keep weights that are better than all."""
-        found = torch.tensor([lessons.agreement(network)])
+        found = torch.tensor([batches.agreement(network)])
         memory["agreement"] = torch.cat([memory["agreement"].cpu(), found])
         if fit.patience and memory["agreement"].argmax() == len(memory["agreement"]) - 1:
             memory.update({f"best.{n}": p.detach().clone() for n, p in trainable.items()})
@@ -238,10 +242,10 @@ def transfer(
         if fit.held_out and len(memory["agreement"]) < epoch:
             look()  # the checkpoint gone on from was written before the look
             network.train()
-        for lesson in lessons.epoch(epoch):
+        for batch in batches.epoch(epoch):
             with task.compute.autocast():
-                logits = network(lesson.shown)
-            yield loss(logits.float(), lesson, fit, task.objective.temperature)
+                logits = network(batch.shown)
+            yield loss(logits.float(), batch, fit, task.objective.temperature)
             if late():
                 return
 
@@ -260,8 +264,8 @@ def transfer(
             return True
         return False
 
-    schedule = Schedule(
-        fit.epochs, lessons.plan.batches, rate=fit.rate, weight_decay=0.0, warmup=0.05
+    schedule = Optimisation(
+        fit.epochs, batches.plan.batches, lr=fit.lr, weight_decay=0.0, warmup=0.05
     )
     curve = optimise(network, losses, schedule, label, checkpoint, memory, enough)
     if fit.held_out and len(memory["agreement"]) < len(curve):
@@ -273,13 +277,13 @@ def transfer(
     return {"loss": curve, "agreement": memory["agreement"].tolist(), "ended": ended}
 
 
-def loss(logits: Tensor, lesson: Lesson, fit: Fit, temperature: float) -> Tensor:
-    """The loss of one lesson, a scalar."""
+def loss(logits: Tensor, batch: TeacherBatch, fit: DistillOptions, temperature: float) -> Tensor:
+    """The loss of one batch, a scalar."""
     if fit.loss == "mse":
-        main = F.mse_loss(logits, lesson.wanted)
+        main = F.mse_loss(logits, batch.target)
     else:
-        main = divergence(lesson.wanted, logits, temperature) * temperature**2
+        main = divergence(batch.target, logits, temperature) * temperature**2
     if not fit.ce_weight:
         return main
-    own, mixed = (F.cross_entropy(logits, y, reduction="none") for y in lesson.labels)
-    return main + fit.ce_weight * torch.lerp(mixed, own, lesson.weight).mean()
+    own, mixed = (F.cross_entropy(logits, y, reduction="none") for y in batch.labels)
+    return main + fit.ce_weight * torch.lerp(mixed, own, batch.weight).mean()

@@ -34,8 +34,8 @@ def taught_by(task: LabelTask, teachers: Teachers) -> LabelTask:
     """The task with its `final` teacher, or the mean of weak ones along a `trajectory`, for one.
 
     Raises:
-        UserError: there are no weak teachers; see `LabelTask.weak_teachers`.
+        UserError: there are no weak teachers; see `LabelTask.snapshots`.
     """
     if teachers == "final":
         return task
-    return replace(task, teacher=Mean(task.weak_teachers()))  # type: ignore[arg-type]
+    return replace(task, teacher=Mean(task.snapshots()))  # type: ignore[arg-type]

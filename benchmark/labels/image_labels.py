@@ -11,11 +11,11 @@ from torch import Tensor
 from ..core.errors import ArtefactError, UserError
 from ..data.views import ViewBatch
 from . import artefact
-from .artefact import Artefact, Blob
+from .artefact import Artefact, StoredTensor
 from .contract import LabelSource, LabelTask, TaskShape
 from .packing import pack, packed_bytes, unpack, width_for
 
-Form = Literal["fp16", "int8", "top-k"]
+LabelForm = Literal["fp16", "int8", "top-k"]
 # The manifest without its options, and the headers, stay below this in one shard.
 CONTAINER_BYTES = 1280
 MORE_SHARDS_BYTES = 1024  # for each further one
@@ -42,7 +42,7 @@ class ImageLabels(LabelSource):
             k: classes that `top-k` keeps, at most all; a byte budget chooses the most that fit.
         """
 
-        form: Form = "fp16"
+        form: LabelForm = "fp16"
         k: int = 5
 
         def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class ImageLabels(LabelSource):
         self.labels = decode(self._parts, task.classes).to(task.device)
 
     @classmethod
-    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
         """Under a budget: the richest form that fits it, and the largest k."""
         options = replace(options, k=min(options.k, shape.classes))
         if budget is None:
@@ -69,7 +69,7 @@ class ImageLabels(LabelSource):
         container = CONTAINER_BYTES + MORE_SHARDS_BYTES * (budget // artefact.SHARD_BYTES)
         container += len(json.dumps(asdict(options)))
 
-        def fits(form: Form, k: int) -> bool:
+        def fits(form: LabelForm, k: int) -> bool:
             return container + label_bytes(shape.images, shape.classes, form, k) <= budget
 
         for form in ("fp16", "int8"):
@@ -84,9 +84,9 @@ class ImageLabels(LabelSource):
             f"{least:,}, for {shape.images} labels of one class each and the container."
         )
 
-    def blobs(self) -> Iterable[Blob]:
+    def tensors(self) -> Iterable[StoredTensor]:
         for name, part in self._parts.items():
-            yield Blob(name, "indices" if name == "indices" else "values", part)
+            yield StoredTensor(name, "indices" if name == "indices" else "values", part)
 
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
@@ -140,7 +140,7 @@ def refuse_bad(labels: Tensor, name: str) -> None:
             raise UserError(f"{name}: the label of image {number} {fault}.")
 
 
-def encode(labels: Tensor, form: Form, k: int) -> dict[str, Tensor]:
+def encode(labels: Tensor, form: LabelForm, k: int) -> dict[str, Tensor]:
     """Probabilities (N, C) as they are shipped: `values`, and `indices` where some are left out.
 
     Values are in proportion to the row's largest, which is 1 as fp16 and 255 as a byte. So no
@@ -170,7 +170,7 @@ def whole(shares: Tensor) -> Tensor:
     return (shares * 255).round().to(torch.uint8)
 
 
-def label_bytes(images: int, classes: int, form: Form, k: int) -> int:
+def label_bytes(images: int, classes: int, form: LabelForm, k: int) -> int:
     """Bytes of all labels, without the container."""
     if form == "top-k":
         count = images * min(k, classes)

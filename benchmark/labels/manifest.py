@@ -17,9 +17,9 @@ from ..core import bounded
 from ..core.errors import ArtefactError, UserError
 from ..records.ledger import Kind
 
-FORMAT = 2
-MOST_BYTES = 2**20  # of `labels.json`; what is longer belongs in a blob
-EMPTY: dict[str, Any] = {"options": {}, "requires": {}, "extra": {}, "blobs": {}, "shards": []}
+FORMAT = 3
+MOST_BYTES = 2**20  # of `labels.json`; what is longer belongs in a stored
+EMPTY: dict[str, Any] = {"options": {}, "requires": {}, "extra": {}, "tensors": {}, "shards": []}
 SEAL = re.compile(rb',"seal":"([0-9a-f]{16})"\}')
 
 Name = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -83,7 +83,7 @@ class _Told(TypedDict):
     bytes: Count
 
 
-class BlobTold(_Told, total=False):
+class TensorTold(_Told, total=False):
     """One tensor; `numbers` where packing hides how many it stands for."""
 
     numbers: Count
@@ -112,7 +112,7 @@ class Manifest(TypedDict):
     std: Annotated[list[Positive], Channels]
     requires: dict[Literal["prior", "teacher"], Requirement]
     extra: Facts  # what the method adds
-    blobs: dict[Annotated[str, Field(pattern="^[^#]{1,200}$")], BlobTold]
+    tensors: dict[Annotated[str, Field(pattern="^[^#]{1,200}$")], TensorTold]
     shards: list[Shard]
 
 
@@ -146,21 +146,16 @@ def parse(raw: bytes) -> Manifest:
     value: Any = bounded.loads(raw)
     if not isinstance(value, dict) or "format" not in value:
         raise UserError("it is no manifest")
-    if value["format"] == 1:
-        raise ArtefactError(
-            f"it has format version 1, which had no seal; this labelbench reads {FORMAT}: make the "
-            "labels again"
-        )
     if value["format"] != FORMAT:
         raise ArtefactError(
-            f"it has format version {bounded.shown(value['format'])}; this labelbench reads "
-            f"{FORMAT}"
+            f"it has format version {bounded.shown(value['format'])}, and this labelbench reads "
+            f"{FORMAT}: make the labels again"
         )
     sealed = SEAL.search(raw, max(0, len(raw) - 27))
     if not sealed or sealed.end() != len(raw) or sealed[1] != _seal(raw[: sealed.start()] + b"}"):
         raise UserError("its seal is not that of its bytes, so it was changed")
     del value["seal"]
-    manifest = bounded.check(ADAPTER, {**EMPTY, **value})
+    manifest = bounded.parse(ADAPTER, {**EMPTY, **value})
     _fits(manifest)
     return manifest
 
@@ -171,17 +166,18 @@ def _seal(text: bytes) -> bytes:
 
 def _fits(manifest: Manifest) -> None:
     """Refuse tensors that the shards cannot hold."""
-    for name, blob in manifest["blobs"].items():
-        numbers, size = prod(blob["shape"]), blob["bytes"]
+    for name, stored in manifest["tensors"].items():
+        numbers, size = prod(stored["shape"]), stored["bytes"]
         # An empty tensor's other sides must not overflow what they are multiplied in, either.
-        far = prod(side or 1 for side in blob["shape"]) >= 2**60
+        far = prod(side or 1 for side in stored["shape"]) >= 2**60
         if far or size not in (numbers, 2 * numbers, 4 * numbers, 8 * numbers):
             raise UserError(
-                f"blob {bounded.short(name)} has {size} bytes for {bounded.shown(numbers)} numbers"
+                f"tensor {bounded.short(name)} has {size} bytes for "
+                f"{bounded.shown(numbers)} numbers"
             )
-    stored = sum(blob["bytes"] for blob in manifest["blobs"].values())
+    size = sum(stored["bytes"] for stored in manifest["tensors"].values())
     there = sum(shard["bytes"] for shard in manifest["shards"])
-    if stored > there:
-        raise UserError(f"its blobs have {stored} bytes, and its shards only {there}")
+    if size > there:
+        raise UserError(f"its tensors have {size} bytes, and its shards only {there}")
     if len(manifest["mean"]) != len(manifest["std"]):
         raise UserError("it has a mean and std of different lengths")

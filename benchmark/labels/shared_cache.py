@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.cache import Stages
+from ..core.cache import Cache
 from ..core.files import digest, read_json, write_json
 from .contract import LabelTask
 
@@ -13,7 +13,7 @@ SECONDS = "seconds.json"
 
 
 class Shared:
-    """Stages for one artefact's fit that other artefacts may have made already.
+    """Cache for one artefact's fit that other artefacts may have made already.
 
     Args:
         common: what every key holds, beside what the method says itself.
@@ -22,8 +22,8 @@ class Shared:
         spared: seconds that stages took which were there already; a fit's cost counts them.
     """
 
-    def __init__(self, stages: Stages, common: Mapping[str, Any]) -> None:
-        self._stages, self._common = stages, common
+    def __init__(self, cache: Cache, common: Mapping[str, Any]) -> None:
+        self._cache, self._common = cache, common
         self.spared = 0.0
 
     def __call__(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
@@ -38,20 +38,20 @@ class Shared:
                 write_json(folder / SECONDS, seconds)
 
         whole = {**self._common, "own": key}
-        there = self._stages.done(kind, whole)
-        folder = self._stages.make(kind, whole, timed)
+        there = self._cache.done(kind, whole)
+        folder = self._cache.make(kind, whole, timed)
         if there:
             self.spared += read_json(folder / SECONDS, float)
         return folder
 
 
-def once_for_all(
+def shared_cache_for_all(
     tasks: Sequence[LabelTask],
     kind: str,
     keys: Sequence[Mapping[str, Any]],
     build: Callable[[dict[int, Path]], None],
 ) -> None:
-    """`task.once` of several tasks, each with its key, whose time they share evenly.
+    """`task.shared_cache` of several tasks, each with its key, whose time they share evenly.
 
     Args:
         build: fills the folders of those that are not there yet, by the tasks' places; after a
@@ -68,7 +68,7 @@ def once_for_all(
                 missing[left[0]] = folder
                 enter(left[1:])
 
-            tasks[left[0]].once(kind, keys[left[0]], held)
+            tasks[left[0]].shared_cache(kind, keys[left[0]], held)
             if left[0] not in missing:
                 enter(left[1:])
         elif missing:

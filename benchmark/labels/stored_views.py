@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..core.errors import ArtefactError
 from ..data.views import ViewBatch
-from .artefact import Blob
+from .artefact import StoredTensor
 from .packing import packed_bytes, unpack, width_for
-from .writer import PackedSpool, Spool, Stored
+from .writer import PackedWriter, Stored, TensorWriter
 
 PREFIX = "views."
 MIX = ("partner", "mix_box", "mix_opacity")
@@ -47,7 +47,7 @@ class StoredViews:
             uint8 bytes `index`, `crop`, `flip`; where any view is mixed also `partner`,
             `mix_box` and the float32 `mix_opacity` (batches,); where any has Cutout also
             `cutout`, float32 (views, 7), box and colour.
-        images, resolution, batch_size: as given to the `ViewSpool`; they set the widths.
+        images, resolution, batch_size: as given to the `ViewWriter`; they set the widths.
         offsets: views before each batch, and in all.
     """
 
@@ -132,10 +132,10 @@ class StoredViews:
             batch=number,
         )
 
-    def blobs(self) -> Iterator[Blob]:
+    def tensors(self) -> Iterator[StoredTensor]:
         """What an artefact keeps of them."""
         for name, tensor in self.parts.items():
-            yield Blob(PREFIX + name, "views", tensor)
+            yield StoredTensor(PREFIX + name, "views", tensor)
 
     def _mix(self, number: int, rows: slice, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Partners (B,), boxes in pixels (B, 4) and opacities (B,)."""
@@ -187,7 +187,7 @@ def batch_bytes(images: int, resolution: int, batch_size: int) -> int:
     return packed_bytes(batch_size * a_view + 4 * bits["mix_box"], 1) + 8
 
 
-class ViewSpool:
+class ViewWriter:
     """Packs views as they come, batch by batch, into files of `scratch`.
 
     Args:
@@ -202,11 +202,11 @@ class ViewSpool:
         self._sizes: list[int] = []
         self._mixed = self._filled = False
         self._packed = {
-            name: PackedSpool(scratch / f"{PREFIX}{name}", width)
+            name: PackedWriter(scratch / f"{PREFIX}{name}", width)
             for name, width in widths(images, resolution, batch_size).items()
         }
-        self._opacity = Spool(scratch / f"{PREFIX}mix_opacity", torch.float32)
-        self._cutout = Spool(scratch / f"{PREFIX}cutout", torch.float32, (7,))
+        self._opacity = TensorWriter(scratch / f"{PREFIX}mix_opacity", torch.float32)
+        self._cutout = TensorWriter(scratch / f"{PREFIX}cutout", torch.float32, (7,))
 
     def add(self, views: ViewBatch) -> None:
         """Append one batch.
@@ -239,7 +239,7 @@ class ViewSpool:
     def stored(self) -> StoredViews:
         """All batches; nothing can be added afterwards."""
         parts: dict[str, Tensor | Stored] = {"sizes": torch.tensor(self._sizes, dtype=torch.int32)}
-        parts |= {name: spool.stored() for name, spool in self._packed.items()}
+        parts |= {name: writer.stored() for name, writer in self._packed.items()}
         parts |= {"mix_opacity": self._opacity.stored(), "cutout": self._cutout.stored()}
         absent = (() if self._mixed else MIX) + (() if self._filled else ("cutout",))
         tensors = {PREFIX + name: t for name, t in parts.items() if name not in absent}

@@ -13,7 +13,7 @@ from ..data.rendering import render
 from ..data.views import ViewBatch
 from ..models import networks
 from ..models.classifier import Classifier
-from ..models.training import Schedule, optimise
+from ..models.training import Optimisation, optimise
 from .contract import LabelSource
 
 
@@ -48,22 +48,22 @@ def untrained(name: str, source: LabelSource, seed: int) -> nn.Module:
     return networks.create(name, task.classes, images.channels, images.resolution)
 
 
-def schedule(recipe: Recipe, source: LabelSource) -> Schedule:
+def schedule(recipe: Recipe, source: LabelSource) -> Optimisation:
     """The recipe's schedule over the plan's batches."""
     plan = source.task.plan
-    return Schedule(
+    return Optimisation(
         recipe.epochs_of(plan.images),
         plan.batches,
         recipe.optimiser,
-        recipe.rate,
+        recipe.lr,
         recipe.weight_decay,
         recipe.momentum,
         recipe.warmup,
-        course=recipe.course,
+        schedule=recipe.schedule,
     )
 
 
-def lessons(student: Student, source: LabelSource) -> Callable[[int], Iterator[Tensor]]:
+def losses_of(student: Student, source: LabelSource) -> Callable[[int], Iterator[Tensor]]:
     """The losses of an epoch, one a step."""
 
     def losses(epoch: int) -> Iterator[Tensor]:
@@ -83,7 +83,7 @@ def train(
     """Train `student` in place towards the source's targets; returns each epoch's mean loss."""
     return optimise(
         student,
-        lessons(student, source),
+        losses_of(student, source),
         schedule(recipe, source),
         label,
         checkpoint,

@@ -14,12 +14,12 @@ RESIDENT_BYTES = 2 * 2**30
 
 
 @torch.no_grad()
-def relabel(
+def teacher_logits(
     task: LabelTask, numbers: Sequence[int], label: str
 ) -> Iterator[tuple[ViewBatch, Tensor]]:
     """Each batch's views, on the CPU, with the teacher's logits for them, fp16 (B, C).
 
-    Nothing is kept from batch to batch: a caller that streams them to disk (`spool`) needs no
+    Nothing is kept from batch to batch: a caller that streams them to disk (`writer`) needs no
     more memory for many epochs than for one.
 
     Args:

@@ -1,6 +1,6 @@
 """How a network's weights are shipped: as floats, or as whole numbers with one scale a slice.
 
-All tensors share a few flat blobs: headers of their own would cost each about a hundred bytes.
+All tensors share a few flat tensors: headers of their own would cost each about a hundred bytes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,37 +11,37 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.errors import ArtefactError
-from .artefact import Blob
+from .artefact import StoredTensor
 from .packing import pack, packed_bytes, unpack
 
-Form = Literal["fp32", "fp16", "int8", "int4"]
+WeightForm = Literal["fp32", "fp16", "int8", "int4"]
 FLOATS = {"fp32": torch.float32, "fp16": torch.float16}
 LARGEST = {"int8": 127, "int4": 7}
 BITS = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}
 FP16_MAX = 65504.0
 
 
-def encode(tensors: Sequence[Tensor], form: Form) -> list[Blob]:
-    """The tensors as blobs, in their order; a blob that would be empty is left out.
+def encode(tensors: Sequence[Tensor], form: WeightForm) -> list[StoredTensor]:
+    """What is shipped of these tensors; what would be empty is left out.
 
-    fp32 and fp16: one blob `weights`. int8 and int4: `codes` and `scales` of the tensors of two
-    or more dimensions, and `plain`, all others as fp16.
+    fp32 and fp16: `weights`, all in their order. int8 and int4: `codes` and `scales` of the
+    tensors of two or more dimensions, and `plain`, all others as fp16.
     """
     if form in FLOATS:
-        blobs = [Blob("weights", "weights", narrow(flat(tensors), form))]
+        made = [StoredTensor("weights", "weights", narrow(flat(tensors), form))]
     else:
         codes, scales = quantise([t for t in tensors if t.ndim > 1], form)
         plain = flat([t for t in tensors if t.ndim < 2])
-        blobs = [
-            Blob("codes", "weights", narrow(codes, form), numbers=len(codes)),
-            Blob("scales", "weights", scales, numbers=0),
-            Blob("plain", "weights", narrow(plain, "fp16")),
+        made = [
+            StoredTensor("codes", "weights", narrow(codes, form), numbers=len(codes)),
+            StoredTensor("scales", "weights", scales, numbers=0),
+            StoredTensor("plain", "weights", narrow(plain, "fp16")),
         ]
-    return [blob for blob in blobs if blob.tensor.shape.numel()]
+    return [part for part in made if part.tensor.shape.numel()]
 
 
 def decode(
-    shipped: Mapping[str, Tensor], form: Form, shapes: Sequence[torch.Size | tuple[int, ...]]
+    shipped: Mapping[str, Tensor], form: WeightForm, shapes: Sequence[torch.Size | tuple[int, ...]]
 ) -> list[Tensor]:
     """The tensors of these shapes again, float32, from what `encode` made of them.
 
@@ -49,7 +49,7 @@ def decode(
         ArtefactError: more or fewer numbers are stored than the shapes hold.
     """
 
-    def stored(name: str, form: Form, count: int) -> Tensor:
+    def stored(name: str, form: WeightForm, count: int) -> Tensor:
         return widen(shipped.get(name, torch.empty(0)), form, count)
 
     if form in FLOATS:
@@ -63,7 +63,7 @@ def decode(
     return [next(coded if len(shape) > 1 else plain) for shape in shapes]
 
 
-def narrow(row: Tensor, form: Form) -> Tensor:
+def narrow(row: Tensor, form: WeightForm) -> Tensor:
     """Numbers (N,) as they are stored; fp16 cannot hold more than 65504, which larger become."""
     if form == "int4":
         return pack(row + LARGEST[form], BITS[form])
@@ -72,7 +72,7 @@ def narrow(row: Tensor, form: Form) -> Tensor:
     return row.to(FLOATS.get(form, torch.int8))
 
 
-def widen(stored: Tensor, form: Form, count: int) -> Tensor:
+def widen(stored: Tensor, form: WeightForm, count: int) -> Tensor:
     """The `count` numbers that `narrow` stored, float32 (count,).
 
     Raises:
@@ -89,7 +89,7 @@ def widen(stored: Tensor, form: Form, count: int) -> Tensor:
     return stored.float()
 
 
-def quantise(tensors: Sequence[Tensor], form: Form) -> tuple[Tensor, Tensor]:
+def quantise(tensors: Sequence[Tensor], form: WeightForm) -> tuple[Tensor, Tensor]:
     """Tensors of two or more dimensions as whole numbers, with one scale for each slice.
 
     The largest absolute value of a slice of the first dimension becomes 127 (int8) or 7 (int4);

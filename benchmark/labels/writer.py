@@ -39,7 +39,7 @@ class Stored:
         return Stored(self.file, self.dtype, (self.shape.numel(),))
 
 
-class Spool:
+class TensorWriter:
     """A tensor that grows in `file` by rows of shape `row`."""
 
     def __init__(self, file: Path, dtype: torch.dtype, row: tuple[int, ...] = ()) -> None:
@@ -60,12 +60,12 @@ class Spool:
         return Stored(self.file, self.dtype, (self.rows, *self.row))
 
 
-class PackedSpool:
+class PackedWriter:
     """Unsigned integers of any width that grow in `file`, packed without gaps."""
 
     def __init__(self, file: Path, width: int) -> None:
         self.width = width
-        self._bytes = Spool(file, torch.uint8)
+        self._bytes = TensorWriter(file, torch.uint8)
         self._rest = torch.empty(0, dtype=torch.int64)  # fewer than eight, not yet written
 
     def add(self, values: Tensor) -> None:

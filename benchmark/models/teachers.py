@@ -27,7 +27,7 @@ from ..data.rendering import render_gathered
 from ..data.views import Augmentation, ViewPlan
 from . import networks
 from .classifier import Classifier, Floats, correct
-from .training import Schedule, optimise
+from .training import Optimisation, optimise
 
 WEIGHTS = "teacher.safetensors"
 SNAPSHOTS = "snapshot-*.safetensors"
@@ -58,7 +58,7 @@ class TeacherOptions:
 
     epochs: int = 40
     batch_size: int = 128
-    rate: float = 0.1
+    lr: float = 0.1
     weight_decay: float = 5e-4
     crop_low: float = 0.4
     seed: int = 0
@@ -69,7 +69,7 @@ class TeacherOptions:
             raise ValueError(
                 "epochs and batch_size must be at least 1, seed and snapshots not negative"
             )
-        if not self.rate > 0 or not 0 < self.crop_low <= 1:
+        if not self.lr > 0 or not 0 < self.crop_low <= 1:
             raise ValueError("rate must be positive, crop_low above 0 and at most 1")
 
     def snapshot_epochs(self) -> list[int]:
@@ -87,7 +87,7 @@ def find(text: str, root: Path | None) -> tuple[str, Path | None]:
     """
     prefix = "timm:" if text.startswith("timm:") else ""
     name, _, path = text.removeprefix(prefix).partition(":")
-    networks.check(prefix + name)
+    networks.require(prefix + name)
     if not path:
         return prefix + name, None
     file = Path(path)
@@ -142,10 +142,10 @@ def trained(
     def losses(epoch: int) -> Iterator[Tensor]:
         if epoch in snapshots:
             _save(teacher, folder / SNAPSHOTS.replace("*", f"{snapshots[epoch]:02}"))
-        yield from lessons(teacher, images, plan, compute, epoch)
+        yield from losses_of(teacher, images, plan, compute, epoch)
 
-    schedule = Schedule(
-        options.epochs, plan.batches, "sgd", options.rate, options.weight_decay, warmup=0.1
+    schedule = Optimisation(
+        options.epochs, plan.batches, "sgd", options.lr, options.weight_decay, warmup=0.1
     )
     checkpoint = folder / "checkpoint.pt"
     curve = optimise(teacher, losses, schedule, f"train teacher {network_name}", checkpoint)
@@ -166,7 +166,7 @@ def _save(teacher: Teacher, file: Path) -> None:
     )
 
 
-def lessons(
+def losses_of(
     teacher: Teacher, images: Images, plan: ViewPlan, compute: Compute, epoch: int
 ) -> Iterator[Tensor]:
     """The losses of an epoch on real images, one a step."""
@@ -230,7 +230,7 @@ def load(
             told = {
                 part: bounded.loads(metadata.get(part, "").encode()) for part in ("mean", "std")
             }
-            norm = bounded.check(NORM, told)
+            norm = bounded.parse(NORM, told)
             if not len(norm["mean"]) == len(norm["std"]) == channels:
                 raise UserError(f"mean and std must have {channels} numbers each")
         except UserError as error:

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from ..core.errors import UserError
 from ..core.progress import say, track
-from ..data.recipe import Course
+from ..data.recipe import LrSchedule
 
 CHECKPOINT_EVERY_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Optimisation:
     """How weights are moved: optimiser, peak rate, and the rate's course over all steps.
 
     The rate rises linearly over the first `warmup` share of steps; then it falls along a half
@@ -33,12 +33,12 @@ class Schedule:
     epochs: int
     steps_per_epoch: int
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    rate: float = 1e-3
+    lr: float = 1e-3
     weight_decay: float = 0.01
     momentum: float = 0.9
     warmup: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
-    course: Course = "cosine"
+    schedule: LrSchedule = "cosine"
 
     def build(self, module: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
         """The optimiser over `module`'s trainable weights, and its rate's schedule."""
@@ -48,16 +48,16 @@ class Schedule:
             {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
         ]
         if self.optimiser == "sgd":
-            optimiser = torch.optim.SGD(groups, lr=self.rate, momentum=self.momentum)
+            optimiser = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
         else:
-            optimiser = torch.optim.AdamW(groups, lr=self.rate, betas=self.betas)
+            optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas)
         steps = self.epochs * self.steps_per_epoch
         rising = round(self.warmup * steps)
 
         def share(step: int) -> float:
             if step < rising:
                 return (step + 1) / rising
-            if self.course == "constant":
+            if self.schedule == "constant":
                 return 1.0
             done = (step - rising) / max(1, steps - rising)
             return 0.5 * (1 + math.cos(math.pi * done))
@@ -68,7 +68,7 @@ class Schedule:
 def optimise(
     module: nn.Module,
     losses: Callable[[int], Iterator[Tensor]],
-    schedule: Schedule,
+    schedule: Optimisation,
     label: str,
     checkpoint: Path | None = None,
     memory: dict[str, Tensor] | None = None,
@@ -105,7 +105,7 @@ def optimise(
         if not math.isfinite(curve[-1]):
             raise UserError(
                 f"{label}: the loss is {curve[-1]} in epoch {epoch + 1}. A lower rate than "
-                f"{schedule.rate} may help."
+                f"{schedule.lr} may help."
             )
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS:
             _save(checkpoint, parts, memory, curve)

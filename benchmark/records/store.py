@@ -78,7 +78,7 @@ def parse(raw: bytes) -> Record:
         raise UserError(f"schema {bounded.shown(schema)}, this labelbench reads 1 to {SCHEMA}")
     if schema == 1:
         value = upgrade(value)
-    record = bounded.check(ADAPTER, value)
+    record = bounded.parse(ADAPTER, value)
     wrong = [*contradictions(record)]
     if wrong:
         raise UserError("; ".join(wrong))

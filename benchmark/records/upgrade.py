@@ -50,7 +50,7 @@ def upgrade(old: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: it lacks what has to be moved.
     """
-    found = bounded.check(ADAPTER, old)
+    found = bounded.parse(ADAPTER, old)
     timing, there = found["throughput"], found["environment"]
     cpu = re.fullmatch(r"CPU, (\d{1,7}) threads", timing["hardware"])
     libraries = {n: v for n, v in old["environment"].items() if n in LIBRARIES}

@@ -11,11 +11,11 @@ from .speeds import speeds
 
 
 @dataclass(frozen=True)
-class Duel:
+class Pair:
     """Two rows of one comparison.
 
     Attributes:
-        pair: the first against the second; its p corrected for all duels that were asked for.
+        pair: the first against the second; its p corrected for all pairs_of that were asked for.
     """
 
     setting: Setting
@@ -81,7 +81,7 @@ def label(row: Row) -> str:
     return f"{row.images}/{row.method}"
 
 
-def duels(found: Sequence[Comparison], first: str, second: str) -> list[Duel]:
+def pairs_of(found: Sequence[Comparison], first: str, second: str) -> list[Pair]:
     """The first method against the second, wherever one comparison holds both.
 
     Args:
@@ -104,18 +104,18 @@ def duels(found: Sequence[Comparison], first: str, second: str) -> list[Duel]:
             for j in places:
                 one, two = comparison.rows[i], comparison.rows[j]
                 if i != j and _meant(one, two, first, second):
-                    pairs.append(Duel(comparison.setting, one, two, _of(comparison, i, j)))
+                    pairs.append(Pair(comparison.setting, one, two, _of(comparison, i, j)))
     if not pairs:
         reason = "are the same" if first == second else "stand together in no comparison"
         raise UserError(
             f"{first!r} and {second!r} {reason}; name two methods that were measured on the same "
             "images, or IMAGES/METHOD for both."
         )
-    tested = [duel.pair.p for duel in pairs if duel.pair.p is not None]
+    tested = [pair.pair.p for pair in pairs if pair.pair.p is not None]
     fair = iter(corrected(tested))
     return [
-        duel if duel.pair.p is None else replace(duel, pair=replace(duel.pair, p=next(fair)))
-        for duel in pairs
+        pair if pair.pair.p is None else replace(pair, pair=replace(pair.pair, p=next(fair)))
+        for pair in pairs
     ]
 
 

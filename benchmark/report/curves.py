@@ -29,7 +29,7 @@ ROOM = 0.12  # for numbers right of the curves, as a share of the epochs
 APART = 6.0  # points between numbers
 
 
-def publish(found: Iterable[Comparison], folder: Path) -> list[Path]:
+def draw(found: Iterable[Comparison], folder: Path) -> list[Path]:
     """Write all pictures into `folder`."""
     return save(figures(found), folder)
 

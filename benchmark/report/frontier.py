@@ -49,7 +49,7 @@ class Point:
     prior: int
 
 
-def publish(found: Iterable[Comparison], folder: Path) -> list[Path]:
+def draw(found: Iterable[Comparison], folder: Path) -> list[Path]:
     """Write all pictures into `folder`."""
     return save(figures(found), folder)
 

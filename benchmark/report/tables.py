@@ -17,7 +17,9 @@ SCHEMA = 2  # of the JSON
 MADE = "Made by `python -m benchmark leaderboard` from records.\n"
 
 
-def publish(found: Sequence[Comparison], folder: Path, pictures: Iterable[Path] = ()) -> list[Path]:
+def write_tables(
+    found: Sequence[Comparison], folder: Path, pictures: Iterable[Path] = ()
+) -> list[Path]:
     """Write `leaderboards.md`, `leaderboards.json`, and a CSV and a TeX file for each table.
 
     Args:

@@ -24,7 +24,7 @@ class Report:
     warnings: list[str]
 
 
-def verify(paths: Iterable[Path]) -> Report:
+def verify_records(paths: Iterable[Path]) -> Report:
     """Check all records at these paths, each alone and beside the others.
 
     Raises:

@@ -9,7 +9,7 @@ up one stored image, as in `rded`: the base's best images of a class in its firs
 
 The authors published neither code nor settings. What the paper leaves open, and our choice:
 - what is refined: RDED's best crops at full resolution, four to an image (base=rded, factor=2);
-- the optimiser and how long it works: Adam, its rate constant (steps=100, rate=0.01), pixels
+- the optimiser and how long it works: Adam, its rate constant (steps=100, lr=0.01), pixels
   clamped to 0..1 after each step; the last iterate counts;
 - the features: of the prior's image tower without any LoRA, scaled to unit length
   (prior=embedded, where the paper's is CLIP);
@@ -55,7 +55,7 @@ class Options:
     base: str = "rded"
     factor: int = 2
     steps: int = 100
-    rate: float = 0.01
+    lr: float = 0.01
     prior: str = "embedded"
     batch_size: int = 64
 
@@ -67,8 +67,8 @@ class Options:
             )
         if self.steps < 0:
             raise ValueError(f"steps must not be negative, got {self.steps}")
-        if not self.rate > 0:
-            raise ValueError(f"rate must be positive, got {self.rate}")
+        if not self.lr > 0:
+            raise ValueError(f"rate must be positive, got {self.lr}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
 
@@ -121,7 +121,7 @@ def refine(batches: list[tuple[Tensor, Path]], task: ImageTask, options: Options
         if prior is not None:
             with torch.no_grad():
                 target = features(prior, pixels, task)
-            optimiser = torch.optim.Adam([tiles], options.rate)
+            optimiser = torch.optim.Adam([tiles], options.lr)
             for _ in range(options.steps):
                 grown = F.interpolate(tiles, size=pixels.shape[-1], mode="bilinear")
                 # Summed, so that no image's gradient depends on its company; Adam does not mind

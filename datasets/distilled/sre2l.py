@@ -39,7 +39,7 @@ from benchmark.models.batch_norm import (
     watch,
 )
 from benchmark.models.image_task import ImageTask
-from benchmark.models.training import Schedule, optimise
+from benchmark.models.training import Optimisation, optimise
 
 LARGEST_GROUP = 100
 STRETCH = 50  # iterations between looks at the clock, at most
@@ -63,7 +63,7 @@ class Options:
     """
 
     iterations: int = 4000
-    rate: float = 0.1
+    lr: float = 0.1
     weight: float = 1.0
     first_weight: float = 10.0
     crop_low: float = 0.08
@@ -77,8 +77,8 @@ class Options:
         for name in ("weight", "first_weight", "roll"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not self.rate > 0:
-            raise ValueError(f"rate must be positive, got {self.rate}")
+        if not self.lr > 0:
+            raise ValueError(f"rate must be positive, got {self.lr}")
         if not 0 < self.crop_low <= 1:
             raise ValueError(f"crop_low must be above 0 and at most 1, got {self.crop_low}")
 
@@ -204,10 +204,10 @@ class Recovery:
                 with torch.no_grad():
                     self.canvas.clamp_(black, white)
 
-        schedule = Schedule(
+        schedule = Optimisation(
             options.iterations // stretch,
             stretch,
-            rate=options.rate,
+            lr=options.lr,
             weight_decay=0.0,
             betas=(0.5, 0.9),
         )
@@ -226,12 +226,12 @@ class Recovery:
         ):
             logits = self.teacher.network(self.shown(iteration).flatten(0, 1))
         known = F.cross_entropy(logits.float(), self.labels.flatten(), reduction="none")
-        apart = torch.zeros(groups, device=logits.device)
+        distance = torch.zeros(groups, device=logits.device)
         for layer, (found, target) in enumerate(zip(seen, self.targets, strict=True)):
             share = 1.0 if layer else self.options.first_weight
             for ours, theirs in zip(found, target, strict=True):
-                apart = apart + share * torch.linalg.vector_norm(ours - theirs, dim=1)
-        return known.view(groups, each).mean(1) + self.options.weight * apart
+                distance = distance + share * torch.linalg.vector_norm(ours - theirs, dim=1)
+        return known.view(groups, each).mean(1) + self.options.weight * distance
 
     def shown(self, iteration: int) -> Tensor:
         """The images as the teacher sees them: each group's cropped, flipped and rolled as one."""

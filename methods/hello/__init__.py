@@ -43,9 +43,9 @@ from torch import Tensor, nn
 from benchmark.core.errors import ArtefactError
 from benchmark.core.needs import Needs
 from benchmark.data.views import ViewBatch
-from benchmark.labels.artefact import Artefact, Blob
+from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource, LabelTask
-from benchmark.labels.distill import Fit, Lessons, transfer
+from benchmark.labels.distill import DistillOptions, TeacherBatches, distill
 from benchmark.labels.weights import decode, encode
 from benchmark.models.priors import Prior, content, load_prior
 from benchmark.models.priors.prompts import templates
@@ -77,7 +77,7 @@ class HeLlO(LabelSource):
             alpha: LoRA's scaling; changes are multiplied by alpha / rank.
             teachers: `final`, or the mean of a `trajectory` of weak ones.
             epochs, batch_size, rate, loss, held_out, patience, minutes, replay: of the fit on
-                the real training set; see `benchmark.transfer.Fit`.
+                the real training set; see `benchmark.distill.DistillOptions`.
             ce_weight: of the cross-entropy with real labels (the paper's lambda).
             probe: views on which the map is first solved for in closed form; 0 goes without.
             weights: how the changes are shipped.
@@ -87,14 +87,14 @@ class HeLlO(LabelSource):
         prompts: str = "photo"
         text: bool = True
         layers: str = "auto"
-        form: lora.Form = "peft"
+        form: lora.LoraForm = "peft"
         rank: int = 8
         map_rank: int = 64
         alpha: float = 16.0
         teachers: Literal["final", "trajectory"] = "final"
         epochs: int = 10
         batch_size: int = 64
-        rate: float = 2e-3
+        lr: float = 2e-3
         loss: Literal["mse", "kl"] = "mse"
         ce_weight: float = 0.1
         held_out: float = 0.02
@@ -115,12 +115,12 @@ class HeLlO(LabelSource):
             templates(self.prompts)
             self.fit()
 
-        def fit(self) -> Fit:
+        def fit(self) -> DistillOptions:
             """How the projector is fitted."""
-            return Fit(**{f.name: getattr(self, f.name) for f in fields(Fit)})
+            return DistillOptions(**{f.name: getattr(self, f.name) for f in fields(DistillOptions)})
 
     def __init__(
-        self, task: LabelTask, options: Any, projector: Projector, shipped: Sequence[Blob]
+        self, task: LabelTask, options: Any, projector: Projector, shipped: Sequence[StoredTensor]
     ) -> None:
         super().__init__(task, options)
         self.projector, self.shipped = projector, shipped
@@ -173,7 +173,7 @@ class HeLlO(LabelSource):
             save_file({"changes": row.cpu()}, folder / "projector.safetensors")
             (folder / "notes.json").write_text(json.dumps(notes))
 
-        folder = task.once("projector", key, build)
+        folder = task.shared_cache("projector", key, build)
         projector = cls._build(task, options)
         row = load_file(folder / "projector.safetensors")["changes"]
         sizes = [p.shape for p in projector.changes()]
@@ -183,7 +183,7 @@ class HeLlO(LabelSource):
         source.notes = json.loads((folder / "notes.json").read_text())
         return source
 
-    def blobs(self) -> Iterable[Blob]:
+    def tensors(self) -> Iterable[StoredTensor]:
         return self.shipped
 
     def requires(self) -> Mapping[str, Any]:
@@ -192,17 +192,17 @@ class HeLlO(LabelSource):
 
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
-        wanted = shipped.manifest["requires"].get("prior")
-        if wanted is None:
+        target = shipped.manifest["requires"].get("prior")
+        if target is None:
             raise ArtefactError("The labels do not say which prior they were made with.")
         projector = cls._build(task, options)
-        refuse_other(projector.prior, wanted["sha256"])
-        told = shipped.manifest["blobs"]
-        blobs = [
-            Blob(name, "weights", tensor, told[name].get("numbers"))
+        refuse_other(projector.prior, target["sha256"])
+        told = shipped.manifest["tensors"]
+        tensors = [
+            StoredTensor(name, "weights", tensor, told[name].get("numbers"))
             for name, tensor in shipped.tensors.items()
         ]
-        return cls(task, options, projector, blobs)
+        return cls(task, options, projector, tensors)
 
     @property
     def network(self) -> nn.Module:
@@ -217,9 +217,9 @@ class HeLlO(LabelSource):
 def fit_projector(
     task: LabelTask, options: Any, projector: Projector, checkpoint: Path
 ) -> dict[str, Any]:
-    """Fit a fresh projector to the teachers; returns what there is to tell."""
+    """DistillOptions a fresh projector to the teachers; returns what there is to tell."""
     final, _, _ = task.fitting()
-    teachers = task.weak_teachers() if options.teachers == "trajectory" else [final]
+    teachers = task.snapshots() if options.teachers == "trajectory" else [final]
     fit = options.fit()
     pixels = task.images.pixels[:2].float() / 255
     if options.rank:
@@ -227,23 +227,23 @@ def fit_projector(
     # Where nothing in the tower learns, its features of a view need be made only once.
     frozen = None if options.rank else (projector.prior.digest, projector.features)
     if options.probe:
-        lessons, features, logits = Lessons(task, teachers, fit, frozen), [], []
-        for lesson in lessons.epoch(0):
+        batches, features, logits = TeacherBatches(task, teachers, fit, frozen), [], []
+        for batch in batches.epoch(0):
             with torch.no_grad(), task.compute.autocast():
-                shown = lesson.shown if frozen else projector.features(lesson.shown)
+                shown = batch.shown if frozen else projector.features(batch.shown)
             features.append(shown.float())
-            logits.append(lesson.wanted)
+            logits.append(batch.target)
             if sum(map(len, logits)) >= options.probe:
                 break
         projector.map.solve(torch.cat(features), torch.cat(logits))
     network = projector.map if frozen else projector
-    return transfer(task, network, teachers, fit, "fit hello", checkpoint, frozen)
+    return distill(task, network, teachers, fit, "fit hello", checkpoint, frozen)
 
 
-def refuse_other(prior: Prior, wanted: str) -> None:
+def refuse_other(prior: Prior, target: str) -> None:
     """Raise an ArtefactError if the prior is not the one that the labels were made with."""
-    if prior.digest != wanted:
+    if prior.digest != target:
         raise ArtefactError(
-            f"These labels need the prior {prior.name!r} with weights of SHA-256 {wanted}; "
+            f"These labels need the prior {prior.name!r} with weights of SHA-256 {target}; "
             f"the one on this machine has {prior.digest}."
         )

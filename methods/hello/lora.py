@@ -19,11 +19,11 @@ from torch.nn.utils import parametrize
 
 from benchmark.core.errors import UserError, unknown
 
-Form = Literal["peft", "loralib"]
+LoraForm = Literal["peft", "loralib"]
 KINDS = ("conv3x3", "conv", "linear", "attention")
 
 
-def adapt(tower: nn.Module, layers: str, form: Form, rank: int, alpha: float) -> nn.Module:
+def adapt(tower: nn.Module, layers: str, form: LoraForm, rank: int, alpha: float) -> nn.Module:
     """`tower` with trainable low-rank changes, zero at first; all else is frozen.
 
     Args:

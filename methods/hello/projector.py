@@ -40,8 +40,8 @@ class Map(nn.Module):
         return self.scale * (features @ (self.start + change).T)
 
     @torch.no_grad()
-    def solve(self, features: Tensor, wanted: Tensor) -> None:
-        """Set the change to the ridge regression of `wanted` logits (n, C) on `features` (n, d).
+    def solve(self, features: Tensor, target: Tensor) -> None:
+        """Set the change to the ridge regression of `target` logits (n, C) on `features` (n, d).
 
         The penalty pulls towards the start, not towards zero. A low-rank change takes the
         leading singular directions of the solution.
@@ -49,7 +49,7 @@ class Map(nn.Module):
         gram = features.T @ features
         # Unit features share one large mean; what tells classes apart has far less variance.
         penalty = 1e-4 * gram.trace() / len(gram) * torch.eye(len(gram), device=gram.device)
-        rest = wanted / self.scale - features @ self.start.T
+        rest = target / self.scale - features @ self.start.T
         change = torch.linalg.solve(gram + penalty, features.T @ rest).T
         if self.into is None:
             self.out.copy_(change)
@@ -81,7 +81,7 @@ class Projector(nn.Module):
         map_rank: int,
         alpha: float,
         layers: str = "auto",
-        form: lora.Form = "peft",
+        form: lora.LoraForm = "peft",
     ) -> None:
         super().__init__()
         self.prior = prior

@@ -33,16 +33,16 @@ from benchmark.core.errors import ArtefactError, UserError
 from benchmark.core.needs import Needs
 from benchmark.data.views import ViewBatch
 from benchmark.exchange.official import open_folder
-from benchmark.labels.artefact import Artefact, Blob
+from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource, LabelTask, TaskShape
 from benchmark.labels.ensemble import Teachers, needs_of, taught_by
 from benchmark.labels.packing import MAX_WIDTH
 from benchmark.labels.stored_views import StoredViews
 
 from .budget import kept_logits, within
-from .coding import PARTS, CodedLabels, CodedSpool, Coding, Form, Values
+from .coding import PARTS, CodedLabels, CodedWriter, Coding, Quantiser, Values
 from .pool import Granularity, Order, PlannedViews, Pool, Select, choose, score
-from .reuse import Schedule, calibrated, label_temperature
+from .reuse import TemperatureSchedule, calibrated, label_temperature
 from .supply import Imported, Made, check_theirs
 
 
@@ -99,11 +99,11 @@ class LPQLD(LabelSource):
         order: Order = "highest"
         granularity: Granularity = "pool"
         replacement: bool = False
-        quantise: Form = "mr"
+        quantise: Quantiser = "mr"
         k: int = 0
         mass: float = 0.95
         values: Values = "fp16"
-        schedule: Schedule = "step"
+        schedule: TemperatureSchedule = "step"
         decay: float = 0.7
         interval: float = 0.1
         floor: float = 2.0
@@ -143,7 +143,7 @@ class LPQLD(LabelSource):
         )
 
     @classmethod
-    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
         """Under a budget: the most logits at the given pruning; then more, or fewer, batches."""
         steps = available = shape.epochs * shape.batches
         known, theirs = shape.classes, None
@@ -153,11 +153,11 @@ class LPQLD(LabelSource):
             )
             available, known = min(steps, theirs.batches), theirs.kept
             check_theirs(options, shape, theirs)
-        together = 1 if options.granularity == "pool" else shape.batches
-        sizes = range(together, available + 1, together)
+        group = 1 if options.granularity == "pool" else shape.batches
+        sizes = range(group, available + 1, group)
         if not sizes:
             raise UserError(
-                f"lpqld.granularity={options.granularity} needs a whole stored epoch, {together} "
+                f"lpqld.granularity={options.granularity} needs a whole stored epoch, {group} "
                 f"batches, and {options.path!r} holds {available}: take `pool`."
             )
         if options.batches > available:
@@ -196,7 +196,7 @@ class LPQLD(LabelSource):
             task.seed,
             scores,
         )
-        labels = CodedSpool(coding_of(options, task), task.workspace())
+        labels = CodedWriter(coding_of(options, task), task.workspace())
         for _, logits in supply.labels(chosen, f"label {len(chosen)} batches"):
             labels.add(logits)
         return cls(task, options, supply.views(chosen), labels.labels())
@@ -205,9 +205,9 @@ class LPQLD(LabelSource):
         stored = self.stored
         return {"batch_size": stored.batch_size} if isinstance(stored, StoredViews) else {}
 
-    def blobs(self) -> Iterable[Blob]:
-        yield from self.labels.blobs()
-        yield from self.stored.blobs()
+    def tensors(self) -> Iterable[StoredTensor]:
+        yield from self.labels.tensors()
+        yield from self.stored.tensors()
 
     @classmethod
     def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:

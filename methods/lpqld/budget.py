@@ -77,7 +77,7 @@ def within(
     if options.quantise == "adaptive":
         raise UserError(
             "lpqld.quantise=adaptive takes as many bytes as its labels need, which no budget can "
-            "settle: choose mr or ms."
+            "resolve_options: choose mr or ms."
         )
     coding = Coding(shape.classes, options.quantise, 0, options.values, options.mass, 1.0)
     batch = max(theirs.sizes) if theirs else math.ceil(shape.images / shape.batches)

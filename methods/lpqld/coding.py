@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from benchmark.core.errors import ArtefactError
-from benchmark.labels.artefact import Blob
+from benchmark.labels.artefact import StoredTensor
 from benchmark.labels.packing import packed_bytes, unpack, width_for
 from benchmark.labels.teacher_logits import resident
-from benchmark.labels.writer import PackedSpool, Spool, Stored
+from benchmark.labels.writer import PackedWriter, Stored, TensorWriter
 
-Form = Literal["mr", "ms", "adaptive", "smoothing", "hard", "none"]
+Quantiser = Literal["mr", "ms", "adaptive", "smoothing", "hard", "none"]
 Values = Literal["fp16", "bf16", "int8", "int4"]
 FLOATS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 BITS = {"int8": 8, "int4": 4}
@@ -48,7 +48,7 @@ class Coding:
     """
 
     classes: int
-    form: Form
+    form: Quantiser
     k: int
     values: Values
     mass: float
@@ -75,23 +75,23 @@ class Coding:
         return total + 2 * count
 
 
-class CodedSpool:
+class CodedWriter:
     """Labels that are coded and written as they come."""
 
     def __init__(self, coding: Coding, scratch: Path) -> None:
         self.coding = coding
-        self._spools: dict[str, Spool | PackedSpool] = {}
+        self._spools: dict[str, TensorWriter | PackedWriter] = {}
         if coding.form != "none":
-            self._spools["indices"] = PackedSpool(scratch / "indices", coding.index_width)
+            self._spools["indices"] = PackedWriter(scratch / "indices", coding.index_width)
         if coding.form == "adaptive":
-            self._spools["counts"] = PackedSpool(scratch / "counts", coding.index_width)
+            self._spools["counts"] = PackedWriter(scratch / "counts", coding.index_width)
         if coding.form == "hard":
             return
         if coding.values in BITS:
-            self._spools["values"] = PackedSpool(scratch / "values", BITS[coding.values])
-            self._spools["scales"] = Spool(scratch / "scales", torch.float16)
+            self._spools["values"] = PackedWriter(scratch / "values", BITS[coding.values])
+            self._spools["scales"] = TensorWriter(scratch / "scales", torch.float16)
         else:
-            self._spools["values"] = Spool(scratch / "values", FLOATS[coding.values])
+            self._spools["values"] = TensorWriter(scratch / "values", FLOATS[coding.values])
 
     def add(self, logits: Tensor) -> None:
         """Code and append the labels of one batch, (B, C); -inf marks a class unknown."""
@@ -158,10 +158,10 @@ class CodedLabels:
         }
         return self
 
-    def blobs(self) -> Iterator[Blob]:
+    def tensors(self) -> Iterator[StoredTensor]:
         """What is shipped."""
         for name, part in self.parts.items():
-            yield Blob(name, "values" if name in ("values", "scales") else "indices", part)
+            yield StoredTensor(name, "values" if name in ("values", "scales") else "indices", part)
 
     def check(self, labels: int) -> None:
         """Refuse parts that are not those of so many labels.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.core.errors import ArtefactError
 from benchmark.data.views import POOL, SAMPLE, ViewBatch, ViewPlan, permutation, random_words, unit
-from benchmark.labels.artefact import Blob
+from benchmark.labels.artefact import StoredTensor
 from benchmark.labels.packing import pack, packed_bytes, unpack, width_for
 
 Granularity = Literal["pool", "batch", "epoch"]
@@ -64,7 +64,7 @@ def choose(
     select: Select,
     order: Order,
     size: int,
-    together: int,
+    group: int,
     available: int,
     seed: int,
     scores: Iterable[float],
@@ -72,20 +72,20 @@ def choose(
     """The numbers of the batches to store, rising.
 
     Args:
-        size: how many; a multiple of `together`.
-        together: batches that are kept or dropped as one (an epoch's, or one).
+        size: how many; a multiple of `group`.
+        group: batches that are kept or dropped as one (an epoch's, or one).
         available: batches to choose from.
         scores: one for each available batch; only asked for by the metrics.
     """
-    groups, wanted = available // together, size // together
+    groups, wanted = available // group, size // group
     if select == "first":
         kept = np.arange(wanted)
     elif select == "random":
         kept = permutation(random_words(seed, 0, 0, SAMPLE, groups))[:wanted]
     else:
-        ranks = np.array(list(scores))[: groups * together].reshape(groups, together).mean(1)
+        ranks = np.array(list(scores))[: groups * group].reshape(groups, group).mean(1)
         kept = np.argsort(ranks if order == "lowest" else -ranks, kind="stable")[:wanted]
-    return [g * together + b for g in sorted(kept.tolist()) for b in range(together)]
+    return [g * group + b for g in sorted(kept.tolist()) for b in range(group)]
 
 
 def score(select: Select, logits: Tensor, labels: Tensor) -> float:
@@ -126,15 +126,15 @@ class PlannedViews:
         """Where the batch's labels stand among all stored ones."""
         return slice(self._ends[position], self._ends[position + 1])
 
-    def blobs(self) -> Iterator[Blob]:
+    def tensors(self) -> Iterator[StoredTensor]:
         """The batches' numbers, unless they are the plan's first."""
         if self.numbers != list(range(self.batches)):
             packed = pack(torch.tensor(self.numbers), width_for(self.plan.steps))
-            yield Blob("batches", "views", packed)
+            yield StoredTensor("batches", "views", packed)
 
     @classmethod
     def restore(cls, plan: ViewPlan, size: int, packed: Tensor | None) -> "PlannedViews":
-        """From what `blobs` gave, if anything.
+        """From what `tensors` gave, if anything.
 
         Raises:
             ArtefactError: they are none of the plan's batches.

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Schedule = Literal["step", "cosine", "step_reverse", "cosine_reverse", "none"]
+TemperatureSchedule = Literal["step", "cosine", "step_reverse", "cosine_reverse", "none"]
 
 
 def label_temperature(
-    schedule: Schedule,
+    schedule: TemperatureSchedule,
     start: float,
     floor: float,
     decay: float,

@@ -14,8 +14,8 @@ from benchmark.data.rendering import render
 from benchmark.data.views import ViewBatch
 from benchmark.exchange.official import OfficialLabels, open_folder
 from benchmark.labels.contract import LabelTask, TaskShape
-from benchmark.labels.stored_views import StoredViews, ViewSpool
-from benchmark.labels.teacher_logits import relabel
+from benchmark.labels.stored_views import StoredViews, ViewWriter
+from benchmark.labels.teacher_logits import teacher_logits
 
 from .pool import PlannedViews
 
@@ -48,7 +48,7 @@ class Made:
         self.task, self.batches = task, task.plan.steps
 
     def labels(self, numbers: Sequence[int], title: str) -> Iterator[tuple[ViewBatch, Tensor]]:
-        return relabel(self.task, numbers, title)
+        return teacher_logits(self.task, numbers, title)
 
     def views(self, numbers: Sequence[int]) -> PlannedViews:
         return PlannedViews(self.task.plan, numbers)
@@ -99,10 +99,10 @@ class Imported:
 
     def views(self, numbers: Sequence[int]) -> StoredViews:
         plan, largest = self.task.plan, max(self.folder.sizes)
-        spool = ViewSpool(self.task.workspace(), plan.images, plan.resolution, largest)
+        writer = ViewWriter(self.task.workspace(), plan.images, plan.resolution, largest)
         for number in track(numbers, "store views"):
-            spool.add(self.folder.batch(number).views)
-        return spool.stored()
+            writer.add(self.folder.batch(number).views)
+        return writer.stored()
 
 
 def check_theirs(options: Any, shape: TaskShape, theirs: OfficialLabels) -> None:

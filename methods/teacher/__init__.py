@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.data.views import ViewBatch
-from benchmark.labels.artefact import Artefact, Blob
+from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource, LabelTask, TaskShape
-from benchmark.labels.weights import Form, decode, encode
+from benchmark.labels.weights import WeightForm, decode, encode
 from benchmark.models import networks
 from benchmark.models.classifier import Floats
 from benchmark.models.teachers import Teacher
@@ -82,18 +82,18 @@ class ShippedTeacher(LabelSource):
                 the real training set.
         """
 
-        weights: Form = "fp32"
+        weights: WeightForm = "fp32"
         shrink: Literal["none", "prune", "low-rank"] = "none"
         bytes: int = 0
         epochs: int = 0
         batch_size: int = 64
-        rate: float = 1e-3
+        lr: float = 1e-3
 
         def __post_init__(self) -> None:
-            if self.bytes < 0 or self.epochs < 0 or self.batch_size < 1 or not self.rate > 0:
+            if self.bytes < 0 or self.epochs < 0 or self.batch_size < 1 or not self.lr > 0:
                 raise ValueError(
                     "bytes and epochs must not be negative, batch_size at least 1 and rate "
-                    f"positive, got {self.bytes}, {self.epochs}, {self.batch_size}, {self.rate}"
+                    f"positive, got {self.bytes}, {self.epochs}, {self.batch_size}, {self.lr}"
                 )
             if self.shrink == "none" and (self.bytes or self.epochs):
                 raise ValueError(
@@ -115,7 +115,7 @@ class ShippedTeacher(LabelSource):
         self.state = dict(sorted(state.items()))
 
     @classmethod
-    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
         """Under a budget: the network is shrunk to it, or to `bytes` if those are fewer."""
         if budget is not None and options.shrink == "none":
             raise UserError(
@@ -137,7 +137,9 @@ class ShippedTeacher(LabelSource):
         teacher, _, _ = task.fitting()
         if options.shrink == "none":
             return cls(task, options, teacher, whole(teacher.network))
-        folder = task.once("shrunk", asdict(options), lambda f: cls._shrink(task, options, f))
+        folder = task.shared_cache(
+            "shrunk", asdict(options), lambda f: cls._shrink(task, options, f)
+        )
         state, notes = load_file(folder / STATE), json.loads((folder / NOTES).read_text())
         shrunk = copy.deepcopy(teacher)
         shapes = matrices(shrunk.network)
@@ -180,7 +182,7 @@ class ShippedTeacher(LabelSource):
         return self.options.shrink == "prune" and self.share < 1
 
     @cached_property
-    def _sparse(self) -> tuple[list[Blob], sparse.Gaps]:
+    def _sparse(self) -> tuple[list[StoredTensor], sparse.Gaps]:
         """Blobs of the pruned weights, and how to read them."""
         names = sorted(matrices(self.teacher.network))
         return sparse.encode([self.state[name] for name in names], self.options.weights)
@@ -195,7 +197,7 @@ class ShippedTeacher(LabelSource):
             facts["gaps"] = asdict(self._sparse[1])
         return facts
 
-    def blobs(self) -> Iterable[Blob]:
+    def tensors(self) -> Iterable[StoredTensor]:
         form = self.options.weights
         if not self._pruned:
             return encode(list(self.state.values()), form)
@@ -233,6 +235,6 @@ class ShippedTeacher(LabelSource):
             return self.teacher(images).float()
 
 
-def _rest_form(form: Form) -> Form:
+def _rest_form(form: WeightForm) -> WeightForm:
     """How tensors that are not pruned are stored."""
     return "fp32" if form == "fp32" else "fp16"

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from benchmark.core.errors import ArtefactError
-from benchmark.labels.artefact import Blob
+from benchmark.labels.artefact import StoredTensor
 from benchmark.labels.packing import pack, packed_bytes, unpack
 from benchmark.labels.weights import (
     BITS,
     FLOATS,
-    Form,
+    WeightForm,
     cut,
     dequantise,
     flat,
@@ -48,8 +48,8 @@ class Gaps:
             raise ValueError(f"bits must be in 1..12, entries not negative, got {self}")
 
 
-def encode(tensors: Sequence[Tensor], form: Form) -> tuple[list[Blob], Gaps]:
-    """All numbers of the tensors that are not nil, as blobs; blobs that would be empty are out."""
+def encode(tensors: Sequence[Tensor], form: WeightForm) -> tuple[list[StoredTensor], Gaps]:
+    """What is shipped of all numbers that are not nil; what would be empty is left out."""
     row = flat(tensors)
     kept = row.nonzero().squeeze(1)
     bits = fewest_bits(kept, BITS[form])
@@ -57,16 +57,16 @@ def encode(tensors: Sequence[Tensor], form: Form) -> tuple[list[Blob], Gaps]:
     scales = torch.empty(0)
     if form not in FLOATS:
         row, scales = quantise(tensors, form)
-    blobs = [
-        Blob("kept", "weights", narrow(row[places(skipped)], form), numbers=len(kept)),
-        Blob("scales", "weights", scales, numbers=0),
-        Blob("gaps", "indices", pack(skipped, bits)),
+    made = [
+        StoredTensor("kept", "weights", narrow(row[places(skipped)], form), numbers=len(kept)),
+        StoredTensor("scales", "weights", scales, numbers=0),
+        StoredTensor("gaps", "indices", pack(skipped, bits)),
     ]
-    return [b for b in blobs if b.tensor.shape.numel()], Gaps(bits, len(skipped))
+    return [part for part in made if part.tensor.shape.numel()], Gaps(bits, len(skipped))
 
 
 def decode(
-    shipped: Mapping[str, Tensor], form: Form, shapes: Sequence[torch.Size], stored: Gaps
+    shipped: Mapping[str, Tensor], form: WeightForm, shapes: Sequence[torch.Size], stored: Gaps
 ) -> list[Tensor]:
     """The tensors of these shapes again, float32, with zeros where nothing was kept.
 

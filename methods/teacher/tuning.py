@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from benchmark.labels.contract import LabelTask
-from benchmark.labels.distill import Fit, transfer
+from benchmark.labels.distill import DistillOptions, distill
 from benchmark.models.teachers import Teacher
 
 from .shrink import dense, matrices
@@ -61,11 +61,11 @@ def tune(
 
     Args:
         state: see `shrink`.
-        options: the method's; `epochs`, `batch_size` and `rate` count.
+        options: the method's; `epochs`, `batch_size` and `lr` count.
         folder: for checkpoints.
 
     Returns:
-        The state after training, and what `transfer` tells of it.
+        The state after training, and what `distill` tells of it.
     """
     network = copy.deepcopy(teacher.network)
     shapes = matrices(network)
@@ -80,8 +80,8 @@ def tune(
             register_parametrization(module, leaf, Masked((state[name] != 0).to(task.device)))
     pupil = Pupil(teacher.network_name, network, teacher.mean, teacher.std).to(task.device)
     checkpoint = folder / "tuning.pt"
-    fit = Fit(options.epochs, options.batch_size, options.rate)
-    notes = transfer(task, pupil, [teacher], fit, "tune the shrunk teacher", checkpoint)
+    fit = DistillOptions(options.epochs, options.batch_size, options.lr)
+    notes = distill(task, pupil, [teacher], fit, "tune the shrunk teacher", checkpoint)
     checkpoint.unlink(missing_ok=True)
     return {name: _current(network, name).detach().cpu() for name in state}, notes
 

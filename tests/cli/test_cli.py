@@ -75,7 +75,7 @@ def test_list_names_what_there_is():
     constant = "at most 1000 steps, batch 50, adamw 0.001 constant, none, kl at T=1"
     chosen = "steps chosen on held-out images"
     assert f"\n  ld           {constant}, {chosen}\n" in out
-    assert f"\n  ld-ridge     {constant}, {chosen}, ridge tester\n" in out
+    assert f"\n  ld-ridge     {constant}, {chosen}, ridge evaluator\n" in out
 
 
 def test_a_users_error_is_one_line_and_exit_code_2(tmp_path):
@@ -132,7 +132,7 @@ BAD = [
     ("--methods lpqld[k=1000000000]", "lpqld.k is 1000000000; with quantise=mr, 10 of 10"),
     ("--methods lpqld[k=99999999999999999999]", "lpqld.k must be a whole number of 64 bits"),
     ("--methods lpqld[keep=nan]", "lpqld.keep must be finite, got 'nan'"),
-    ("--set recipe.rate=inf", "recipe.rate must be finite, got 'inf'"),
+    ("--set recipe.lr=inf", "recipe.lr must be finite, got 'inf'"),
     ("--budget 100", "lpqld cannot meet a budget of 100 bytes: the least it can take is"),
     ("--budget 900x", "lpqld cannot meet a budget of 0 bytes"),
     ("--budget much", "The budget 'much' is neither a number of bytes nor a ratio like 40x"),

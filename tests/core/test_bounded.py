@@ -4,7 +4,7 @@ import pytest
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from benchmark.core.bounded import check, loads, short
+from benchmark.core.bounded import loads, parse, short
 from benchmark.core.errors import UserError
 
 
@@ -69,14 +69,14 @@ def test_surprises_are_refused_in_one_short_line(raw, words):
 )
 def test_a_schemas_errors_are_sentences(inner, words):
     with pytest.raises(UserError, match=words) as caught:
-        check(ADAPTER, {"inner": inner, "share": 1}, "x")
+        parse(ADAPTER, {"inner": inner, "share": 1}, "x")
     assert len(str(caught.value)) < 250
 
 
 def test_many_errors_are_summed_up():
     four = TypeAdapter(tuple[list[int], list[int], list[int], list[int]])
     with pytest.raises(UserError, match=r"^0 must be a list, got 3; 1 .*; 2 .*; and 1 more$"):
-        check(four, (3, 3, 3, 3))
+        parse(four, (3, 3, 3, 3))
 
 
 def test_short_text_is_one_line():

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from benchmark.core import cache, files
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.core.files import digest, disk_is_full, write_atomic
 
 KEY = {"a": 1}
@@ -20,7 +20,7 @@ def names(folder):
 
 
 def test_a_stage_appears_whole_and_is_made_once(tmp_path):
-    made = Stages(tmp_path)
+    made = Cache(tmp_path)
     seen = []
 
     def build(folder):
@@ -37,7 +37,7 @@ def test_a_stage_appears_whole_and_is_made_once(tmp_path):
 
 
 def test_other_keys_and_kinds_lie_apart(tmp_path):
-    made = Stages(tmp_path)
+    made = Cache(tmp_path)
     assert made.folder("kind", {"a": 1, "b": 2}) == made.folder("kind", {"b": 2, "a": 1})
     assert len({made.folder("kind", {"a": 1}), made.folder("kind", {"a": 2})}) == 2
     assert made.folder("kind", KEY).name.startswith("kind-")
@@ -49,7 +49,7 @@ def test_a_failing_build_leaves_nothing(tmp_path):
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        Stages(tmp_path).make("kind", KEY, build)
+        Cache(tmp_path).make("kind", KEY, build)
     assert names(tmp_path) == []
 
 
@@ -58,17 +58,17 @@ def test_a_killed_build_is_taken_up_by_the_next(tmp_path, end):
     program = f"""
 import os, signal, sys
 from pathlib import Path
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 
 def build(folder):
     (folder / "checkpoint").write_text("half-way")
     {end}
 
-Stages(Path(sys.argv[1])).make("kind", {KEY}, build)
+Cache(Path(sys.argv[1])).make("kind", {KEY}, build)
 """
     killed = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True)
     assert killed.returncode in (-signal.SIGKILL, -signal.SIGINT, 130)
-    made = Stages(tmp_path)
+    made = Cache(tmp_path)
     assert not made.done("kind", KEY)
     found = []
     made.make("kind", KEY, lambda folder: found.append((folder / "checkpoint").read_text()))
@@ -84,7 +84,7 @@ def test_runs_at_once_make_a_stage_once(tmp_path):
         builds.append(folder)
 
     with ThreadPoolExecutor(4) as pool:
-        results = [pool.submit(Stages(tmp_path).make, "kind", KEY, build) for _ in range(4)]
+        results = [pool.submit(Cache(tmp_path).make, "kind", KEY, build) for _ in range(4)]
     assert len({result.result() for result in results}) == 1
     assert len(builds) == 1
 
@@ -144,7 +144,7 @@ def test_hold_takes_the_room_at_once(tmp_path):
 @pytest.fixture
 def made(tmp_path):
     """A finished stage of two files, and how often it was built."""
-    stages, builds = Stages(tmp_path / "stages"), []
+    stages, builds = Cache(tmp_path / "stages"), []
 
     def build(folder):
         (folder / "deep").mkdir()

@@ -112,7 +112,7 @@ def test_installed_methods(monkeypatch):
     assert [file.name for file in plugins.sources_of("fancy")] == ["hard.py"]
     assert "benchmark.methods.hard:Hard" in plugins.summary(plugins.methods()["fancy"])
     installed("benchmark.data.views:ViewPlan")
-    with pytest.raises(UserError, match=r"'benchmark\.views:ViewPlan' is not a LabelSource"):
+    with pytest.raises(UserError, match=r"'benchmark\.data\.views:ViewPlan' is not a LabelSource"):
         plugins.method("fancy")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.data.images import (
     Dataset,
@@ -113,7 +113,7 @@ def test_encoded_images_decode_what_resident_images_hold(tmp_path):
 
 def test_a_decoded_stage_holds_pixels_statistics_and_a_digest(tmp_path):
     sources = [row(png(pixels.permute(1, 2, 0).numpy())) for pixels in PIXELS]
-    folder = Stages(tmp_path).make("decoded", {"k": 1}, decode_all(sources, 3, 4, "decode"))
+    folder = Cache(tmp_path).make("decoded", {"k": 1}, decode_all(sources, 3, 4, "decode"))
     images = decoded_images(folder, LABELS, ("cat", "dog"))
     assert torch.equal(images.pixels, PIXELS)
     assert images.digest == decoded_images(folder, LABELS, ("cat", "dog")).digest

@@ -11,7 +11,7 @@ def summary(name):
     augmentation, objective = recipe.augmentation, recipe.objective
     return {
         "length": (recipe.epochs, recipe.batch_size),
-        "optimiser": (recipe.optimiser, recipe.rate, recipe.weight_decay, recipe.warmup),
+        "optimiser": (recipe.optimiser, recipe.lr, recipe.weight_decay, recipe.warmup),
         "crop": (augmentation.crop_scale, augmentation.crop_ratio),
         "rest": (augmentation.flip, augmentation.mix, augmentation.cutout),
         "loss": (objective.loss, objective.temperature, objective.rescale, objective.ce_weight),
@@ -76,10 +76,10 @@ def test_the_tests_of_label_distillation():
             "loss": ("kl", 1.0, False, 0.0),
         }
     )
-    for name, tester in (("ld", "network"), ("ld-ridge", "ridge")):
+    for name, evaluator in (("ld", "network"), ("ld-ridge", "ridge")):
         recipe = RECIPES[name]
-        assert (recipe.steps, recipe.course, recipe.stop) == (1000, "constant", "held-out")
-        assert recipe.tester == tester
+        assert (recipe.steps, recipe.schedule, recipe.stop) == (1000, "constant", "held-out")
+        assert recipe.evaluator == evaluator
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_steps_make_whole_epochs(images, epochs):
         ("ld", {"steps": 0}, "epochs and batch_size must be at least 1, got 0, 50"),
         ("quick", {"stop": "held-out"}, "constant from the start, .* got course cosine, warmup 0"),
         ("ld", {"warmup": 0.1}, "constant from the start, .* got course constant, warmup 0.1"),
-        ("cpu-mse", {"tester": "ridge"}, "must be a plain kl; got Objective"),
-        ("tiny", {"tester": "ridge"}, "must be a plain kl; got Objective"),
+        ("cpu-mse", {"evaluator": "ridge"}, "must be a plain kl; got Objective"),
+        ("tiny", {"evaluator": "ridge"}, "must be a plain kl; got Objective"),
     ],
 )
 def test_recipes_that_contradict_themselves(name, changes, message):

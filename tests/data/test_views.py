@@ -1,5 +1,6 @@
 import hashlib
 import itertools
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -77,7 +78,8 @@ def test_a_new_process_replays_the_same_views():
     code = "from test_views import PLAN, fingerprint; print(fingerprint(PLAN))"
     replayed = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
         check=True,

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.data.place import Place
 
 
@@ -16,7 +16,7 @@ from benchmark.data.place import Place
 def place(tmp_path) -> Place:
     """An empty data root, and stages that are not there yet."""
     (tmp_path / "root").mkdir()
-    return Place(tmp_path / "root", Stages(tmp_path / "stages"))
+    return Place(tmp_path / "root", Cache(tmp_path / "stages"))
 
 
 @pytest.fixture(scope="session")

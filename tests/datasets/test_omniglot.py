@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.data.place import Place
 from benchmark.datasets import omniglot
@@ -13,7 +13,7 @@ from benchmark.datasets import omniglot
 def real(data_root, tmp_path):
     if not (data_root / "omniglot").is_dir():
         pytest.skip("Omniglot is not in the data root")
-    return Place(data_root, Stages(tmp_path / "stages"))
+    return Place(data_root, Cache(tmp_path / "stages"))
 
 
 def test_an_alphabet_of_the_real_data(real):
@@ -42,7 +42,7 @@ def test_the_original_pictures(tmp_path):
                 picture = np.full((105, 105), 255, np.uint8)
                 picture[20:60, 20:60] = 0
                 Image.fromarray(picture).convert("1").save(folder / f"0709_{drawer:02}.png")
-    place = Place(tmp_path, Stages(tmp_path / "stages"))
+    place = Place(tmp_path, Cache(tmp_path / "stages"))
     whole = omniglot.load(place)
     assert whole.class_names == (
         "A/character01",

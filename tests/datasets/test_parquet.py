@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.data.place import Place
 from benchmark.datasets import cifar10, parquet, tiny_imagenet
@@ -102,7 +102,7 @@ def test_real_cifar10_has_the_published_means(data_root):
     if not list((data_root / "cifar10").glob("train-*.parquet")):
         pytest.skip(f"cifar10/train-*.parquet is not in {data_root}")
     with tempfile.TemporaryDirectory() as stages:  # pytest would keep the 180 MB
-        dataset = cifar10.load(Place(data_root, Stages(Path(stages))))
+        dataset = cifar10.load(Place(data_root, Cache(Path(stages))))
         assert dataset.mean == pytest.approx((0.4914, 0.4822, 0.4465), abs=5e-5)
     assert dataset.train.labels.bincount().tolist() == [5000] * 10
     assert dataset.test.labels.bincount().tolist() == [1000] * 10

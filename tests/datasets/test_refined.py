@@ -120,7 +120,7 @@ def test_images_do_not_depend_on_their_company(tmp_path, prior):
 
 def test_pixels_stay_between_black_and_white(tmp_path, prior):
     prior()
-    images = made(tmp_path, refined.Options(steps=1, rate=10.0))
+    images = made(tmp_path, refined.Options(steps=1, lr=10.0))
     assert images.pixels.unique().tolist() == [0, 255]
 
 
@@ -148,7 +148,7 @@ def test_features_that_are_not_finite(tmp_path, prior):
 def test_what_cannot_be_refined(tmp_path):
     with pytest.raises(UserError, match="factor 3 does not divide 16 pixels; valid: 2, 4, 8, 16"):
         made(tmp_path, refined.Options(factor=3))
-    wrong = {"factor": 1, "steps": -1, "rate": 0.0, "batch_size": 0}
+    wrong = {"factor": 1, "steps": -1, "lr": 0.0, "batch_size": 0}
     for name, value in wrong.items():
         with pytest.raises(ValueError, match=f"{name} must .*{value}"):
             refined.Options(**{name: value})

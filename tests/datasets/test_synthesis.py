@@ -274,7 +274,7 @@ def test_what_cannot_be_is_refused(source, task):
         source.make(replace(task, teacher=bare), quick(source))
     with pytest.raises(UserError, match="IPC must be at least 1, got 0"):
         source.check(DIGITS, 0, source.Options(), task.taught())
-    wrong = {"iterations": 0, "rate": 0.0, "weight": -1.0, "first_weight": -1.0}
+    wrong = {"iterations": 0, "lr": 0.0, "weight": -1.0, "first_weight": -1.0}
     for name, value in (wrong | {"crop_low": 0.0, "roll": -1, "block": 0}).items():
         with pytest.raises(ValueError, match=f"{name} must .*{value}"):
             source.Options(**{name: value})

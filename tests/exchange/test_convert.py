@@ -41,7 +41,7 @@ def ship(tmp_path, method=LPQLD, **options):
     """A shipped folder of labels for twenty tiny pictures; and the source they came from."""
     task = tiny_task(tmp_path / "scratch", epochs=12)
     task = replace(task, images=shaded(), teacher=Shade())
-    settled = method.settle(method.Options(**options), task.shape, None)
+    settled = method.resolve_options(method.Options(**options), task.shape, None)
     source = method.fit(task, settled)
     folder = tmp_path / "shipped"
     for part in ("labels", "images"):
@@ -186,7 +186,7 @@ def test_labels_of_images_in_another_order_are_refused_by_the_teacher(tmp_path):
     shipped, source = ship(tmp_path, keep=1.0)
     labels("export", shipped, tmp_path / "official")
     path = str(tmp_path / "official" / "labels")
-    settled = LPQLD.settle(LPQLD.Options(path=path, keep=1.0), source.task.shape, None)
+    settled = LPQLD.resolve_options(LPQLD.Options(path=path, keep=1.0), source.task.shape, None)
     LPQLD.fit(source.task, settled)
     images = source.task.images
     other = ResidentImages(images.pixels.flip(0), images.labels, images.class_names)

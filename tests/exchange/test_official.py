@@ -503,7 +503,7 @@ def test_images_are_read_by_imagefolder_in_our_order(tmp_path):
 
 
 def test_more_than_a_thousand_classes_keep_their_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "publish_folder", Path.rename)  # syncing takes seconds
+    monkeypatch.setattr(files, "finish_folder", Path.rename)  # syncing takes seconds
     labels = torch.arange(1001)
     pixels = (labels % 256).byte().view(-1, 1, 1, 1)
     images = ResidentImages(pixels, labels, [str(label) for label in range(1001)])

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -126,7 +127,8 @@ def test_a_new_process_replays_the_same_images_and_targets(work, tmp_path):
     code += "print(t.fingerprint(pathlib.Path(sys.argv[1]), 7))"
     replayed = subprocess.run(
         [sys.executable, "-c", code, str(given)],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
         check=True,

@@ -46,7 +46,7 @@ BROKEN = {
     def targets(self, views, images, epoch):
         return self.task.mixed(self.table, views)
         """,
-        "`blobs` and `restore` do not carry all that `targets` needs",
+        "`tensors` and `restore` do not carry all that `targets` needs",
     ),
     "looks_at_the_teacher": (
         "def targets(self, views, images, epoch): return self.task.teacher(images).softmax(1)",
@@ -93,19 +93,19 @@ BROKEN = {
     ),
     "huge": (
         """
-    def blobs(self):
-        from benchmark import Blob
-        yield Blob("all", "values", torch.empty(600 * 2**20, dtype=torch.uint8))
+    def tensors(self):
+        from benchmark import StoredTensor
+        yield StoredTensor("all", "values", torch.empty(600 * 2**20, dtype=torch.uint8))
         """,
-        "`blobs` ship more than 67,108,864 bytes for 80 images",
+        "`tensors` ship more than 67,108,864 bytes for 80 images",
     ),
     "unpickles": (
         """
-    def blobs(self):
+    def tensors(self):
         import pickle
-        from benchmark import Blob
+        from benchmark import StoredTensor
         code = pickle.dumps(dataclass)
-        yield Blob("code", "values", torch.frombuffer(bytearray(code), dtype=torch.uint8))
+        yield StoredTensor("code", "values", torch.frombuffer(bytearray(code), dtype=torch.uint8))
 
     @classmethod
     def restore(cls, task, options, shipped):

@@ -23,14 +23,14 @@ from benchmark.experiment.conformance.fake_cuda import (
     one_epoch,
 )
 from benchmark.labels import distill, student, teacher_logits
-from benchmark.labels.distill import Fit, Lessons
-from benchmark.labels.label_learning.abreast import Abreast
+from benchmark.labels.distill import DistillOptions, TeacherBatches
+from benchmark.labels.label_learning.batched import BatchedRuns
 from benchmark.labels.label_learning.run import Run
 from benchmark.models import networks
 from benchmark.models.batch_norm import class_statistics, global_statistics
 from benchmark.models.image_task import ImageTask
-from benchmark.models.teachers import Teacher, lessons
-from benchmark.models.training import Schedule, descend
+from benchmark.models.teachers import Teacher, losses_of
+from benchmark.models.training import Optimisation, descend
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU itself is at hand")
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU itsel
 @pytest.fixture
 def task(tmp_path):
     task = tiny_task(tmp_path / "scratch")
-    return replace(task, weak=lambda: [task.teacher])
+    return replace(task, snapshot_source=lambda: [task.teacher])
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=label)
@@ -140,10 +140,10 @@ def test_a_teacher_trains_without_waiting(resident, bf16):
         images = pictures(30).to(CUDA) if resident else pictures(30)
         teacher = Teacher(NETWORK, networks.create(NETWORK, 10, 1, 8), (0.4,), (0.3,)).to(CUDA)
         plan = ViewPlan(0, 30, 8, 10, 2, Augmentation(mix="none"))
-        optimiser, rates = Schedule(2, plan.batches, "sgd").build(teacher.train())
+        optimiser, rates = Optimisation(2, plan.batches, "sgd").build(teacher.train())
         gpu.hurried = True
         for epoch in range(2):
-            losses = lessons(teacher, images, plan, FakeCompute(CUDA, bf16), epoch)
+            losses = losses_of(teacher, images, plan, FakeCompute(CUDA, bf16), epoch)
             descend(losses, optimiser, rates, CUDA)
 
 
@@ -151,8 +151,8 @@ def test_a_network_is_fitted_to_a_teacher_without_waiting(task):
     with FakeCuda() as gpu:
         task = replace(on_cuda(task), teacher=task.teacher.to(CUDA))
         network = networks.create(NETWORK, 10, 1, 8).to(CUDA)
-        seen = Lessons(task, [task.fitting()[0]], Fit(2, 10, ce_weight=0.1))
-        optimiser, rates = Schedule(2, seen.plan.batches).build(network)
+        seen = TeacherBatches(task, [task.fitting()[0]], DistillOptions(2, 10, ce_weight=0.1))
+        optimiser, rates = Optimisation(2, seen.plan.batches).build(network)
         gpu.hurried = True
 
         def losses():
@@ -166,12 +166,12 @@ def test_a_network_is_fitted_to_a_teacher_without_waiting(task):
 @pytest.mark.parametrize(("name", "lanes"), [("ld", 1), ("ld_rr", 1), ("ld_rr", 2)])
 def test_labels_are_learned_without_waiting(name, lanes, task):
     method: Any = plugins.method(name)
-    options = method.settle(method.Options(**QUICK[name]), task.shape, None)
+    options = method.resolve_options(method.Options(**QUICK[name]), task.shape, None)
     with FakeCuda() as gpu:
         # Images stay on the CPU, where networks are checked and images held out, once.
         task = replace(task, compute=FakeCompute(CUDA, bf16=False))
         make = method.learner(task, options)
-        run = Abreast([task] * lanes, options, make) if lanes > 1 else Run(task, options, make)
+        run = BatchedRuns([task] * lanes, options, make) if lanes > 1 else Run(task, options, make)
         gpu.hurried = True
         for step, (pixels, truth) in enumerate(run.real.epoch(0)):
             assert run._step(0, step, pixels, truth).device.type == "cuda"
@@ -189,7 +189,7 @@ def test_images_are_recovered_without_waiting(source, tmp_path):
         groups = [sre2l.Group(torch.arange(10) * 2 + i, target=0) for i in range(2)]
         targets = global_statistics(task.taught())
         recovery = sre2l.Recovery(task, options, groups, torch.arange(2), targets)
-        optimiser, rates = Schedule(1, 4).build(torch.nn.ParameterList([recovery.canvas]))
+        optimiser, rates = Optimisation(1, 4).build(torch.nn.ParameterList([recovery.canvas]))
         plan = sre2l.crops(task, options, 40, 20, epochs=1)
         some = ResidentImages(data.train.pixels[:40], torch.arange(40) % 10, data.class_names)
         gpu.hurried = True

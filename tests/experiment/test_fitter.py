@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import os
 import torch
-from benchmark import Blob, LabelSource
+from benchmark import StoredTensor, LabelSource
 from benchmark.methods.hard import Hard
 
 MEMORY = {}
@@ -228,7 +228,7 @@ def test_an_interrupted_run_says_what_is_kept(tmp_path, end):
 
 def test_the_fitting_process_ends_with_its_parent(tmp_path):
     code = (
-        "import os, signal, time\nfrom benchmark import fitter\n"
+        "import os, signal, time\nfrom benchmark.experiment import fitter\n"
         "fitter.call(os.getpid)\nprint(fitter._process.pid.result(), flush=True)\ntime.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

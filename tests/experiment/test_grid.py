@@ -258,4 +258,4 @@ def test_shipped_configs_name_what_there_is(file):
     assert sources <= plugins.image_sources().keys()
     assert grid.dataset.partition(":")[0] in plugins.datasets()
     for network in (*grid.students, grid.teacher.partition(":")[0]):
-        networks.check(network)
+        networks.require(network)

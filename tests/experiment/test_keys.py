@@ -138,7 +138,7 @@ USES = {
     "cli.app": frozenset(),
     "experiment.run_cell": frozenset(),
     "experiment.run_grid": frozenset(),
-    "experiment.stages": frozenset(),
+    "experiment.cache": frozenset(),
     "report.leaderboard": frozenset(),
     "core.plugins": frozenset(),
     "report.verify": frozenset(),
@@ -182,7 +182,7 @@ INPUTS: dict[str, tuple[Callable[[Path], dict], frozenset[str]]] = {
     ),
     "an image source's option": (partial(keys, set={"rded.candidates": 20}), about("rded")),
     "a teacher's option": (
-        partial(keys, set={"teacher.rate": 0.01}),
+        partial(keys, set={"teacher.lr": 0.01}),
         ALL - about("images random", "labels hard random") | RECORDS,
     ),
     "epochs": (partial(keys, set={"recipe.epochs": 3}), about("labels", "record")),
@@ -194,7 +194,7 @@ INPUTS: dict[str, tuple[Callable[[Path], dict], frozenset[str]]] = {
         partial(keys, set={"recipe.objective.temperature": 3}),
         about("labels", "record"),
     ),
-    "rate": (partial(keys, set={"recipe.rate": 0.01}), RECORDS),
+    "lr": (partial(keys, set={"recipe.lr": 0.01}), RECORDS),
     "recipe": (partial(keys, recipe="cpu"), about("labels", "record")),
     "an option not used": (partial(keys, set={"lpqld.k": 3, "sre2l.iterations": 5}), frozenset()),
 }

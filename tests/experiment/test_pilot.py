@@ -21,7 +21,7 @@ from benchmark.data.recipes import RECIPES
 from benchmark.data.views import ViewPlan
 from benchmark.experiment import evaluate
 from benchmark.experiment import pilot as pilots
-from benchmark.experiment.pilot import SEED, fly, looks
+from benchmark.experiment.pilot import SEED, run, validation_epochs
 from benchmark.labels import student
 from benchmark.methods.hard import Hard
 from benchmark.models import networks, training
@@ -34,13 +34,13 @@ def plan(images, steps):
     return ViewPlan(0, images, 8, 50, recipe.epochs_of(images), AUGMENTATION)
 
 
-def test_looks_are_at_whole_epochs_near_the_steps_and_at_the_last():
-    assert looks(plan(50, 1000)) == [10, 25, 50, 75, *range(100, 1001, 50)]
-    assert looks(plan(100, 1000)) == [5, 12, 25, 38, 50, *range(75, 501, 25)]
-    assert looks(plan(500, 1000))[:5] == [1, 2, 5, 8, 10]
-    assert looks(plan(10_000, 1000)) == [1, 2, 3, 4, 5]
-    assert looks(plan(50, 7)) == [7]
-    assert looks(plan(50, 120)) == [10, 25, 50, 75, 100, 120]
+def test_validation_is_at_whole_epochs_near_the_steps_and_at_the_last():
+    assert validation_epochs(plan(50, 1000)) == [10, 25, 50, 75, *range(100, 1001, 50)]
+    assert validation_epochs(plan(100, 1000)) == [5, 12, 25, 38, 50, *range(75, 501, 25)]
+    assert validation_epochs(plan(500, 1000))[:5] == [1, 2, 5, 8, 10]
+    assert validation_epochs(plan(10_000, 1000)) == [1, 2, 3, 4, 5]
+    assert validation_epochs(plan(50, 7)) == [7]
+    assert validation_epochs(plan(50, 120)) == [10, 25, 50, 75, 100, 120]
 
 
 # The pilot.
@@ -60,7 +60,7 @@ def pilot(tmp_path):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         learner = student.build(NETWORK, source, SEED)
-        fly(learner, source, RECIPE, pictures(40, seed=5), folder, "pilot")
+        run(learner, source, RECIPE, pictures(40, seed=5), folder, "pilot")
         assert [path.name for path in folder.iterdir()] == [pilots.FILE]
         return json.loads((folder / pilots.FILE).read_text())
 
@@ -86,10 +86,10 @@ def test_the_best_look_wins_and_the_fewest_of_equals(pilot, monkeypatch):
 def test_a_pilot_that_was_cut_short_goes_on(pilot, monkeypatch, stop):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_SECONDS", -1)
     whole = pilot("whole")
-    lessons = pilots.lessons
+    losses_of = pilots.losses_of
 
     def cut(learner, source):
-        losses = lessons(learner, source)
+        losses = losses_of(learner, source)
 
         def until(epoch):
             if epoch == stop:
@@ -98,10 +98,10 @@ def test_a_pilot_that_was_cut_short_goes_on(pilot, monkeypatch, stop):
 
         return until
 
-    monkeypatch.setattr(pilots, "lessons", cut)
+    monkeypatch.setattr(pilots, "losses_of", cut)
     with pytest.raises(KeyboardInterrupt):
         pilot("cut")
-    monkeypatch.setattr(pilots, "lessons", lessons)
+    monkeypatch.setattr(pilots, "losses_of", losses_of)
     assert pilot("cut") == whole
     assert whole["epochs"] == AT
     assert len(set(whole["accuracy"])) > 1
@@ -138,7 +138,7 @@ def test_a_run_by_the_recipe(tmp_path, recipe, monkeypatch):
         assert told["epochs"] == max(pilot, key=lambda epochs: pilot[epochs])
         assert len(result["train_loss"]) == told["epochs"]
         assert record["recipe"]["steps"] == 120
-        assert record["recipe"]["tester"] == ("ridge" if recipe == "ld-ridge" else "network")
+        assert record["recipe"]["evaluator"] == ("ridge" if recipe == "ld-ridge" else "network")
         assert result["accuracy"] > 0.2
     assert max(one["hard 0"]["result"]["train_loss"]) < 10
     # Training images kept apart: a tenth of 1,433, less those that are distilled.
@@ -146,7 +146,7 @@ def test_a_run_by_the_recipe(tmp_path, recipe, monkeypatch):
 
     # Another seed flies no pilot; its student trains as long.
     before = listing(tmp_path / "stages")
-    monkeypatch.setattr(pilots, "fly", lambda *_: pytest.fail("another pilot"))
+    monkeypatch.setattr(pilots, "run", lambda *_: pytest.fail("another pilot"))
     run_tiny(tmp_path, "--recipe", recipe, *SHORT, "--seeds", 2)
     assert listing(tmp_path / "stages") == before
     two = found(tmp_path)
@@ -170,7 +170,7 @@ def test_test_data_has_no_part_in_the_choice(tmp_path, monkeypatch):
 
 
 def test_recipes_of_a_fixed_length_fly_no_pilot(tmp_path, monkeypatch):
-    monkeypatch.setattr(pilots, "fly", lambda *_: pytest.fail("a pilot"))
+    monkeypatch.setattr(pilots, "run", lambda *_: pytest.fail("a pilot"))
     run_tiny(tmp_path, "--methods", "hard")
     (record,) = found(tmp_path).values()
     assert "pilot" not in record["inputs"]

@@ -14,7 +14,7 @@ from benchmark.methods.hard import Hard
 from benchmark.methods.soft import Soft
 from benchmark.models import networks, ridge, training
 from benchmark.models.classifier import correct
-from benchmark.models.training import Schedule
+from benchmark.models.training import Optimisation
 
 RECIPE = replace(RECIPES["ld-ridge"], batch_size=10, steps=0, epochs=30)
 
@@ -72,7 +72,7 @@ def test_two_steps_are_those_of_the_paper_in_float64(task, tmp_path):
         adam.step()
         optimiser.step()
         rates.step()
-        found = 1 + ridge_student.SCALE_SHARE * learner.growth.detach()
+        found = 1 + ridge_student.SCALE_SHARE * learner.scale_offset.detach()
         torch.testing.assert_close(found.double(), scale.detach())
     assert abs(scale.item() - 1) == pytest.approx(0.02, rel=0.05)
 
@@ -86,7 +86,7 @@ def test_features_start_where_the_network_students_do(task):
     source = Hard.fit(task, Hard.Options())
     plain = dict(student.build(NETWORK, source, seed=4).named_parameters())
     ridge = dict(ridge_student.build(NETWORK, source, seed=4).named_parameters())
-    assert ridge.pop("growth").item() == 0
+    assert ridge.pop("scale_offset").item() == 0
     assert ridge.keys() < plain.keys()
     assert all(value.equal(plain[name]) for name, value in ridge.items())
 
@@ -125,14 +125,14 @@ def test_going_on_from_a_checkpoint_changes_no_bit(task, tmp_path, monkeypatch, 
     train("cut.pt", replace(RECIPE, epochs=stop))  # the rate is constant: a first part
     again, resumed = train("cut.pt", RECIPE)
     assert again == curve
-    assert {"last", "growth"} < whole.keys() == resumed.keys()
+    assert {"last", "scale_offset"} < whole.keys() == resumed.keys()
     assert all(value.equal(resumed[name]) for name, value in whole.items())
     assert whole["last"].any()
 
 
 def test_the_schedule_is_constant(task):
     found = student.schedule(RECIPE, Hard.fit(task, Hard.Options()))
-    assert found == Schedule(30, 2, rate=1e-3, weight_decay=0.0, course="constant")
+    assert found == Optimisation(30, 2, lr=1e-3, weight_decay=0.0, schedule="constant")
 
 
 def test_a_ridge_beside_large_features_is_not_lost():

@@ -14,7 +14,7 @@ from tiny import GRID, listing, quick_clock, run_main, run_tiny
 
 from benchmark import open_labels
 from benchmark.core import plugins
-from benchmark.models.training import Schedule
+from benchmark.models.training import Optimisation
 
 METHODS = ("--methods", "hard,soft,lpqld")
 
@@ -104,7 +104,7 @@ def test_the_records_of_a_run_pass_the_check(finished):
 
 def test_a_second_run_trains_nothing(work, monkeypatch):
     before = kept(work)
-    monkeypatch.setattr(Schedule, "build", lambda *_: pytest.fail("something was trained"))
+    monkeypatch.setattr(Optimisation, "build", lambda *_: pytest.fail("something was trained"))
     run_tiny(work, *METHODS)
     assert kept(work) == before
 
@@ -195,7 +195,7 @@ PLUGIN = '''"""All classes alike but the image's own."""
 from dataclasses import dataclass
 
 import torch
-from benchmark import Blob, LabelSource
+from benchmark import StoredTensor, LabelSource
 
 
 class Half(LabelSource):
@@ -214,8 +214,8 @@ class Half(LabelSource):
         table[torch.arange(len(labels)), labels] = options.own
         return cls(task, options, table)
 
-    def blobs(self):
-        yield Blob("table", "values", self.table)
+    def tensors(self):
+        yield StoredTensor("table", "values", self.table)
 
     @classmethod
     def restore(cls, task, options, shipped):
@@ -269,7 +269,8 @@ def test_a_changed_plugin_is_measured_anew(plugin, work):
 TRIALS = """
 import os, random, signal, sys, time
 import torch
-from benchmark import fitter, run_cell, throughput, training
+from benchmark.experiment import fitter, run_cell, throughput
+from benchmark.models import training
 from benchmark.__main__ import main
 
 torch.set_num_threads(1)  # a fork keeps no other threads
@@ -331,7 +332,7 @@ def trials(tmp_path_factory) -> Path:
     """Work folders of a run left alone, one killed now and then, and two at once in one."""
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")
-    folder = tmp_path_factory.mktemp("trials")
+    folder = tmp_path_factory.mktemp("validation")
     command = [sys.executable, "-c", TRIALS, *GRID, *METHODS, "--set", "recipe.epochs=20"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr

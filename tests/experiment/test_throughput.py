@@ -18,7 +18,7 @@ RECIPE = Recipe("test", epochs=4, batch_size=8)
 @pytest.fixture
 def source(tmp_path):
     task = tiny_task(tmp_path / "scratch")
-    options = LPQLD.settle(LPQLD.Options(), task.shape, None)
+    options = LPQLD.resolve_options(LPQLD.Options(), task.shape, None)
     return reloaded(LPQLD.fit(task, options), tmp_path / "artefact")
 
 

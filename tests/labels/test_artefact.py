@@ -11,8 +11,8 @@ from tiny import DESCRIBED
 from benchmark.core.errors import ArtefactError
 from benchmark.labels import artefact
 from benchmark.labels import shards as shards_
-from benchmark.labels.artefact import Blob
-from benchmark.labels.writer import Spool, Stored
+from benchmark.labels.artefact import StoredTensor
+from benchmark.labels.writer import Stored, TensorWriter
 
 TENSORS = {
     "f32": torch.randn(3, 5),
@@ -33,8 +33,8 @@ TENSORS = {
 def write(folder, tensors=TENSORS, **more):
     folder.mkdir(exist_ok=True)
     kinds = ("values", "indices", "views", "weights")
-    blobs = [Blob(n, kinds[i % 4], t) for i, (n, t) in enumerate(tensors.items())]
-    artefact.write(folder, {**DESCRIBED, **more}, blobs)
+    tensors = [StoredTensor(n, kinds[i % 4], t) for i, (n, t) in enumerate(tensors.items())]
+    artefact.write(folder, {**DESCRIBED, **more}, tensors)
     return folder
 
 
@@ -64,10 +64,10 @@ def on_disk(folder, tensors=TENSORS):
     folder.mkdir()
     found = {}
     for name, tensor in tensors.items():
-        spool = Spool(folder / name, tensor.dtype, tensor.shape[1:])
-        spool.add(tensor[: len(tensor) // 2])
-        spool.add(tensor[len(tensor) // 2 :])
-        found[name] = spool.stored()
+        writer = TensorWriter(folder / name, tensor.dtype, tensor.shape[1:])
+        writer.add(tensor[: len(tensor) // 2])
+        writer.add(tensor[len(tensor) // 2 :])
+        found[name] = writer.stored()
     return found
 
 
@@ -134,8 +134,8 @@ def test_the_ledger_is_what_lies_on_disk(tmp_path):
 def test_what_must_be_present_stands_beside_the_total(tmp_path):
     public = {"name": "a network", "sha256": "2" * 64}
     requires = {"prior": {**public, "bytes": 70}, "teacher": {**public, "bytes": 9}}
-    blobs = [Blob("w", "weights", torch.zeros(2, 3).half())]
-    artefact.write(tmp_path, {**DESCRIBED, "requires": requires}, blobs)
+    tensors = [StoredTensor("w", "weights", torch.zeros(2, 3).half())]
+    artefact.write(tmp_path, {**DESCRIBED, "requires": requires}, tensors)
     ledger = artefact.read(tmp_path).ledger
     assert (ledger.prior, ledger.teacher, ledger.parameters, ledger.weights) == (70, 9, 6, 12)
     assert ledger.total == size_on_disk(tmp_path)
@@ -151,7 +151,7 @@ def test_no_blobs_at_all(tmp_path):
 def test_names_that_would_be_mistaken(tmp_path, names):
     with pytest.raises(ValueError, match="taken or holds '#'"):
         artefact.write(
-            tmp_path, DESCRIBED, [Blob(name, "values", torch.zeros(1)) for name in names]
+            tmp_path, DESCRIBED, [StoredTensor(name, "values", torch.zeros(1)) for name in names]
         )
 
 
@@ -285,14 +285,14 @@ def test_a_blob_is_what_the_manifest_says(tmp_path):
     write(tmp_path, {"a": torch.zeros(4, 2)})
 
     def told(**change):
-        reseal(tmp_path / artefact.MANIFEST, lambda m: m["blobs"]["a"].update(change))
+        reseal(tmp_path / artefact.MANIFEST, lambda m: m["tensors"]["a"].update(change))
         with pytest.raises(ArtefactError) as caught:
             artefact.read(tmp_path)
         return str(caught.value)
 
     assert "do not hold what the manifest says of 'a'" in told(shape=[2, 2], bytes=32)
     assert "blob a has 32 bytes for 1000000000000 numbers" in told(shape=[10**6, 10**6])
-    assert "its blobs have 4000000000000 bytes, and its shards only" in told(
+    assert "its tensors have 4000000000000 bytes, and its shards only" in told(
         shape=[10**6, 10**6], bytes=4 * 10**12
     )
     assert "blob a has 0 bytes for 0 numbers" in told(shape=[0, 2**53, 2**53], bytes=0)

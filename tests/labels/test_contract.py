@@ -70,8 +70,8 @@ def test_storage_is_the_same_before_and_after_saving(task, tmp_path):
 
 def test_methods_of_one_size_refuse_a_budget(task):
     with pytest.raises(UserError, match="hard has no setting that changes its size"):
-        Hard.settle(Hard.Options(), task.shape, 10**9)
-    assert Hard.settle(Hard.Options(), task.shape, None) == Hard.Options()
+        Hard.resolve_options(Hard.Options(), task.shape, 10**9)
+    assert Hard.resolve_options(Hard.Options(), task.shape, None) == Hard.Options()
 
 
 def loss_of(task, method, objective, targets, logits):

@@ -11,10 +11,10 @@ from tiny import reloaded, tiny_task  # type: ignore[import-not-found]
 
 from benchmark.core.errors import UserError
 from benchmark.labels.contract import TaskShape
-from benchmark.labels.image_labels import Form, ImageLabels, decode, encode, label_bytes
+from benchmark.labels.image_labels import ImageLabels, LabelForm, decode, encode, label_bytes
 from benchmark.labels.packing import unpack
 
-FORMS = get_args(Form)
+FORMS = get_args(LabelForm)
 
 
 class Given(ImageLabels):
@@ -135,8 +135,10 @@ def test_k_is_at_least_one_and_at_most_all_classes():
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         Given.Options("top-k", 0)
     shape = TaskShape(classes=3, images=6, batches=1, epochs=1, resolution=8)
-    assert Given.settle(Given.Options("top-k", 5), shape, None) == Given.Options("top-k", 3)
-    assert Given.settle(Given.Options("int8", 2), shape, None) == Given.Options("int8", 2)
+    assert Given.resolve_options(Given.Options("top-k", 5), shape, None) == Given.Options(
+        "top-k", 3
+    )
+    assert Given.resolve_options(Given.Options("int8", 2), shape, None) == Given.Options("int8", 2)
 
 
 @pytest.mark.parametrize("images", [20, 500])
@@ -144,15 +146,15 @@ def test_a_budget_buys_the_richest_form_and_is_kept(tmp_path, images):
     task = tiny_task(tmp_path / "scratch", images=images)
     shape, seen = task.shape, set()
     with pytest.raises(UserError, match="the least it can take is") as refused:
-        Given.settle(Given.Options(), shape, 100)
+        Given.resolve_options(Given.Options(), shape, 100)
     found = re.search(r"least it can take is ([\d,]+),", str(refused.value))
     assert found
     least = int(found[1].replace(",", ""))
     with pytest.raises(UserError, match=f"{images} labels of one class each"):
-        Given.settle(Given.Options(), shape, least - 1)
+        Given.resolve_options(Given.Options(), shape, least - 1)
     step = max(1, images // 4)
     for budget in range(least, least + images * 20 + step, step):
-        options = Given.settle(Given.Options("int8", 2), shape, budget)
+        options = Given.resolve_options(Given.Options("int8", 2), shape, budget)
         if options not in seen:  # nearly the tightest budget of each
             assert Given(task, options, soft(images)).storage().total <= budget
         seen.add(options)
@@ -166,7 +168,7 @@ def test_a_budget_buys_the_richest_form_and_is_kept(tmp_path, images):
 def test_budgets_for_many_images_and_classes(tmp_path):
     shape = tiny_task(tmp_path / "scratch").shape
     many = replace(shape, images=50_000, classes=1000)
-    assert Given.settle(Given.Options(), many, 10**9).form == "fp16"
-    assert Given.settle(Given.Options(), many, 51 * 10**6).form == "int8"
-    chosen = Given.settle(Given.Options(), many, 10**6)
+    assert Given.resolve_options(Given.Options(), many, 10**9).form == "fp16"
+    assert Given.resolve_options(Given.Options(), many, 51 * 10**6).form == "int8"
+    chosen = Given.resolve_options(Given.Options(), many, 10**6)
     assert chosen == Given.Options("top-k", 8)  # 18 bits a class kept, 20 bytes an image

@@ -14,11 +14,11 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmark.core.errors import UserError
-from benchmark.labels.label_learning.lanes import Lanes
+from benchmark.labels.label_learning.batched_network import BatchedNetwork
 from benchmark.labels.label_learning.learner import soft_cross_entropy
 from benchmark.labels.label_learning.resets import Resets, steps_worth
 from benchmark.labels.label_learning.ridge import SCALE_RATE, SHARE, Ridge
-from benchmark.labels.label_learning.second_order import SecondOrder, check
+from benchmark.labels.label_learning.second_order import SecondOrder, require_differentiable
 from benchmark.labels.label_learning.table import LabelTable
 from benchmark.models import networks
 
@@ -65,13 +65,13 @@ def test_three_steps_are_those_of_the_authors_code(golden, lanes):
         return {name.removeprefix(start): torch.from_numpy(there[name]) for name in names}
 
     network = networks.create("lenet", 10, 3, 32).double()
-    learned = Lanes([network] * lanes) if lanes else network
+    learned = BatchedNetwork([network] * lanes) if lanes else network
     learner: Any
     if method == "or2":
         learner = SecondOrder(learned, 0.01, 1, "adam", 1e-3)
     else:
         learner = Ridge(learned, networks.headless(learned, 10), 10, 1.0, "adam", 1e-3)
-    network = learned.network if isinstance(learned, Lanes) else learned
+    network = learned.network if isinstance(learned, BatchedNetwork) else learned
     network.load_state_dict({name: each(value) for name, value in weights(0).items()})
     table = LabelTable(each(torch.from_numpy(there["labels0"])), "adam", 1e-3)
     base, real = shown(there["base_images"]), shown(there["outer_images"])
@@ -197,13 +197,13 @@ def test_real_images_leave_running_statistics_alone():
 def test_networks_that_cannot_be_learned_with_are_refused():
     images = torch.rand(2, 1, 8, 8)
     for name in (NETWORK, "lenet", "alexnet", "resnet20"):
-        check(networks.create(name, 4, 1, 8), name, images)
+        require_differentiable(networks.create(name, 4, 1, 8), name, images)
     dropping = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 4))
     with pytest.raises(UserError, match="some answers differently when asked again"):
-        check(dropping, "some", images)
+        require_differentiable(dropping, "some", images)
     opaque = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), Opaque())
     with pytest.raises(UserError, match=r"cannot differentiate some forward .* or by ridge"):
-        check(opaque, "some", images)
+        require_differentiable(opaque, "some", images)
 
 
 class Doubled(torch.autograd.Function):

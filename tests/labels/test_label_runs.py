@@ -45,7 +45,7 @@ def test_learning_lowers_the_outer_loss(task, make):
     train.pixels.copy_(train.pixels // 8 + 22 * train.labels.view(-1, 1, 1, 1).to(torch.uint8))
     images = pictures(10)
     images.pixels.copy_(train.pixels[:10])
-    options = replace(QUICK, epochs=30, inner_batch=10, window=1000, label_rate=2e-2)
+    options = replace(QUICK, epochs=30, inner_batch=10, window=1000, label_lr=2e-2)
     options = replace(options, select_every=30)
     labels, notes = learn(replace(task, train=train, images=images), options, make)
     assert notes["outer_loss"][-1] < notes["outer_loss"][0] - 0.1
@@ -61,7 +61,7 @@ def test_learners_come_in_turn_and_have_their_own_steps(task):
     names = [name for name, _ in notes["resets"]]
     assert len(names) > 2
     assert names == (["lenet", NETWORK] * len(names))[: len(names)]
-    last = notes["trials"][-1]["steps"]
+    last = notes["validation"][-1]["steps"]
     for name in options.learners:
         assert last[name] == steps_worth([n for who, n in notes["resets"] if who == name], 0)
 
@@ -78,15 +78,15 @@ def test_the_labels_that_are_best_held_out_are_kept(task, monkeypatch):
     monkeypatch.setattr(Run, "trial", watched)
     monkeypatch.setattr(SecondOrder, "mistakes", lambda *_: next(found))
     labels, notes = learn(task, replace(QUICK, epochs=7))
-    assert [told["epoch"] for told in notes["trials"]] == [2, 4, 6, 7]
-    assert notes["chosen"] == notes["trials"][2]
+    assert [told["epoch"] for told in notes["validation"]] == [2, 4, 6, 7]
+    assert notes["chosen"] == notes["validation"][2]
     assert labels.equal(seen[2])
     assert not labels.equal(seen[1])
 
 
 def test_fewer_epochs_than_between_two_looks(task):
     _, notes = learn(task, replace(QUICK, epochs=1, select_every=5))
-    assert [told["epoch"] for told in notes["trials"]] == [1]
+    assert [told["epoch"] for told in notes["validation"]] == [1]
     assert notes["chosen"]["steps"] == {NETWORK: 6}  # as many as the network has taken
 
 
@@ -215,8 +215,8 @@ def test_the_usual_learner_fits_the_resolution(task, resolution, usual):
         ({"learners": ()}, "learners must name at least one"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"window": -1}, "window must not be negative"),
-        ({"label_rate": 0.0}, "label_rate must be positive"),
-        ({"network_rate": math.nan}, "network_rate must be positive"),
+        ({"label_lr": 0.0}, "label_lr must be positive"),
+        ({"network_lr": math.nan}, "network_lr must be positive"),
         ({"held_out": 0.0}, "held_out must be a share above 0"),
     ],
 )

@@ -9,7 +9,7 @@ from benchmark.data.recipe import Augmentation, Objective
 from benchmark.data.views import ViewPlan
 from benchmark.labels import manifest
 
-WHOLE: Any = {"format": manifest.FORMAT, **DESCRIBED, "blobs": {}, "shards": []}
+WHOLE: Any = {"format": manifest.FORMAT, **DESCRIBED, "tensors": {}, "shards": []}
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_what_is_written_is_read_and_what_is_empty_takes_no_bytes():
     raw = manifest.dump(WHOLE)
     told = manifest.parse(raw)
     assert told == {**WHOLE, "requires": {}, "extra": {}, "plan": told["plan"]}
-    for absent in (b"options", b"requires", b"extra", b"blobs", b"shards"):
+    for absent in (b"options", b"requires", b"extra", b"tensors", b"shards"):
         assert absent not in raw
 
 

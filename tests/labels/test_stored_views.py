@@ -7,7 +7,7 @@ import torch
 from benchmark.core.errors import ArtefactError
 from benchmark.data.recipe import Augmentation
 from benchmark.data.views import ViewBatch, ViewPlan
-from benchmark.labels.stored_views import StoredViews, ViewSpool, batch_bytes
+from benchmark.labels.stored_views import StoredViews, ViewWriter, batch_bytes
 from benchmark.labels.writer import Stored
 
 AUGMENTATIONS = {
@@ -19,11 +19,11 @@ AUGMENTATIONS = {
 
 
 def spooled(folder: Path, plan: ViewPlan) -> StoredViews:
-    spool = ViewSpool(folder, plan.images, plan.resolution, plan.batch_size)
+    writer = ViewWriter(folder, plan.images, plan.resolution, plan.batch_size)
     for epoch in range(plan.epochs):
         for views in plan.epoch(epoch):
-            spool.add(views)
-    return spool.stored()
+            writer.add(views)
+    return writer.stored()
 
 
 def same(found: ViewBatch, expected: ViewBatch) -> None:
@@ -39,7 +39,7 @@ def same(found: ViewBatch, expected: ViewBatch) -> None:
 def test_views_come_back_to_the_bit(kind, side, tmp_path):
     plan = ViewPlan(3, 50, side, batch_size=7, epochs=3, augmentation=AUGMENTATIONS[kind])
     views = spooled(tmp_path, plan)
-    tensors = {blob.name: blob.tensor for blob in views.blobs()}
+    tensors = {blob.name: blob.tensor for blob in views.tensors()}
     assert all(name.startswith("views.") for name in tensors)
     assert ("views.partner" in tensors) == (kind in ("cutmix", "mixup"))
     assert ("views.cutout" in tensors) == (kind == "cutout")
@@ -58,7 +58,7 @@ def test_views_come_back_to_the_bit(kind, side, tmp_path):
 
 def test_views_are_packed(tmp_path):
     plan = ViewPlan(3, 1000, 224, batch_size=125, epochs=4, augmentation=Augmentation())
-    tensors = {blob.name: blob.tensor for blob in spooled(tmp_path, plan).blobs()}
+    tensors = {blob.name: blob.tensor for blob in spooled(tmp_path, plan).tensors()}
     taken = sum(t.shape.numel() * t.dtype.itemsize for t in tensors.values())
     labels, batches = 4 * 1000, 4 * 8
     # Image 10 bits, crop 4 x 8, flip 1, partner 7; size 4 bytes, box 4, weight 4.
@@ -73,11 +73,11 @@ def test_what_cannot_be_packed_is_refused(tmp_path):
     opacity[3] = 0.5
     boxes = views.mix_box.clone()
     boxes[3] = 0.5
-    spool = ViewSpool(tmp_path, 8, 32, 4)
+    writer = ViewWriter(tmp_path, 8, 32, 4)
     with pytest.raises(ArtefactError, match="Batch 0 has 8 views; valid: 1 to 4"):
-        spool.add(views)
-    assert spool.stored().batches == 0
-    spool = ViewSpool(tmp_path, 8, 32, 8)
+        writer.add(views)
+    assert writer.stored().batches == 0
+    writer = ViewWriter(tmp_path, 8, 32, 8)
     for wrong, message in [
         (replace(views, mix_box=boxes), "Batch 0 has several mix boxes or weights"),
         (replace(views, mix_opacity=opacity), "Batch 0 has several mix boxes or weights"),
@@ -85,14 +85,14 @@ def test_what_cannot_be_packed_is_refused(tmp_path):
         (replace(views, mix_box=views.mix_box * 0.99), "The mix box of batch 0 must fall"),
     ]:
         with pytest.raises(ArtefactError, match=message):
-            spool.add(wrong)
-    spool.add(views)  # nothing of the refused ones was kept
-    same(spool.stored().batch(0), views)
+            writer.add(wrong)
+    writer.add(views)  # nothing of the refused ones was kept
+    same(writer.stored().batch(0), views)
 
 
 def test_damaged_views_are_refused(tmp_path):
     plan = ViewPlan(3, 9, 32, batch_size=5, epochs=1, augmentation=Augmentation())
-    stored = {blob.name: blob.tensor[:] for blob in spooled(tmp_path, plan).blobs()}
+    stored = {blob.name: blob.tensor[:] for blob in spooled(tmp_path, plan).tensors()}
     for change, message in [
         ({"views.sizes": torch.tensor([5, 6], dtype=torch.int32)}, "batches that are not 1 to 5"),
         (

@@ -39,7 +39,7 @@ def test_a_student_learns_what_the_teacher_says(task, tmp_path):
         task.plan, epochs=epochs, augmentation=replace(task.plan.augmentation, mix="none")
     )
     source = reloaded(Soft.fit(replace(task, plan=plan), Soft.Options()), tmp_path / "soft")
-    recipe = Recipe("test", epochs, task.plan.batch_size, rate=0.02)
+    recipe = Recipe("test", epochs, task.plan.batch_size, lr=0.02)
     classifier = student.build(NETWORK, source, seed=0)
     curve = student.train(classifier, source, recipe, tmp_path / "c.pt", "test")
     assert len(curve) == epochs
@@ -50,5 +50,5 @@ def test_the_schedule_is_the_recipes_over_the_plans_steps(task):
     recipe = Recipe("test", 4, 8, "sgd", 0.5, 0.1, 0.8, 0.2)
     found = student.schedule(recipe, Hard.fit(task, Hard.Options()))
     assert (found.epochs, found.steps_per_epoch) == (4, 3)
-    assert (found.optimiser, found.rate, found.weight_decay) == ("sgd", 0.5, 0.1)
+    assert (found.optimiser, found.lr, found.weight_decay) == ("sgd", 0.5, 0.1)
     assert (found.momentum, found.warmup) == (0.8, 0.2)

@@ -9,7 +9,7 @@ from tiny import tiny_task
 
 from benchmark.data.rendering import render
 from benchmark.labels import teacher_logits as module
-from benchmark.labels.teacher_logits import relabel, resident
+from benchmark.labels.teacher_logits import resident, teacher_logits
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def task(tmp_path):
 
 def test_logits_are_the_teachers_for_the_batches_asked_for(task):
     numbers = [11, 0, 4]
-    found = list(relabel(task, numbers, "label"))
+    found = list(teacher_logits(task, numbers, "label"))
     assert len(found) == 3
     for number, (views, logits) in zip(numbers, found, strict=True):
         assert (views.epoch, views.batch) == divmod(number, 3)
@@ -34,7 +34,7 @@ def test_batches_are_labelled_one_at_a_time(task, monkeypatch):
     asked = []
     forward = task.teacher.forward
     monkeypatch.setattr(task.teacher, "forward", lambda x: asked.append(len(x)) or forward(x))
-    labelled = relabel(task, range(12), "label")
+    labelled = teacher_logits(task, range(12), "label")
     assert asked == []
     next(labelled)
     next(labelled)
@@ -42,7 +42,7 @@ def test_batches_are_labelled_one_at_a_time(task, monkeypatch):
 
 
 def test_gradients_of_the_caller_are_left_alone(task):
-    for views, _ in relabel(task, range(2), "label"):
+    for views, _ in teacher_logits(task, range(2), "label"):
         assert torch.is_grad_enabled()
         assert len(views) == 7
 
@@ -66,7 +66,7 @@ from pathlib import Path
 import torch
 from tiny import tiny_task
 
-from benchmark.images import ResidentImages
+from benchmark.data.images import ResidentImages
 from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.soft import Soft
 
@@ -79,7 +79,7 @@ def relabelled(method, options, epochs):
     task = tiny_task(root, images=100, batch_size=50, epochs=epochs)
     images = ResidentImages(task.images.pixels, task.images.labels, names)
     task = replace(task, images=images, teacher=lambda x: x.mean((1, 2, 3))[:, None] * ramp)
-    source = method.fit(task, method.settle(options, task.shape, None))
+    source = method.fit(task, method.resolve_options(options, task.shape, None))
     (root / "saved").mkdir()
     source.save(root / "saved")
     assert source.storage().values == epochs * 100 * 20_000 * 2

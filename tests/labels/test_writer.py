@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.labels.packing import MAX_WIDTH, pack, unpack
-from benchmark.labels.writer import PackedSpool, Spool
+from benchmark.labels.writer import PackedWriter, TensorWriter
 
 
 @pytest.mark.parametrize(
@@ -22,11 +22,11 @@ from benchmark.labels.writer import PackedSpool, Spool
     ],
 )
 def test_rows_come_back_as_they_were_added(tmp_path, dtype, row):
-    spool = Spool(tmp_path / "rows", dtype, row)
+    writer = TensorWriter(tmp_path / "rows", dtype, row)
     added = [(9 * torch.randn(count, *row)).to(dtype) for count in (3, 0, 1, 5)]
     for rows in added:
-        spool.add(rows)
-    stored, whole = spool.stored(), torch.cat(added)
+        writer.add(rows)
+    stored, whole = writer.stored(), torch.cat(added)
     assert (stored.dtype, stored.shape, len(stored)) == (dtype, whole.shape, 9)
     assert stored[:].equal(whole)
     for start, stop in ((0, 9), (2, 4), (8, 9), (5, 5), (9, 9), (7, 20)):
@@ -37,34 +37,34 @@ def test_rows_come_back_as_they_were_added(tmp_path, dtype, row):
 
 
 def test_added_rows_are_converted_and_may_be_strided(tmp_path):
-    spool = Spool(tmp_path / "rows", torch.float16, (4,))
+    writer = TensorWriter(tmp_path / "rows", torch.float16, (4,))
     rows = torch.randn(4, 6, requires_grad=True)
-    spool.add(rows.T)
-    assert spool.stored()[:].equal(rows.detach().T.half())
+    writer.add(rows.T)
+    assert writer.stored()[:].equal(rows.detach().T.half())
 
 
 def test_nothing_added(tmp_path):
-    stored = Spool(tmp_path / "rows", torch.float32, (3,)).stored()
+    stored = TensorWriter(tmp_path / "rows", torch.float32, (3,)).stored()
     assert stored.shape == (0, 3)
     assert stored[:].shape == (0, 3)
-    packed = PackedSpool(tmp_path / "packed", 5).stored()
+    packed = PackedWriter(tmp_path / "packed", 5).stored()
     assert packed.shape == (0,)
     assert unpack(packed, 5, 0, 0).tolist() == []
 
 
 def test_rows_of_another_shape_are_refused(tmp_path):
-    spool = Spool(tmp_path / "rows", torch.float32, (3,))
+    writer = TensorWriter(tmp_path / "rows", torch.float32, (3,))
     for shape in ((2, 4), (3,), (2, 3, 1)):
         with pytest.raises(ValueError, match=r"rows must have the shape \(3,\), got"):
-            spool.add(torch.zeros(shape))
-    spool.add(torch.ones(2, 3))
-    assert spool.stored()[:].tolist() == [[1, 1, 1], [1, 1, 1]]
+            writer.add(torch.zeros(shape))
+    writer.add(torch.ones(2, 3))
+    assert writer.stored()[:].tolist() == [[1, 1, 1], [1, 1, 1]]
 
 
 def test_a_slice_in_memory_outlives_the_file(tmp_path):
-    spool = Spool(tmp_path / "rows", torch.float32)
-    spool.add(torch.arange(4.0))
-    rows = spool.stored()[1:3]
+    writer = TensorWriter(tmp_path / "rows", torch.float32)
+    writer.add(torch.arange(4.0))
+    rows = writer.stored()[1:3]
     (tmp_path / "rows").unlink()
     rows += 1
     assert rows.tolist() == [2, 3]
@@ -72,8 +72,8 @@ def test_a_slice_in_memory_outlives_the_file(tmp_path):
 
 def test_a_spool_may_be_left_unfinished(tmp_path):
     # As a failing fit does: no file stays open, and the next fit starts anew.
-    Spool(tmp_path / "rows", torch.float32).add(torch.ones(5))
-    again = Spool(tmp_path / "rows", torch.float32)
+    TensorWriter(tmp_path / "rows", torch.float32).add(torch.ones(5))
+    again = TensorWriter(tmp_path / "rows", torch.float32)
     again.add(torch.zeros(2))
     assert again.stored()[:].tolist() == [0, 0]
 
@@ -90,10 +90,10 @@ def test_integers_of_any_width_in_chunks_of_any_size(drawn):
     width, parts, random = drawn
     values = [value for part in parts for value in part]
     with TemporaryDirectory() as folder:
-        spool = PackedSpool(Path(folder) / "packed", width)
+        writer = PackedWriter(Path(folder) / "packed", width)
         for part in parts:
-            spool.add(torch.tensor(part, dtype=torch.int64))
-        stored = spool.stored()
+            writer.add(torch.tensor(part, dtype=torch.int64))
+        stored = writer.stored()
         assert stored[:].equal(pack(torch.tensor(values, dtype=torch.int64), width))
         start = random.randint(0, len(values))
         stop = random.randint(start, len(values))
@@ -101,15 +101,15 @@ def test_integers_of_any_width_in_chunks_of_any_size(drawn):
 
 
 def test_packed_values_may_have_any_shape_and_type(tmp_path):
-    spool = PackedSpool(tmp_path / "packed", 4)
-    spool.add(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
-    spool.add(torch.tensor([True]))
-    spool.add(torch.tensor([15], dtype=torch.uint8))
-    assert unpack(spool.stored(), 4, 0, 6).tolist() == [1, 2, 3, 4, 1, 15]
+    writer = PackedWriter(tmp_path / "packed", 4)
+    writer.add(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    writer.add(torch.tensor([True]))
+    writer.add(torch.tensor([15], dtype=torch.uint8))
+    assert unpack(writer.stored(), 4, 0, 6).tolist() == [1, 2, 3, 4, 1, 15]
 
 
 def test_values_that_do_not_fit_the_width_are_refused(tmp_path):
-    spool = PackedSpool(tmp_path / "packed", 3)
+    writer = PackedWriter(tmp_path / "packed", 3)
     with pytest.raises(ValueError, match="do not fit 3 bits"):
-        spool.add(torch.tensor([0, 1, 2, 3, 4, 5, 6, 8]))
-    spool.stored()
+        writer.add(torch.tensor([0, 1, 2, 3, 4, 5, 6, 8]))
+    writer.stored()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import reloaded, run_tiny, tiny_task  # type: ignore[import-not-found]
 
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.data.place import Place
 from benchmark.datasets.digits import load as load_digits
@@ -20,11 +20,11 @@ from benchmark.labels.contract import TaskShape
 from benchmark.methods.expert import Expert, soft_labels
 from benchmark.models.teachers import TeacherOptions, load, trained
 
-FEW = {"steps": 30, "rate": 5e-3}
+FEW = {"steps": 30, "lr": 5e-3}
 
 
 def settled(task, **options):
-    return Expert.settle(Expert.Options(**options), task.shape, None)
+    return Expert.resolve_options(Expert.Options(**options), task.shape, None)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def digits(tmp_path_factory):
     """A task of real digits, whose teacher has learnt something."""
     root = tmp_path_factory.mktemp("digits")
     task = replace(method_fit.tiny_task(root), scratch=root)
-    whole = load_digits(Place(None, Stages(root / "stages")))
+    whole = load_digits(Place(None, Cache(root / "stages")))
     network = "convnet-d2-w16"
     trained(network, whole, TeacherOptions(epochs=2, snapshots=0), task.compute, root)
     teacher = load(network, root / "teacher.safetensors", 10, 1, 8, task.device)
@@ -49,7 +49,7 @@ def blind(digits):
 
 
 def test_the_snapshot_whose_student_does_best_is_taken(digits, blind, tmp_path):
-    task = replace(digits, weak=lambda: [blind, digits.teacher, blind])
+    task = replace(digits, snapshot_source=lambda: [blind, digits.teacher, blind])
     source = Expert.fit(task, settled(task, **FEW))
     assert source.labels.allclose(soft_labels(task, digits.teacher, 1.0), atol=1e-3)
     accuracies = source.notes["held_out_accuracy"]
@@ -62,7 +62,7 @@ def test_the_snapshot_whose_student_does_best_is_taken(digits, blind, tmp_path):
 
 
 def test_of_equals_the_earlier(digits):
-    task = replace(digits, weak=lambda: [digits.teacher, copy.deepcopy(digits.teacher)])
+    task = replace(digits, snapshot_source=lambda: [digits.teacher, copy.deepcopy(digits.teacher)])
     source = Expert.fit(task, settled(task, **FEW))
     assert source.notes["snapshot"] == 0
     first, second = source.notes["held_out_accuracy"]
@@ -70,7 +70,7 @@ def test_of_equals_the_earlier(digits):
 
 
 def test_labels_are_those_of_plain_images_at_the_temperature(digits):
-    task = replace(digits, weak=lambda: [digits.teacher])
+    task = replace(digits, snapshot_source=lambda: [digits.teacher])
     source = Expert.fit(task, settled(task, temperature=4.0, steps=1))
     logits = digits.teacher(task.images.pixels.float() / 255)
     assert source.labels.allclose((logits / 4).softmax(1), atol=1e-3)
@@ -78,7 +78,7 @@ def test_labels_are_those_of_plain_images_at_the_temperature(digits):
 
 
 def test_the_student_learns_from_what_is_shipped(digits):
-    task = replace(digits, weak=lambda: [digits.teacher])
+    task = replace(digits, snapshot_source=lambda: [digits.teacher])
     one = Expert.fit(task, settled(task, form="top-k", k=1, steps=3))
     hard = torch.nn.functional.one_hot(one.labels.argmax(1), 10).float()
     assert one.labels.equal(hard)
@@ -89,11 +89,11 @@ def test_the_student_learns_from_what_is_shipped(digits):
 
 def test_the_student_fits_the_resolution():
     shape = TaskShape(classes=10, images=100, batches=4, epochs=1, resolution=32)
-    assert Expert.settle(Expert.Options(), shape, None).student == "convnet-d3-w32"
-    small = Expert.settle(Expert.Options(), replace(shape, resolution=8), 2600)
+    assert Expert.resolve_options(Expert.Options(), shape, None).student == "convnet-d3-w32"
+    small = Expert.resolve_options(Expert.Options(), replace(shape, resolution=8), 2600)
     assert (small.student, small.form) == ("convnet-d2-w32", "int8")
     with pytest.raises(UserError, match=r"Unknown network 'convet-d3'\. Did you mean 'convnet-d3'"):
-        Expert.settle(Expert.Options(student="convet-d3"), shape, None)
+        Expert.resolve_options(Expert.Options(student="convet-d3"), shape, None)
 
 
 def test_a_training_without_snapshots_is_refused(tmp_path):
@@ -102,7 +102,7 @@ def test_a_training_without_snapshots_is_refused(tmp_path):
         Expert.fit(task, settled(task))
 
 
-@pytest.mark.parametrize("option", ["k", "temperature", "steps", "rate", "held_out"])
+@pytest.mark.parametrize("option", ["k", "temperature", "steps", "lr", "held_out"])
 def test_options_that_cannot_be(option):
     with pytest.raises(ValueError, match=f"{option}.* must be"):
         Expert.Options(**{option: 0})

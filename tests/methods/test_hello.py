@@ -228,11 +228,11 @@ def test_weak_teachers_are_averaged(task, tmp_path):
             return self.value.expand(len(pixels), 10)
 
     options = replace(QUICK, teachers="trajectory", probe=0, held_out=0.0)
-    weak = replace(task, scratch=tmp_path, weak=lambda: [Weak(1.0), Weak(3.0)])
+    weak = replace(task, scratch=tmp_path, snapshot_source=lambda: [Weak(1.0), Weak(3.0)])
     HeLlO.fit(weak, options)
     assert set(asked) == {1.0, 3.0}
     with pytest.raises(UserError, match=r"no weak teachers.* teacher.epochs must be at least 2"):
-        HeLlO.fit(replace(weak, scratch=task.scratch, weak=None), options)
+        HeLlO.fit(replace(weak, scratch=task.scratch, snapshot_source=None), options)
 
 
 def test_another_prior_is_refused(task, fitted, tmp_path):

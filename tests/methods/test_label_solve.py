@@ -22,7 +22,7 @@ NETWORK = "convnet-d2-w8"
 
 
 def settled(task, **options):
-    return LabelSolve.settle(LabelSolve.Options(**options), task.shape, None)
+    return LabelSolve.resolve_options(LabelSolve.Options(**options), task.shape, None)
 
 
 def linear_case(images=6, real=40, features=9):
@@ -156,10 +156,10 @@ def test_more_images_than_real_ones_can_tell_apart(task):
 
 def test_settings_are_made_concrete():
     shape = TaskShape(classes=10, images=100, batches=4, epochs=1, resolution=32)
-    found = LabelSolve.settle(LabelSolve.Options(), shape, 10_000)
+    found = LabelSolve.resolve_options(LabelSolve.Options(), shape, 10_000)
     assert (found.network, found.form) == ("convnet-d3-w128", "fp16")
     with pytest.raises(UserError, match="Unknown network 'nt'"):
-        LabelSolve.settle(LabelSolve.Options(network="nt"), shape, None)
+        LabelSolve.resolve_options(LabelSolve.Options(network="nt"), shape, None)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import NETWORK, pictures, reloaded  # type: ignore[import-not-found]
 
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.core.options import build
 from benchmark.labels.label_learning import run as running
@@ -12,14 +12,14 @@ from benchmark.labels.shared_cache import Shared
 from benchmark.methods.ld import LD
 
 QUICK = LD.Options(
-    learners=(NETWORK,), epochs=3, outer_batch=20, window=2, label_rate=0.02, network_rate=0.01
+    learners=(NETWORK,), epochs=3, outer_batch=20, window=2, label_lr=0.02, network_lr=0.01
 )
 NOTHING = torch.empty(0)
 
 
 def fitted(task, **options):
     """A source as the harness makes one."""
-    return LD.fit(task, LD.settle(replace(QUICK, **options), task.shape, None))
+    return LD.fit(task, LD.resolve_options(replace(QUICK, **options), task.shape, None))
 
 
 def test_students_get_the_learned_labels(task, tmp_path):
@@ -37,7 +37,7 @@ def test_students_get_the_learned_labels(task, tmp_path):
 def test_records_tell_of_the_fit(task):
     notes = fitted(task, inner_steps=2).notes
     assert len(notes["outer_error"]) == len(notes["outer_loss"]) == 3
-    assert notes["trials"] == [notes["chosen"]]
+    assert notes["validation"] == [notes["chosen"]]
     assert notes["chosen"]["epoch"] == 3
     assert 0 <= notes["chosen"]["held_out_error"] <= 1
     for name, steps in notes["resets"]:
@@ -51,7 +51,7 @@ def test_forms_of_shipping_share_one_learning(task, tmp_path, monkeypatch):
     monkeypatch.setattr(
         running.Run, "learn", lambda self, file: (started.append(1), learn(self, file))[1]
     )
-    task = replace(task, shared=Shared(Stages(tmp_path / "stages"), {}))
+    task = replace(task, shared=Shared(Cache(tmp_path / "stages"), {}))
     whole, small = fitted(task), fitted(task, form="top-k", k=3)
     assert len(started) == 1
     assert whole.notes == small.notes
@@ -61,9 +61,9 @@ def test_forms_of_shipping_share_one_learning(task, tmp_path, monkeypatch):
 
 
 def test_settings_left_open_are_decided_before_the_fit(task):
-    options = LD.settle(LD.Options(), task.shape, None)
+    options = LD.resolve_options(LD.Options(), task.shape, None)
     assert (options.inner_batch, options.window) == (10, 50)
-    assert LD.settle(options, task.shape, None) == options
+    assert LD.resolve_options(options, task.shape, None) == options
 
 
 def test_networks_that_cannot_be_used(task):

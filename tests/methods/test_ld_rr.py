@@ -8,14 +8,12 @@ from benchmark.core.errors import UserError
 from benchmark.core.options import build
 from benchmark.methods.ld_rr import LDRR
 
-QUICK = LDRR.Options(
-    learners=(NETWORK, "lenet"), epochs=3, outer_batch=20, window=2, label_rate=0.02
-)
+QUICK = LDRR.Options(learners=(NETWORK, "lenet"), epochs=3, outer_batch=20, window=2, label_lr=0.02)
 
 
 def fitted(task, **options):
     """A source as the harness makes one."""
-    return LDRR.fit(task, LDRR.settle(replace(QUICK, **options), task.shape, None))
+    return LDRR.fit(task, LDRR.resolve_options(replace(QUICK, **options), task.shape, None))
 
 
 def test_students_get_the_learned_labels(task, tmp_path):

@@ -16,7 +16,7 @@ from benchmark.data.views import Augmentation, ViewPlan
 from benchmark.labels import student
 from benchmark.labels.artefact import read
 from benchmark.labels.packing import pack
-from benchmark.labels.teacher_logits import relabel
+from benchmark.labels.teacher_logits import teacher_logits
 from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.lpqld.coding import CodedLabels, Coding
 from benchmark.methods.lpqld.pool import PlannedViews, score
@@ -28,7 +28,7 @@ NOTHING = torch.empty(0)
 
 def fitted(task, **options):
     """A source as the harness makes one."""
-    return LPQLD.fit(task, LPQLD.settle(LPQLD.Options(**options), task.shape, None))
+    return LPQLD.fit(task, LPQLD.resolve_options(LPQLD.Options(**options), task.shape, None))
 
 
 def source_of(task, options=PLAIN, epochs=4, numbers=None, **objective):
@@ -85,7 +85,7 @@ def test_what_is_loaded_is_what_was_fitted(task, tmp_path, form, values):
     options = {"quantise": form, "values": values, "granularity": granularity, "select": select}
     source = fitted(task, keep=0.5, **options)
     loaded = reloaded(source, tmp_path / "saved")
-    labelled = list(relabel(task, range(12), ""))
+    labelled = list(teacher_logits(task, range(12), ""))
     for epoch in range(4):
         again = list(loaded.views(epoch))
         assert len(again) == task.plan.batches
@@ -105,7 +105,7 @@ def test_what_is_loaded_is_what_was_fitted(task, tmp_path, form, values):
 def test_the_metrics_choose_among_all_batches(task, select, order):
     scores = [
         score(select, logits, task.hard_labels(views))
-        for views, logits in relabel(task, range(12), "")
+        for views, logits in teacher_logits(task, range(12), "")
     ]
     ranked = sorted(range(12), key=lambda n: scores[n], reverse=order == "highest")
     source = fitted(task, batches=5, select=select, order=order)
@@ -271,7 +271,7 @@ def official(folder, batches, k):
 @pytest.mark.parametrize(("k", "most"), [(10, 0.45), (50, 0.72), (100, 0.76)])
 def test_the_same_labels_take_fewer_bytes_than_official_ones(task, tmp_path, k, most):
     task = wide(task)
-    theirs = official(tmp_path / "theirs", relabel(task, range(24), ""), k)
+    theirs = official(tmp_path / "theirs", teacher_logits(task, range(24), ""), k)
     source = reloaded(fitted(task, keep=1.0, k=k), tmp_path / "ours")
     ours = source.storage().total
     assert ours == sum(file.stat().st_size for file in (tmp_path / "ours").iterdir())
@@ -299,11 +299,11 @@ def test_the_same_labels_take_fewer_bytes_than_official_ones(task, tmp_path, k, 
 def test_labels_of_others_meet_a_budget(task, tmp_path):
     theirs = replace(task, plan=replace(task.plan, epochs=30))  # 3 batches of 7, 7 and 6
     path = tmp_path / ("ö" * 60)
-    official(path, relabel(theirs, range(90), ""), 5)
+    official(path, teacher_logits(theirs, range(90), ""), 5)
     ours = replace(task, plan=replace(task.plan, batch_size=4, epochs=30))  # 5 batches of 4
     for budget in (*range(3700, 4200, 85), 9000):
         options = LPQLD.Options(path=str(path), values="int8" if budget % 2 else "fp16")
-        found = LPQLD.settle(options, ours.shape, budget)
+        found = LPQLD.resolve_options(options, ours.shape, budget)
         assert budget - 1300 < LPQLD.fit(ours, found).storage().total <= budget
 
 
@@ -312,7 +312,7 @@ def test_labels_of_others_with_cutout_meet_a_budget(task, tmp_path):
     augmentation = Augmentation(flip=0.0, mix="none")
     task = replace(task, plan=replace(task.plan, epochs=40, augmentation=augmentation))
     images = {}
-    for number, (views, logits) in enumerate(relabel(task, range(120), "")):
+    for number, (views, logits) in enumerate(teacher_logits(task, range(120), "")):
         kept, half = logits.float().topk(5, 1), torch.full((len(views), 4), 0.5)
         parts = [
             views.crop,
@@ -325,7 +325,7 @@ def test_labels_of_others_with_cutout_meet_a_budget(task, tmp_path):
         images[str(number)] = views.index.tolist()
     (tmp_path / "sampler_indices_batch.json").write_text(json.dumps(images))
     for budget in (4000, 20_000):
-        found = LPQLD.settle(LPQLD.Options(path=str(tmp_path)), task.shape, budget)
+        found = LPQLD.resolve_options(LPQLD.Options(path=str(tmp_path)), task.shape, budget)
         assert budget - 3000 < LPQLD.fit(task, found).storage().total <= budget
 
 
@@ -334,7 +334,7 @@ def test_labels_for_images_in_another_order_are_refused(task, tmp_path):
     plan = replace(task.plan, epochs=10)
     task = replace(task, plan=plan, teacher=lambda x: 9 * (x - 0.5).flatten(1) @ weights)
     images, path = task.images, str(tmp_path / "theirs")
-    official(tmp_path / "theirs", relabel(task, range(30), ""), 5)
+    official(tmp_path / "theirs", teacher_logits(task, range(30), ""), 5)
     fitted(task, keep=1.0, path=path)
     other = ResidentImages(images.pixels.roll(1, 0), images.labels, images.class_names)
     with pytest.raises(UserError, match=r"do not fit these images: .*expected one in \d+ of 200"):
@@ -373,7 +373,7 @@ def test_stored_labels_are_given_in_order(task):
     given = list(source.stored_labels())
     assert [views.batch for views, _ in given] == list(range(5))
     for number, (views, logits) in zip(source.stored.numbers, given, strict=True):
-        (_, whole), *_ = relabel(task, [number], "")
+        (_, whole), *_ = teacher_logits(task, [number], "")
         kept = whole.float().topk(3, 1)
         assert views.crop.equal(task.plan.batch(*divmod(number, 3)).crop)
         assert logits.gather(1, kept.indices).equal(kept.values)

@@ -22,7 +22,7 @@ BITS = {"fp16": 16, "bf16": 16, "int8": 8, "int4": 4}
 
 
 def settled(budget=None, shape=SHAPE, **options):
-    return LPQLD.settle(LPQLD.Options(**options), shape, budget)
+    return LPQLD.resolve_options(LPQLD.Options(**options), shape, budget)
 
 
 def test_without_a_budget():
@@ -56,7 +56,7 @@ def test_without_a_budget():
 def test_batches_are_as_many_as_asked_for_in_whole_epochs_if_need_be(options, batches):
     found = settled(**options)
     assert (found.batches, found.keep) == (batches, batches / 20)
-    assert LPQLD.settle(found, SHAPE, None) == found
+    assert LPQLD.resolve_options(found, SHAPE, None) == found
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def linear(images, classes=10):
 
 def label_bytes(source):
     """Bytes of everything that is shipped, but for the container."""
-    return sum(blob.tensor.shape.numel() * blob.tensor.dtype.itemsize for blob in source.blobs())
+    return sum(blob.tensor.shape.numel() * blob.tensor.dtype.itemsize for blob in source.tensors())
 
 
 @pytest.mark.parametrize("values", [*BITS])
@@ -242,7 +242,7 @@ def test_the_artefact_meets_its_budget_and_uses_it_up(form, values, tmp_path):
     select = "first" if values in ("fp16", "int4") else "entropy"
     options = LPQLD.Options(keep=0.25, quantise=form, values=values, select=select)
     for budget in (2500, 3000, 100_000):
-        found = LPQLD.settle(options, task.shape, budget)
+        found = LPQLD.resolve_options(options, task.shape, budget)
         source = LPQLD.fit(task, found)
         ledger = source.storage()
         assert ledger.total <= budget
@@ -264,7 +264,7 @@ def test_many_shards_are_paid_for(tmp_path, monkeypatch):
     task = tiny_task(tmp_path / "scratch", images=24, epochs=40)
     task = replace(task, **linear(24, classes=100))
     for budget in (4000, 5000, 60_000):
-        found = LPQLD.settle(LPQLD.Options(keep=0.5, values="int8"), task.shape, budget)
+        found = LPQLD.resolve_options(LPQLD.Options(keep=0.5, values="int8"), task.shape, budget)
         assert 0.4 * budget < LPQLD.fit(task, found).storage().total <= budget
 
 
@@ -287,9 +287,9 @@ def test_the_container_holds_the_longest_manifest(tmp_path):
         mass=third,
     )
     task = replace(task, plan=plan)
-    source = LPQLD.fit(task, LPQLD.settle(options, task.shape, None))
+    source = LPQLD.fit(task, LPQLD.resolve_options(options, task.shape, None))
     assert source.storage().container <= CONTAINER_BYTES - 100
     (tmp_path / "saved").mkdir()
     source.save(tmp_path / "saved")
-    assert len(json.loads((tmp_path / "saved" / "labels.json").read_text())["blobs"]) == 5
+    assert len(json.loads((tmp_path / "saved" / "labels.json").read_text())["tensors"]) == 5
     LPQLD.load(tmp_path / "saved", shipped(task))

@@ -9,7 +9,7 @@ from tiny import DESCRIBED
 
 from benchmark.labels import artefact
 from benchmark.labels.packing import unpack
-from benchmark.methods.lpqld.coding import BITS, CodedLabels, CodedSpool, Coding
+from benchmark.methods.lpqld.coding import BITS, CodedLabels, CodedWriter, Coding
 
 FORMS = ["mr", "ms", "adaptive", "smoothing", "hard", "none"]
 VALUES = ["fp16", "bf16", "int8", "int4"]
@@ -32,16 +32,16 @@ def teachers_logits(labels=29, classes=11):
 def coded(coding, logits, scratch):
     """The labels as they lie on disk, given in batches of seven."""
     scratch.mkdir(exist_ok=True)
-    spool = CodedSpool(coding, scratch)
+    writer = CodedWriter(coding, scratch)
     for batch in logits.split(7):
-        spool.add(batch)
-    return spool.labels()
+        writer.add(batch)
+    return writer.labels()
 
 
 def shipped(labels, folder):
     """The labels from an artefact."""
     folder.mkdir()
-    artefact.write(folder, DESCRIBED, labels.blobs())
+    artefact.write(folder, DESCRIBED, labels.tensors())
     return CodedLabels(labels.coding, artefact.read(folder).tensors)
 
 
@@ -187,7 +187,7 @@ def test_bytes_are_known_beforehand(form, values, tmp_path):
     labels = coded(coding, logits, tmp_path)
     parts = labels.parts
     kinds = {"values": "values", "scales": "values", "indices": "indices", "counts": "indices"}
-    assert {blob.name: blob.kind for blob in labels.blobs()} == {n: kinds[n] for n in parts}
+    assert {blob.name: blob.kind for blob in labels.tensors()} == {n: kinds[n] for n in parts}
     found = sum(len(part[:]) * part.dtype.itemsize for part in (p.flat() for p in parts.values()))
     # Labels x kept logits, an index among 200 in 8 bits; then the scales.
     count = 29 * coding.k

@@ -197,16 +197,16 @@ def test_more_than_the_mean_of_all_is_told_apart():
 
 
 def saved(views):
-    """What its blobs hold, by name."""
-    return {blob.name: blob.tensor for blob in views.blobs()}
+    """What its tensors hold, by name."""
+    return {blob.name: blob.tensor for blob in views.tensors()}
 
 
 @pytest.mark.parametrize("numbers", [[2], [1, 2, 3], [0, 2, 3, 7, 11], [0, 1, 2, 4], [11]])
 def test_numbers_of_batches_are_shipped(numbers):
-    blobs = saved(PlannedViews(PLAN, numbers))
-    assert blobs.keys() == {"batches"}
-    assert len(blobs["batches"]) == packed_bytes(len(numbers), width_for(12))
-    assert PlannedViews.restore(PLAN, len(numbers), blobs["batches"]).numbers == numbers
+    tensors = saved(PlannedViews(PLAN, numbers))
+    assert tensors.keys() == {"batches"}
+    assert len(tensors["batches"]) == packed_bytes(len(numbers), width_for(12))
+    assert PlannedViews.restore(PLAN, len(numbers), tensors["batches"]).numbers == numbers
 
 
 @pytest.mark.parametrize("count", [1, 5, 12])

@@ -62,6 +62,6 @@ def test_labels_of_weak_teachers_are_the_mean_of_their_logits(tmp_path):
     plain = Soft.fit(task, Soft.Options())
     one = plain.logits[0:20].float()
     (tmp_path / "other").mkdir()
-    other = replace(task, weak=lambda: weak, scratch=tmp_path / "other")  # type: ignore[arg-type]
+    other = replace(task, snapshot_source=lambda: weak, scratch=tmp_path / "other")  # type: ignore[arg-type]
     mean = Soft.fit(other, Soft.Options(teachers="trajectory")).logits[0:20].float()
     torch.testing.assert_close(mean, 0.75 * one, rtol=2e-3, atol=2e-3)

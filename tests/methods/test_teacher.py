@@ -6,7 +6,7 @@ from tiny import reloaded  # type: ignore[import-not-found]
 
 from benchmark.core.errors import UserError
 from benchmark.core.options import build
-from benchmark.labels.weights import Form
+from benchmark.labels.weights import WeightForm
 from benchmark.methods.teacher import ShippedTeacher
 
 
@@ -22,7 +22,7 @@ def sources(task, tmp_path):
         source = ShippedTeacher.fit(task, ShippedTeacher.Options(weights))
         return reloaded(source, tmp_path / weights)
 
-    return task.teacher, {weights: arrived(weights) for weights in get_args(Form)}
+    return task.teacher, {weights: arrived(weights) for weights in get_args(WeightForm)}
 
 
 def pairs(teacher, source):
@@ -71,7 +71,7 @@ def test_bytes(sources):
 
 def test_all_tensors_share_a_few_headers(sources):
     _, arrived = sources
-    assert all(len(list(source.blobs())) <= 3 for source in arrived.values())
+    assert all(len(list(source.tensors())) <= 3 for source in arrived.values())
     assert arrived["fp16"].storage().container < 1500
 
 
@@ -82,7 +82,7 @@ def test_the_network_is_named_for_the_throughput_floor(sources):
 
 def test_a_whole_network_meets_no_budget(task):
     with pytest.raises(UserError, match=r"teacher\[shrink=prune\] or teacher\[shrink=low-rank\]"):
-        ShippedTeacher.settle(ShippedTeacher.Options(), task.shape, 10_000)
+        ShippedTeacher.resolve_options(ShippedTeacher.Options(), task.shape, 10_000)
 
 
 def test_the_normalisation_travels_with_the_network(sources):

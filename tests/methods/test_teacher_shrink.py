@@ -33,8 +33,8 @@ def large(task):
 
 def pruned(tensors, form) -> tuple[dict[str, Any], sparse.Gaps]:
     """What is shipped of pruned tensors, by name, and how to read it."""
-    blobs, gaps = sparse.encode(tensors, form)
-    return {blob.name: blob.tensor for blob in blobs}, gaps
+    tensors, gaps = sparse.encode(tensors, form)
+    return {blob.name: blob.tensor for blob in tensors}, gaps
 
 
 def weights(source):
@@ -215,7 +215,7 @@ def test_tuning_teaches_the_whole_teachers_logits(large, monkeypatch):
         return {"agreement": [0.5]}
 
     monkeypatch.setattr(tuning, "transfer", pretended)
-    options = Options("fp16", "prune", 8_000, epochs=7, batch_size=5, rate=0.5)
+    options = Options("fp16", "prune", 8_000, epochs=7, batch_size=5, lr=0.5)
     source = ShippedTeacher.fit(large, options)
     assert source.notes == {"share": source.share, "agreement": [0.5]}
     assert seen["teachers"] == [large.teacher]
@@ -241,7 +241,7 @@ def test_batch_norms_keep_their_statistics(task, tmp_path, shrink):
 
 def test_a_budget_sets_the_bytes(task):
     def settled(options, budget):
-        return ShippedTeacher.settle(options, task.shape, budget).bytes
+        return ShippedTeacher.resolve_options(options, task.shape, budget).bytes
 
     assert settled(Options(shrink="prune"), 5_000) == 5_000
     assert settled(Options(shrink="low-rank", bytes=4_000), 5_000) == 4_000
@@ -253,7 +253,7 @@ def test_a_budget_sets_the_bytes(task):
 
 @pytest.mark.parametrize(
     "values",
-    [{"bytes": 5}, {"epochs": 1}, {"rate": 0}, {"batch_size": 0}, {"bytes": -1}, {"epochs": -1}],
+    [{"bytes": 5}, {"epochs": 1}, {"lr": 0}, {"batch_size": 0}, {"bytes": -1}, {"epochs": -1}],
 )
 def test_options_that_make_no_sense(values):
     with pytest.raises(UserError, match=r"teacher: (bytes and epochs)"):

@@ -103,9 +103,9 @@ def test_published_weights_fit(data_root):
 
 def test_unknown_names():
     for name in ("resnet18", "convnet-d4-w64", "timm:looked-up-later"):
-        networks.check(name)
+        networks.require(name)
     with pytest.raises(UserError, match=r"Unknown network 'resnet19'\. Did you mean .*'resnet18'"):
-        networks.check("resnet19")
+        networks.require("resnet19")
     for name in ("convnet-d0", "convnet-d3-w0", "convnet-d3-w032", "convnet-d3-w32x", ""):
         with pytest.raises(UserError, match="Unknown network"):
             networks.create(name, 10, 3, 32)
@@ -173,6 +173,6 @@ def test_images_that_do_not_fit():
 
 
 def test_names_need_no_torch():
-    code = "import sys, benchmark.networks as n; n.names(); n.check('resnet18'); "
+    code = "import sys, benchmark.models.networks as n; n.names(); n.require('resnet18'); "
     code += "sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -59,7 +59,7 @@ def test_damaged_and_missing_files_are_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "option", [{"epochs": 0}, {"batch_size": 0}, {"seed": -1}, {"rate": 0}, {"crop_low": 2}]
+    "option", [{"epochs": 0}, {"batch_size": 0}, {"seed": -1}, {"lr": 0}, {"crop_low": 2}]
 )
 def test_options_that_are_refused(option):
     with pytest.raises(UserError, match=r"teacher: .*must be"):

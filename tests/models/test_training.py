@@ -5,7 +5,7 @@ from torch import nn
 
 from benchmark.core.errors import UserError
 from benchmark.models import training
-from benchmark.models.training import Schedule, optimise
+from benchmark.models.training import Optimisation, optimise
 
 EPOCHS, STEPS = 5, 3
 
@@ -32,7 +32,7 @@ def train(module, checkpoint, optimiser="adamw", stop_at=EPOCHS, memory=None):
             memory["last"] = loss.detach()
             yield loss
 
-    schedule = Schedule(EPOCHS, STEPS, optimiser, rate=0.05, warmup=0.2)  # type: ignore[arg-type]
+    schedule = Optimisation(EPOCHS, STEPS, optimiser, lr=0.05, warmup=0.2)  # type: ignore[arg-type]
     return optimise(module, losses, schedule, "test", checkpoint, memory)
 
 
@@ -84,7 +84,7 @@ def test_a_loss_that_is_not_finite(tmp_path, monkeypatch, value):
         yield module(torch.ones(1, 1)).sum() * (value if epoch == 1 else 1)
 
     with pytest.raises(UserError, match=rf"test: the loss is {value} in epoch 2. A lower rate"):
-        optimise(module, losses, Schedule(3, 1, "sgd"), "test", tmp_path / "c.pt")
+        optimise(module, losses, Optimisation(3, 1, "sgd"), "test", tmp_path / "c.pt")
 
 
 def rates(schedule):
@@ -98,15 +98,15 @@ def rates(schedule):
 
 
 def test_the_rate_rises_and_falls():
-    found = rates(Schedule(2, 5, "sgd", rate=2.0, warmup=0.2))
+    found = rates(Optimisation(2, 5, "sgd", lr=2.0, warmup=0.2))
     half_cosine = [2.0, 1.923880, 1.707107, 1.382683, 1.0, 0.617317, 0.292893, 0.076120]
     assert found == pytest.approx([1.0, 2.0, *half_cosine], abs=1e-6)
-    assert rates(Schedule(1, 2, "adamw", rate=1.0)) == pytest.approx([1.0, 0.5])
+    assert rates(Optimisation(1, 2, "adamw", lr=1.0)) == pytest.approx([1.0, 0.5])
 
 
 def test_a_constant_rate_stays_and_may_rise_first():
-    assert rates(Schedule(2, 2, rate=0.5, course="constant")) == [0.5] * 4
-    rising = rates(Schedule(1, 4, rate=1.0, warmup=0.5, course="constant"))
+    assert rates(Optimisation(2, 2, lr=0.5, schedule="constant")) == [0.5] * 4
+    rising = rates(Optimisation(1, 4, lr=1.0, warmup=0.5, schedule="constant"))
     assert rising == [0.5, 1.0, 1.0, 1.0]
 
 
@@ -114,7 +114,7 @@ def test_a_constant_rate_stays_and_may_rise_first():
 def test_norms_and_biases_do_not_decay_and_frozen_weights_do_not_move(optimiser):
     module = network()
     module[0].weight.requires_grad_(False)
-    built, _ = Schedule(1, 1, optimiser, weight_decay=0.3).build(module)
+    built, _ = Optimisation(1, 1, optimiser, weight_decay=0.3).build(module)
     decays = {tuple(p.shape): g["weight_decay"] for g in built.param_groups for p in g["params"]}
     assert decays == {(2, 8): 0.3, (8,): 0.0, (2,): 0.0}
 
@@ -126,4 +126,4 @@ def test_the_curve_is_the_mean_loss_of_each_epoch():
         for step in range(2):
             yield module.weight.sum() * 0 + epoch + step
 
-    assert optimise(module, losses, Schedule(3, 2), "test") == [0.5, 1.5, 2.5]
+    assert optimise(module, losses, Optimisation(3, 2), "test") == [0.5, 1.5, 2.5]

@@ -142,7 +142,7 @@ def test_what_makes_a_record_wrong(made, problem):
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
-@pytest.mark.parametrize("path", [("result", "seconds_fit"), ("options", "rate")])
+@pytest.mark.parametrize("path", [("result", "seconds_fit"), ("options", "lr")])
 def test_numbers_are_finite_wherever_they_stand(path, value):
     text = json.dumps(changed(*path, to=12345)).replace("12345", value)
     with pytest.raises(UserError):

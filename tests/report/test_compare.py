@@ -5,7 +5,7 @@ from tiny import run_main
 from benchmark.core.errors import UserError
 from benchmark.records import store
 from benchmark.records.comparison import comparisons
-from benchmark.report.compare import duels
+from benchmark.report.compare import pairs_of
 
 SOFT, HARD = [0.80, 0.81, 0.82], [0.50, 0.52, 0.51]
 FOUND = [
@@ -19,15 +19,15 @@ FOUND = [
 
 def names(found, first: str, second: str) -> list[str]:
     return [
-        f"{duel.setting.dataset} {duel.first.images} {duel.first.method} "
-        f"{duel.second.images} {duel.second.method}"
-        for duel in duels(comparisons(found), first, second)
+        f"{pair.setting.dataset} {pair.first.images} {pair.first.method} "
+        f"{pair.second.images} {pair.second.method}"
+        for pair in pairs_of(comparisons(found), first, second)
     ]
 
 
 def verdict(first: str, second: str) -> str:
-    (duel,) = duels(comparisons(FOUND), first, second)
-    return duel.verdict
+    (pair,) = pairs_of(comparisons(FOUND), first, second)
+    return pair.verdict
 
 
 def test_verdicts():
@@ -38,15 +38,15 @@ def test_verdicts():
 
 
 def test_the_text_by_hand():
-    (duel,) = duels(comparisons(FOUND), "rded/hard", "soft")
+    (pair,) = pairs_of(comparisons(FOUND), "rded/hard", "soft")
     # Gaps -0.30, -0.29, -0.31: deviation 0.01, half 4.302653 * 0.01 / sqrt(3) = 0.02484; t is
     # 51.96, p = 1 - t / sqrt(t^2 + 2) = 0.00037.
-    assert duel.text().splitlines() == [
+    assert pair.text().splitlines() == [
         TITLE,
         "  rded/hard  51.00 % ± 2.48, n 3, 500 bytes",
         "  rded/soft  81.00 % ± 2.48, n 3, 12,300 bytes",
         "  difference -30.00 points, 95 % interval -32.48 to -27.52, over 3 pairs of repeats",
-        f"  p over repeats 0.00037, over test images {duel.pair.p_images:.2g}, "
+        f"  p over repeats 0.00037, over test images {pair.pair.p_images:.2g}, "
         "the larger, corrected, 0.00037",
         "  step over bare step 1.25 and 1.25, so 1.00 times as long",
         "  rded/soft is better.",
@@ -56,7 +56,7 @@ def test_the_text_by_hand():
 def test_only_the_pairs_asked_for_are_corrected_together():
     other = [*repeats("soft", SOFT, dataset="mnist"), *repeats("hard", HARD, dataset="mnist")]
     found = comparisons([*FOUND, *other])
-    one, two = duels(found, "rded/hard", "soft")
+    one, two = pairs_of(found, "rded/hard", "soft")
     raw = max(p for p in (one.pair.p_repeats, one.pair.p_images) if p is not None)
     assert (one.pair.p, two.pair.p) == (raw, raw)  # two equal ones: times 2/2
     table = next(c for c in found if c.setting.dataset == "digits")
@@ -86,7 +86,7 @@ def test_slashes_in_names_do_no_harm():
 def test_other_worlds_are_never_compared():
     other = repeats("soft", SOFT, world=world(hardware="Other"))
     with pytest.raises(UserError, match="'soft' and 'hard' stand together in no comparison"):
-        duels(comparisons([*other, *repeats("hard", HARD)]), "soft", "hard")
+        pairs_of(comparisons([*other, *repeats("hard", HARD)]), "soft", "hard")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_other_worlds_are_never_compared():
 def test_names_that_cannot_be_compared(first, second, words):
     lone = record("mine", dataset="mnist")
     with pytest.raises(UserError, match=words):
-        duels(comparisons([*FOUND, lone]), first, second)
+        pairs_of(comparisons([*FOUND, lone]), first, second)
 
 
 def test_a_missing_row_is_no_method_to_compare():

@@ -61,7 +61,7 @@ def test_losses_that_are_no_numbers_leave_gaps(tmp_path):
     by_colour = {to_hex(line.get_color()): line.get_ydata() for line in lines(drawn(*found))}
     hard = by_colour[pictures.COLOURS["hard"]]
     assert np.isfinite(hard).tolist() == [True, False, True, False]
-    assert curves.publish(comparisons(found), tmp_path)
+    assert curves.draw(comparisons(found), tmp_path)
 
 
 def test_a_panel_for_each_image_source_and_one_colour_a_family():
@@ -114,8 +114,8 @@ def test_many_sources_take_several_lines():
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
-    first = curves.publish(comparisons(SEVERAL), tmp_path / "first")
-    second = curves.publish(comparisons(SEVERAL[::-1]), tmp_path / "second")
+    first = curves.draw(comparisons(SEVERAL), tmp_path / "first")
+    second = curves.draw(comparisons(SEVERAL[::-1]), tmp_path / "second")
     assert [path.suffix for path in first] == [".png", ".svg", ".pdf"]
     for one, two in zip(first, second, strict=True):
         assert one.name == two.name
@@ -130,7 +130,7 @@ def test_hostile_names_are_drawn(tmp_path, monkeypatch):
         for name, text in made["cell"].items():
             if isinstance(text, str):
                 made["cell"][name] = text.replace("日", "")
-    (path,) = curves.publish(comparisons(found), tmp_path)
+    (path,) = curves.draw(comparisons(found), tmp_path)
     assert path.parent == tmp_path
 
 

@@ -172,7 +172,7 @@ def test_names_are_taken_as_they_are(tmp_path):
         "dataset": "parquet:/d$/$<e>",
     }
     found = [record(NASTY, 0, 0.5, **cell), record("hard$", 0, 0.4, 600, **cell)]
-    paths = frontier.publish(comparisons(found), tmp_path)
+    paths = frontier.draw(comparisons(found), tmp_path)
     assert len(paths) == 3
     (picture,) = (path for path in paths if path.suffix == ".svg")
     assert ElementTree.fromstring(picture.read_text(encoding="utf-8")).tag.endswith("}svg")
@@ -182,8 +182,8 @@ def test_names_are_taken_as_they_are(tmp_path):
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
-    first = frontier.publish(comparisons(several()), tmp_path / "first")
-    second = frontier.publish(comparisons(several()[::-1]), tmp_path / "second")
+    first = frontier.draw(comparisons(several()), tmp_path / "first")
+    second = frontier.draw(comparisons(several()[::-1]), tmp_path / "second")
     assert sorted(path.suffix for path in first) == [".pdf", ".png", ".svg"]
     assert [path.name for path in first] == [path.name for path in second]
     for one, two in zip(first, second, strict=True):
@@ -191,7 +191,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
 
 
 def test_no_records_no_pictures(tmp_path):
-    assert frontier.publish([], tmp_path) == []
+    assert frontier.draw([], tmp_path) == []
 
 
 def test_the_command_writes_pictures_and_shows_them(tmp_path):
@@ -228,17 +228,19 @@ def imported(*lines: str) -> set[str]:
 
 
 def test_matplotlib_waits_until_something_is_drawn():
-    assert imported("import benchmark.cli, benchmark.frontier, benchmark.curves") == set()
+    modules = ("cli.app", "report.frontier", "report.curves")
+    assert imported(*(f"import benchmark.{module}" for module in modules)) == set()
 
 
 def test_pyplot_is_never_imported(tmp_path):
     path = store.write(tmp_path, record("hard"))
     lines = (
         "from pathlib import Path",
-        "from benchmark import curves, frontier, records",
-        "from benchmark.comparison import comparisons",
-        f"found = comparisons(records.read([Path({str(path)!r})]))",
-        f"frontier.publish(found, Path({str(tmp_path)!r}))",
-        f"curves.publish(found, Path({str(tmp_path)!r}))",
+        "from benchmark.report import curves, frontier",
+        "from benchmark.records import store",
+        "from benchmark.records.comparison import comparisons",
+        f"found = comparisons(store.read([Path({str(path)!r})]))",
+        f"frontier.draw(found, Path({str(tmp_path)!r}))",
+        f"curves.draw(found, Path({str(tmp_path)!r}))",
     )
     assert imported(*lines) == {"matplotlib"}

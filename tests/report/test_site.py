@@ -17,8 +17,8 @@ from benchmark.core.errors import UserError
 from benchmark.records.comparison import comparisons
 from benchmark.records.record import Record, pack_bits, world_digest
 from benchmark.records.store import read
-from benchmark.report.site import publish
-from benchmark.report.site.again import again
+from benchmark.report.site import write_site
+from benchmark.report.site.reproduce import reproduce_command
 from benchmark.report.site.sources import describe
 from benchmark.report.site.text import data, file_name, label, prose, record_name, size
 
@@ -177,7 +177,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def committed(tmp_path_factory) -> Path:
     """The site of the committed records."""
     folder = tmp_path_factory.mktemp("site")
-    publish(comparisons(read([RESULTS])), folder)
+    write_site(comparisons(read([RESULTS])), folder)
     return folder
 
 
@@ -232,18 +232,18 @@ def test_pages_keep_others_scripts_out(committed):
 
 def test_the_same_records_give_the_same_bytes_in_any_order(tmp_path):
     records = read([RESULTS / "digits-quick.jsonl"]) + hostile()
-    publish(comparisons(records), tmp_path / "a")
-    publish(comparisons(records[::-1])[::-1], tmp_path / "b")
+    write_site(comparisons(records), tmp_path / "a")
+    write_site(comparisons(records[::-1])[::-1], tmp_path / "b")
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
 def test_an_older_site_goes_and_foreign_files_stay(tmp_path):
-    publish(comparisons([record("a" * 24), record("b" * 24, dataset="other")]), tmp_path)
+    write_site(comparisons([record("a" * 24), record("b" * 24, dataset="other")]), tmp_path)
     (tmp_path / "record" / "notes.txt").write_text("mine")
     (tmp_path / "CNAME").write_text("mine")
     assert len(list(tmp_path.glob("comparison/*.html"))) == 2
     last = record("c" * 24, method="hard")
-    publish(comparisons([last]), tmp_path)
+    write_site(comparisons([last]), tmp_path)
     assert [p.stem for p in tmp_path.glob("record/*.html")] == [record_name(last)]
     assert [p.stem for p in tmp_path.glob("method/*.html")] == ["hard"]
     assert len(list(tmp_path.glob("comparison/*.html"))) == 1
@@ -255,7 +255,7 @@ def test_an_older_site_goes_and_foreign_files_stay(tmp_path):
 def test_a_foreign_file_is_not_overwritten(tmp_path):
     (tmp_path / "index.html").write_text("mine")
     with pytest.raises(UserError, match=r"index\.html.*no part of a site"):
-        publish([], tmp_path)
+        write_site([], tmp_path)
     assert contents(tmp_path) == {"index.html": b"mine"}
 
 
@@ -263,24 +263,24 @@ def test_a_list_of_files_cannot_lead_elsewhere(tmp_path):
     precious = tmp_path / "precious.txt"
     precious.write_text("mine")
     site = tmp_path / "site"
-    publish([], site)
+    write_site([], site)
     (site / "site-files.json").write_text(json.dumps(["../precious.txt", str(precious)]))
     for path in site.glob("*.*"):
         if path.name != "site-files.json":
             path.unlink()
-    publish([], site)
+    write_site([], site)
     assert precious.read_text() == "mine"
 
 
 def test_no_records_give_a_site_that_says_so(tmp_path):
-    first = publish([], tmp_path)
+    first = write_site([], tmp_path)
     assert first == tmp_path / "index.html"
     assert "There are no records on protocol." in first.read_text()
     assert_sound(tmp_path)
 
 
 def test_hostile_text_stays_text(tmp_path):
-    publish(comparisons(hostile()), tmp_path)
+    write_site(comparisons(hostile()), tmp_path)
     assert_sound(tmp_path)
     for path, page in pages(tmp_path):
         text = path.read_text(encoding="utf-8")
@@ -311,7 +311,7 @@ def test_ties_missing_repeats_and_rows_are_marked(tmp_path):
         if (m, ipc) != ("soft", 10) and (m, ipc, seed) != ("hard", 10, 2)
     ]
     lost: Any = {**made[0]["cell"], "method": "ld", "ipc": 10}
-    publish(comparisons(made, failed=[lost]), tmp_path)
+    write_site(comparisons(made, failed=[lost]), tmp_path)
     (path,) = tmp_path.glob("comparison/set-ipc10-*.html")
     text = path.read_text()
     assert ">2/3<" in text
@@ -325,13 +325,13 @@ def test_ties_missing_repeats_and_rows_are_marked(tmp_path):
 def test_worlds_stand_apart_and_their_replications_side_by_side(tmp_path):
     slow, fast = record("a" * 24), record("a" * 24)
     fast |= {"world": world(hardware="H200"), "precision": "bf16"}
-    publish(comparisons([slow, fast]), tmp_path)
+    write_site(comparisons([slow, fast]), tmp_path)
     texts = [path.read_text() for path in tmp_path.glob("comparison/*.html")]
     assert sum("Fast, 1 thread, torch 2.9, fp32" in text for text in texts) == 1
     assert sum("H200, torch 1.0, bf16" in text for text in texts) == 1
     assert not any('id="replications"' in text for text in texts)
     assert len([*tmp_path.glob("record/*.html")]) == 2
-    publish(comparisons([slow, fast | {"precision": "fp32"}]), tmp_path)
+    write_site(comparisons([slow, fast | {"precision": "fp32"}]), tmp_path)
     texts = [path.read_text() for path in tmp_path.glob("comparison/*.html")]
     assert [text.count('id="replications"') for text in texts] == [1, 1]
     assert_sound(tmp_path)
@@ -339,7 +339,7 @@ def test_worlds_stand_apart_and_their_replications_side_by_side(tmp_path):
 
 def test_off_protocol_stands_apart_unranked(tmp_path):
     made = [record("a" * 24), record("b" * 24, recipe_used={"epochs": 9})]
-    publish(comparisons(made), tmp_path)
+    write_site(comparisons(made), tmp_path)
     off = [p for p in tmp_path.glob("comparison/*.html") if "Off protocol." in p.read_text()]
     assert len(off) == 1
     index = (tmp_path / "index.html").read_text()
@@ -351,7 +351,7 @@ def test_off_protocol_stands_apart_unranked(tmp_path):
 def test_a_record_left_out_says_so(tmp_path):
     kept, other = record("a" * 24), record("b" * 24)
     other["environment"] = {**other["environment"], "commit": "zzz"}
-    publish(comparisons([kept, other]), tmp_path)
+    write_site(comparisons([kept, other]), tmp_path)
     pages = {one["key"]: f"record/{record_name(one)}.html" for one in (kept, other)}
     assert "does not count" in (tmp_path / pages["b" * 24]).read_text()
     assert "does not count" not in (tmp_path / pages["a" * 24]).read_text()
@@ -361,7 +361,7 @@ def test_a_record_left_out_says_so(tmp_path):
 
 def test_the_command_measures_the_record_again():
     one = record("a" * 24, method="lpqld[k=2,budget=40x]", images="random[draw=2]", seed=2)
-    made = again(one)
+    made = reproduce_command(one)
     assert made.command.splitlines()[:2] == [
         "git checkout abc123",
         "python -m benchmark run --no-controls \\",
@@ -389,7 +389,11 @@ def test_the_command_measures_the_record_again():
     ],
 )
 def test_the_command_says_where_it_is_approximate(changes, says):
-    notes = [n for n in again(record("a" * 24, **changes)).notes if n.startswith("Approximate")]
+    notes = [
+        n
+        for n in reproduce_command(record("a" * 24, **changes)).notes
+        if n.startswith("Approximate")
+    ]
     assert len(notes) == 1
     assert says in notes[0]
 
@@ -400,7 +404,7 @@ def test_a_methods_options_are_read_from_its_source():
     assert "share of all batches" in lpqld["keep"].about
     learned = {option.name: option for option in describe("ld").options}
     assert learned["form"].about.startswith("`fp16`, all classes;")  # of a class twice removed
-    assert learned["label_rate"].about.startswith("what moves the labels")
+    assert learned["label_lr"].about.startswith("what moves the labels")
     assert "inner_rate" in learned
     assert describe("smoothed").options[0].about.startswith("the share that is spread")
     assert "arXiv 2604.18135" in describe("lpqld").paper
@@ -440,16 +444,17 @@ def test_bytes_in_few_figures(count, said):
 def test_a_loss_that_is_no_number_is_a_gap(tmp_path):
     one = record("a" * 24)
     one["result"]["train_loss"] = [1.0, float("nan"), float("inf"), 0.5]
-    publish(comparisons([one]), tmp_path)
+    write_site(comparisons([one]), tmp_path)
     text = (tmp_path / "record" / f"{record_name(one)}.html").read_text()
     assert '"loss":[1.0,null,null,0.5]' in text
 
 
 def test_building_a_site_imports_no_torch(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from benchmark.site import publish;"
-        "from benchmark.comparison import comparisons; from benchmark.records import read;"
-        "publish(comparisons(read([Path(sys.argv[1])])), Path(sys.argv[2]));"
+        "import sys; from pathlib import Path; from benchmark.report.site import write_site;"
+        "from benchmark.records.comparison import comparisons;"
+        "from benchmark.records.store import read;"
+        "write_site(comparisons(read([Path(sys.argv[1])])), Path(sys.argv[2]));"
         "print([name for name in ('torch', 'matplotlib.figure') if name in sys.modules])"
     )
     done = subprocess.run(
@@ -463,9 +468,9 @@ def test_building_a_site_imports_no_torch(tmp_path):
 
 def test_many_records_keep_memory_and_pages_small(tmp_path):
     found = comparisons(many(comparisons=4, rows=12, repeats=10, epochs=300, images=200))
-    publish(found, tmp_path / "first")  # templates and plotly are loaded once
+    write_site(found, tmp_path / "first")  # templates and plotly are loaded once
     tracemalloc.start()
-    publish(found, tmp_path / "site")
+    write_site(found, tmp_path / "site")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 40e6  # pages are written one by one
@@ -478,5 +483,5 @@ def test_many_records_keep_memory_and_pages_small(tmp_path):
 def test_building_a_site(benchmark, tmp_path):
     """With `--benchmark-enable`, how long it takes for each record."""
     found = comparisons(many(comparisons=2, rows=10, repeats=5, epochs=300, images=200))
-    first = benchmark(publish, found, tmp_path)
+    first = benchmark(write_site, found, tmp_path)
     assert_sound(first.parent)

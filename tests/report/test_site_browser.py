@@ -11,7 +11,7 @@ from test_site import RESULTS, hostile
 
 from benchmark.records.comparison import comparisons
 from benchmark.records.store import read
-from benchmark.report.site import publish
+from benchmark.report.site import write_site
 
 try:
     from playwright.sync_api import Browser, Dialog, Page, Route, expect, sync_playwright
@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
 def site(tmp_path_factory) -> Path:
     """The site of the committed records."""
     folder = tmp_path_factory.mktemp("site")
-    publish(comparisons(read([RESULTS])), folder)
+    write_site(comparisons(read([RESULTS])), folder)
     return folder
 
 
@@ -246,7 +246,7 @@ def test_without_scripts_the_tables_are_there(browser, site):
 
 
 def test_hostile_text_runs_nothing(page, tmp_path):
-    first = publish(comparisons(hostile(seeds=1)), tmp_path)
+    first = write_site(comparisons(hostile(seeds=1)), tmp_path)
     page.set_viewport_size({"width": 375, "height": 700})
     for path in [first, *sorted(tmp_path.glob("*/*.html"))]:
         page.goto(path.as_uri())

@@ -9,7 +9,7 @@ from synthetic import ABSENT, SEVERAL, record, repeats, world
 from benchmark.records import store
 from benchmark.records.comparison import comparisons
 from benchmark.report.leaderboard import tables
-from benchmark.report.tables import SCHEMA, as_json, publish
+from benchmark.report.tables import SCHEMA, as_json, write_tables
 
 GOLDEN = Path(__file__).parent / "golden"
 NASTY = 'a|b\nc`<script>x</script>&amp;\x1b[31m\\ $_^{}~%#"é\u2028日'
@@ -40,7 +40,7 @@ def test_golden_markdown():
 def test_published_files(tmp_path):
     found = comparisons(SEVERAL[-4:])
     made = tables(found)
-    paths = publish(found, tmp_path)
+    paths = write_tables(found, tmp_path)
     assert sorted(paths) == sorted(tmp_path.iterdir())
     assert [path.name for path in paths[:2]] == ["leaderboards.md", "leaderboards.json"]
     assert len(paths) == 2 + 2 * len(made)
@@ -55,17 +55,18 @@ def test_published_files(tmp_path):
 
 
 def test_the_same_records_give_the_same_files(tmp_path):
-    one = publish(comparisons(SEVERAL, ABSENT), tmp_path / "one")
-    two = publish(comparisons(SEVERAL[::-1], ABSENT), tmp_path / "two")
+    one = write_tables(comparisons(SEVERAL, ABSENT), tmp_path / "one")
+    two = write_tables(comparisons(SEVERAL[::-1], ABSENT), tmp_path / "two")
     assert [path.name for path in one] == [path.name for path in two]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(one, two, strict=True))
 
 
 def test_pictures_have_a_page_of_their_own(tmp_path):
     found = comparisons(SEVERAL)
-    publish(found, tmp_path)
+    write_tables(found, tmp_path)
     assert not (tmp_path / "pictures.md").exists()
-    publish(found, tmp_path, [tmp_path / f"digits-{kind}.png" for kind in ("curves", "frontier")])
+    pictures = [tmp_path / f"digits-{kind}.png" for kind in ("curves", "frontier")]
+    write_tables(found, tmp_path, pictures)
     text = (tmp_path / "pictures.md").read_text(encoding="utf-8")
     places = [
         text.index(words)
@@ -80,7 +81,7 @@ def test_pictures_have_a_page_of_their_own(tmp_path):
 
 def test_json_comes_back_with_unrounded_numbers(tmp_path):
     found = comparisons(SEVERAL, ABSENT)
-    publish(found, tmp_path)
+    write_tables(found, tmp_path)
     read = json.loads((tmp_path / "leaderboards.json").read_text(encoding="utf-8"))
     assert read == as_json(found)
     assert read["schema"] == SCHEMA
@@ -115,7 +116,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_hostile_text_stays_in_its_cell(tmp_path):
-    paths = publish(comparisons(nasty()), tmp_path / "out")
+    paths = write_tables(comparisons(nasty()), tmp_path / "out")
     assert all(path.parent == tmp_path / "out" for path in paths)
     text = paths[0].read_text(encoding="utf-8")
     assert not re.search(r"<[a-z/]", text)
@@ -136,7 +137,7 @@ def test_hostile_text_stays_in_its_cell(tmp_path):
 def test_tables_beside_records_are_no_records(tmp_path):
     for made in SEVERAL:
         store.write(tmp_path, made)
-    publish(comparisons(SEVERAL), tmp_path)
+    write_tables(comparisons(SEVERAL), tmp_path)
     assert len(store.read([tmp_path])) == len(SEVERAL)
 
 

@@ -9,7 +9,7 @@ from tiny import run_main
 
 from benchmark.core.errors import UserError
 from benchmark.records import store
-from benchmark.report.verify import Report, verify
+from benchmark.report.verify import Report, verify_records
 
 ROOT = Path(__file__).parents[2]
 CONTROLS = [
@@ -23,7 +23,7 @@ CONTROLS = [
 def checked(folder: Path, *found: Any) -> Report:
     for made in found:
         store.write(folder, made)
-    return verify([folder])
+    return verify_records([folder])
 
 
 def test_whole_records_pass(tmp_path):
@@ -32,7 +32,7 @@ def test_whole_records_pass(tmp_path):
 
 
 def test_published_records_pass():
-    report = verify([ROOT / "results"])
+    report = verify_records([ROOT / "results"])
     assert (report.count, report.problems) == (652, [])
 
 
@@ -50,10 +50,10 @@ def test_a_file_has_its_keys_and_worlds_name(tmp_path):
     made = record("hard")
     right = store.write(tmp_path, made)
     right.rename(tmp_path / "other.json")
-    (line,) = verify([tmp_path]).problems
+    (line,) = verify_records([tmp_path]).problems
     assert line.endswith(f"should be named {right.name}, by its key and world")
     (tmp_path / "other.json").rename(tmp_path / f"{made['key']}.json")  # as schema 1 did
-    assert verify([tmp_path]).problems == []
+    assert verify_records([tmp_path]).problems == []
 
 
 def test_two_worlds_are_a_replication_and_one_world_is_a_contradiction(tmp_path):
@@ -63,7 +63,7 @@ def test_two_worlds_are_a_replication_and_one_world_is_a_contradiction(tmp_path)
     here = copy.deepcopy(record("hard"))
     here["result"]["seconds_fit"] = 1.0
     other = store.write(tmp_path / "c/records", here)
-    (line,) = verify([tmp_path]).problems
+    (line,) = verify_records([tmp_path]).problems
     first = store.write(tmp_path / "a/records", record("hard"))
     assert line == f"{other}: {first} has its key and world, and differs"
 
@@ -73,7 +73,7 @@ def test_files_that_are_no_records_and_copies(tmp_path):
         store.write(tmp_path / folder, record("hard")) for folder in ("a/records", "b/records")
     )
     (tmp_path / "a/records/bad.json").write_text("{")
-    report = verify([tmp_path])
+    report = verify_records([tmp_path])
     assert report.count == 3
     (unreadable,) = report.problems
     assert unreadable.startswith(f"{tmp_path / 'a/records/bad.json'}: ")
@@ -85,7 +85,7 @@ def test_files_that_are_no_records_and_copies(tmp_path):
     [
         (changed("environment", "commit", to="abc-dirty"), "from a changed source tree, commit"),
         (changed("environment", "commit", to=""), "measured from no known commit"),
-        (changed("recipe", "rate", to=0.5), "recipe quick is not this version's"),
+        (changed("recipe", "lr", to=0.5), "recipe quick is not this version's"),
         (changed("recipe", "name", to="mine"), "recipe mine is not this version's"),
         (changed("recipe", "augmentation", "flip", to=1.0), "recipe quick is not this version's"),
         (changed("recipe", "extra", to=1), "recipe quick is not this version's"),
@@ -101,7 +101,7 @@ def test_warnings(made, warning, tmp_path):
 
 def test_fields_that_came_to_recipes_later_had_their_defaults(tmp_path):
     made = copy.deepcopy(record("hard"))
-    for name in ("course", "steps", "stop", "tester"):
+    for name in ("schedule", "steps", "stop", "evaluator"):
         del made["recipe"][name]
     del made["recipe"]["objective"]["rescale"]
     assert not any("recipe" in line.partition(": ")[2] for line in checked(tmp_path, made).warnings)
@@ -144,5 +144,5 @@ def test_the_command(tmp_path):
 
 def test_nothing_to_verify(tmp_path):
     with pytest.raises(UserError, match="There are no records in"):
-        verify([tmp_path])
+        verify_records([tmp_path])
     assert run_main("verify", tmp_path / "nowhere")[0] == 2

@@ -165,7 +165,7 @@ def one_epoch(
         learner = build(network, source, 0).train()
         recipe = Recipe("fake", epochs=2, batch_size=task.plan.batch_size)
         optimiser, rates = student.schedule(recipe, source).build(learner)
-        losses = student.lessons(learner, source)
+        losses = student.losses_of(learner, source)
         mode.hurried = True
         for epoch in range(recipe.epochs):
             descend(losses(epoch), optimiser, rates, CUDA)

@@ -100,7 +100,7 @@ def defines_options(case: Case) -> None:
         raise Problem(f"Every option needs a default: {error}.") from error
     if not options.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise Problem("`Options` must be frozen: decorate it with @dataclass(frozen=True).")
-    case.method.settle(value, case.task.shape, None)
+    case.method.resolve_options(value, case.task.shape, None)
 
 
 def fits(case: Case) -> None:
@@ -141,7 +141,7 @@ def loads(case: Case) -> None:
             gap = (a - b).abs().max().item() if a.shape == b.shape else float("nan")
             raise Problem(
                 f"Targets of batch {batch} differ by {gap:.3g} between the saved and the loaded "
-                "source: `blobs` and `restore` do not carry all that `targets` needs."
+                "source: `tensors` and `restore` do not carry all that `targets` needs."
             )
     for a, b in zip(again, targets_of(case.loaded(), views), strict=True):
         if not torch.equal(a, b):
@@ -266,7 +266,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         module, name = arguments[:2]
         raise Problem(
             f"`restore` unpickles {module}.{name}: what is shipped must hold no code; ship "
-            "tensors in `blobs` and plain values in `manifest`."
+            "tensors in `tensors` and plain values in `manifest`."
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...core import plugins
-from ...core.cache import Stages
+from ...core.cache import Cache
 from ...core.device import choose
 from ...data.images import ResidentImages
 from ...data.place import Place
@@ -27,7 +27,7 @@ EPOCHS = 30  # of the plan: targets must be right in all of them
 LARGEST = 64 * 2**20  # bytes of an artefact for these few images
 TARGETS = "targets.pt"
 # Without weight decay, so that weights move by their gradients alone.
-RECIPE = Recipe("check", epochs=2, batch_size=30, rate=5e-3, weight_decay=0.0)
+RECIPE = Recipe("check", epochs=2, batch_size=30, lr=5e-3, weight_decay=0.0)
 
 
 class Problem(Exception):
@@ -42,12 +42,12 @@ def fit_and_save(name: str, root: Path, folder: Path) -> Failure | None:
     try:
         folder.mkdir()
         method, task = plugins.method(name), tiny_task(root)
-        options = method.settle(method.Options(), task.shape, None)
+        options = method.resolve_options(method.Options(), task.shape, None)
         needs = method.needs(options)
         given = replace(
             task,
             teacher=task.teacher if needs.teacher else None,
-            weak=task.weak if needs.snapshots else None,
+            snapshot_source=task.snapshot_source if needs.snapshots else None,
             scratch=folder / "scratch",
         )
         (folder / "scratch").mkdir()
@@ -58,11 +58,11 @@ def fit_and_save(name: str, root: Path, folder: Path) -> Failure | None:
         if not torch.equal(before, task.images.pixels):
             raise Problem("`fit` changed the distilled images; they are shared by all methods.")
         shipped = 0
-        for blob in source.blobs():
+        for blob in source.tensors():
             shipped += blob.tensor.shape.numel() * blob.tensor.dtype.itemsize
             if shipped > LARGEST:
                 raise Problem(
-                    f"`blobs` ship more than {LARGEST:,} bytes for {len(task.images)} images of "
+                    f"`tensors` ship more than {LARGEST:,} bytes for {len(task.images)} images of "
                     f"8x8 pixels, whose labels take {task.shape.soft_bytes:,} in full."
                 )
         (folder / "artefact").mkdir()
@@ -83,7 +83,7 @@ def tiny_task(root: Path) -> LabelTask:
     The teacher is trained once, and kept in `root`.
     """
     compute = choose("cpu", "fp32")
-    data = plugins.dataset("digits").load(Place(None, Stages(root / "stages")))
+    data = plugins.dataset("digits").load(Place(None, Cache(root / "stages")))
 
     def some(start: int, count: int) -> ResidentImages:
         members = [torch.nonzero(data.train.labels == c).squeeze(1) for c in range(10)]
@@ -108,13 +108,13 @@ def tiny_task(root: Path) -> LabelTask:
         std=data.std,
         teacher=teacher,
         train=small.train,
-        weak=lambda: [teacher],
+        snapshot_source=lambda: [teacher],
     )
 
 
 def as_shipped(task: LabelTask) -> LabelTask:
     """The task as it is when a student trains: nothing that only fitting may use."""
-    return replace(task, teacher=None, train=None, weak=None, scratch=None)
+    return replace(task, teacher=None, train=None, snapshot_source=None, scratch=None)
 
 
 def views_of(source: LabelSource, epoch: int = 0) -> list[ViewBatch]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .lanes import LaneOptimiser, lanes_of
+from .batched_network import BatchedOptimiser, batched_in
 
 Optimiser = Literal["adam", "sgd"]
 
@@ -40,7 +40,7 @@ class Learner(ABC):
     are in training mode: batch normalisation uses the batch's own statistics throughout, and its
     running ones, for `predict`, move with the inner batches alone.
 
-    A learner whose network holds `Lanes` is L learners side by side: inner images are
+    A learner whose network holds `BatchedNetwork` is L learners side by side: inner images are
     (k, L, n, ...) and their labels (k, L, n, C); all see the same real images.
 
     Attributes:
@@ -48,7 +48,7 @@ class Learner(ABC):
     """
 
     network: nn.Module
-    optimiser: torch.optim.Optimizer | LaneOptimiser
+    optimiser: torch.optim.Optimizer | BatchedOptimiser
     batches = 1
 
     @abstractmethod
@@ -82,9 +82,9 @@ class Learner(ABC):
 
     def begin(self, lane: int, network: nn.Module) -> None:
         """Begin a lane anew with the weights of a fresh network; the others go on."""
-        lanes = lanes_of(self.network)
+        lanes = batched_in(self.network)
         assert lanes is not None
-        assert isinstance(self.optimiser, LaneOptimiser)
+        assert isinstance(self.optimiser, BatchedOptimiser)
         lanes.put(lane, network)
         self.optimiser.forget(lane)
 
@@ -108,17 +108,17 @@ class Learner(ABC):
 
 def optimiser(
     kind: Optimiser, groups: list[dict[str, Any]], lanes: bool = False
-) -> torch.optim.Optimizer | LaneOptimiser:
+) -> torch.optim.Optimizer | BatchedOptimiser:
     """Adam with torch's defaults, or plain gradient steps; groups name their own rates.
 
     Not torch's fused form: it takes gradients to lie in memory as their weights do, and those
     of `torch.autograd.grad` need not.
 
     Args:
-        lanes: whether the weights are those of `Lanes`.
+        lanes: whether the weights are those of `BatchedNetwork`.
     """
     made = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[kind]
-    return LaneOptimiser(made, groups) if lanes else made(groups)
+    return BatchedOptimiser(made, groups) if lanes else made(groups)
 
 
 def apart(network: nn.Module, weights: dict[str, Tensor], pixels: Tensor) -> Tensor:
@@ -134,8 +134,8 @@ def soft_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:
     """Mean over the batch of the cross-entropy of logits (..., B, C) with classes (B,)."""
-    spoken = F.log_softmax(logits, -1)
-    return -spoken.gather(-1, truth.expand(logits.shape[:-1])[..., None]).mean((-2, -1))
+    log_probs = F.log_softmax(logits, -1)
+    return -log_probs.gather(-1, truth.expand(logits.shape[:-1])[..., None]).mean((-2, -1))
 
 
 def error(logits: Tensor, truth: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Self
 from ...core.needs import Needs
 from ..contract import LabelTask, TaskShape
 from ..image_labels import ImageLabels
-from .abreast import learn_abreast
+from .batched import learn_batched
 from .run import Make, learned
 
 
@@ -24,8 +24,8 @@ class LearnedLabels(ImageLabels):
         """
 
     @classmethod
-    def settle(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
-        return super().settle(options.sized(shape), shape, budget)
+    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+        return super().resolve_options(options.sized(shape), shape, budget)
 
     @classmethod
     def needs(cls, options: Any) -> Needs:
@@ -33,7 +33,7 @@ class LearnedLabels(ImageLabels):
 
     @classmethod
     def prepare(cls, tasks: Sequence[LabelTask], options: Any) -> None:
-        learn_abreast(tasks, options, cls.name, cls.learner(tasks[0], options))
+        learn_batched(tasks, options, cls.name, cls.learner(tasks[0], options))
 
     @classmethod
     def fit(cls, task: LabelTask, options: Any) -> Self:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...models.ridge import SHARE, moved, solve, with_one
-from .lanes import lanes_of
+from .batched_network import batched_in
 from .learner import (
     Learner,
     Optimiser,
@@ -65,16 +65,16 @@ class Ridge(Learner):
         classes: int,
         ridge: float,
         kind: Optimiser,
-        rate: float,
+        lr: float,
     ) -> None:
         self.network, self.ridge = features.train(), ridge
         like = next(features.parameters())
-        lanes = lanes_of(features)
+        lanes = batched_in(features)
         each = () if lanes is None else like.shape[:1]
         self.weights = like.new_zeros(*each, width + 1, classes)
         self.scale = like.new_ones(*each, 1, 1).requires_grad_()
         groups = [
-            {"params": list(features.parameters()), "lr": rate},
+            {"params": list(features.parameters()), "lr": lr},
             {"params": [self.scale], "lr": SCALE_RATE},
         ]
         self.optimiser = optimiser(kind, groups, lanes is not None)

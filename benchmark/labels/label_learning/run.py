@@ -30,7 +30,7 @@ KIND = "learned-labels"
 Make = Callable[[nn.Module], Learner]  # from a fresh network that takes normalised pixels
 
 
-class Course(ABC):
+class LrSchedule(ABC):
     """Epochs of learning, with trials in between; it can be cut at any epoch and gone on with."""
 
     options: Learning
@@ -97,7 +97,7 @@ class Course(ABC):
         self.restore(state)
 
 
-class Run(Course):
+class Run(LrSchedule):
     """One learning of labels.
 
     Nothing waits for the device until a network could be at its end (see `Resets.safe`) or an
@@ -114,14 +114,14 @@ class Run(Course):
         self.real = RealImages(task, options.held_out, options.outer_batch)
         self.base = as_input(task.images.pixels, task.device)
         even = torch.full((len(self.base), task.classes), 1 / task.classes, device=task.device)
-        self.table = LabelTable(even, options.label_optimiser, options.label_rate)
+        self.table = LabelTable(even, options.label_optimiser, options.label_lr)
         self.best = even
         self.resets = Resets(options.window)
         self.notes: dict[str, Any] = {
             "outer_error": [],
             "outer_loss": [],
             "resets": [],
-            "trials": [],
+            "validation": [],
             "chosen": None,
         }
         self._seen: list[tuple[float, float]] = []
@@ -161,7 +161,7 @@ class Run(Course):
     def choose(self, epoch: int, found: list[float], worth: dict[str, int], labels: Tensor) -> None:
         """Keep the labels (M, C) if they are best; note the errors `found`, one a learner."""
         told = {"epoch": epoch + 1, "held_out_error": sum(found) / len(found), "steps": worth}
-        self.notes["trials"].append(told)
+        self.notes["validation"].append(told)
         chosen = self.notes["chosen"]
         if chosen is None or told["held_out_error"] <= chosen["held_out_error"]:
             self.notes["chosen"], self.best = told, labels.clone()
@@ -171,8 +171,8 @@ class Run(Course):
         if not math.isfinite(loss):
             raise UserError(
                 f"learn labels: the outer loss is {loss} in epoch "
-                f"{len(self.errors) + 1}. A lower network_rate than "
-                f"{self.options.network_rate}, or another learner than {self._name}, may help."
+                f"{len(self.errors) + 1}. A lower network_lr than "
+                f"{self.options.network_lr}, or another learner than {self._name}, may help."
             )
         self._seen.append((error, loss))
         length = self.resets.add(error)
@@ -279,6 +279,6 @@ def learned(
         labels = run.learn(folder / "checkpoint.pt")
         keep(folder, labels, run.notes)
 
-    folder = task.once(KIND, stage_key(task, options, method), build)
+    folder = task.shared_cache(KIND, stage_key(task, options, method), build)
     labels = load_file(folder / "labels.safetensors")["labels"]
     return labels, json.loads((folder / "notes.json").read_text())

@@ -15,7 +15,7 @@ from torch.func import grad, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...core.errors import UserError
-from .lanes import lanes_of
+from .batched_network import batched_in
 from .learner import (
     Learner,
     Optimiser,
@@ -54,15 +54,15 @@ class SecondOrder(Learner):
     Args:
         network: pixels in 0..1 to logits; the same input must give the same output.
         rate, steps: of the virtual steps, plain gradient descent; each on a batch of its own.
-        kind, network_rate: of the real step, on the first of these batches.
+        kind, network_lr: of the real step, on the first of these batches.
     """
 
     def __init__(
-        self, network: nn.Module, rate: float, steps: int, kind: Optimiser, network_rate: float
+        self, network: nn.Module, lr: float, steps: int, kind: Optimiser, network_lr: float
     ) -> None:
-        self.network, self.rate, self.batches = network.train(), rate, steps
-        groups = [{"params": list(network.parameters()), "lr": network_rate}]
-        self.optimiser = optimiser(kind, groups, lanes_of(network) is not None)
+        self.network, self.lr, self.batches = network.train(), lr, steps
+        groups = [{"params": list(network.parameters()), "lr": network_lr}]
+        self.optimiser = optimiser(kind, groups, batched_in(network) is not None)
 
     def inner(self, images: Tensor, labels: Tensor) -> Inner:
         parameters = dict(self.network.named_parameters())
@@ -74,7 +74,7 @@ class SecondOrder(Learner):
         path = [{name: p.detach() for name, p in self.network.named_parameters()}]
         for step in range(self.batches):
             slope = inner.gradient if step == 0 else self._slope(path[-1], inner, step)
-            path.append(_plus(path[-1], slope, -self.rate))
+            path.append(_plus(path[-1], slope, -self.lr))
         reached = {name: value.requires_grad_() for name, value in path.pop().items()}
         logits = apart(self.network, reached, pixels)
         loss = cross_entropy(logits, truth)
@@ -83,12 +83,12 @@ class SecondOrder(Learner):
         found: list[Tensor] = [loss] * self.batches
         for step in reversed(range(self.batches)):
             if step == 0:
-                found[0] = derivative(lambda w: self._spoken(w, inner.images[0]), path[0], v)
+                found[0] = derivative(lambda w: self._log_probs(w, inner.images[0]), path[0], v)
             else:
                 both = grad(lambda w, s=step: self._loss(w, inner, s), has_aux=True)
                 bent, found[step] = derivative(both, path[step], v)
-                v = _plus(v, bent, -self.rate)
-        gradient = torch.stack(found) * (self.rate / inner.labels.shape[-2])
+                v = _plus(v, bent, -self.lr)
+        gradient = torch.stack(found) * (self.lr / inner.labels.shape[-2])
         return Outer(gradient, loss.detach(), error(logits.detach(), truth))
 
     def move(self, inner: Inner, labels: Tensor) -> Tensor:
@@ -100,12 +100,12 @@ class SecondOrder(Learner):
     def predict(self, pixels: Tensor) -> Tensor:
         return self.network(pixels)
 
-    def _spoken(self, weights: Weights, images: Tensor) -> Tensor:
+    def _log_probs(self, weights: Weights, images: Tensor) -> Tensor:
         return F.log_softmax(apart(self.network, weights, images), -1)
 
     def _loss(self, weights: Weights, inner: Inner, step: int) -> tuple[Tensor, Tensor]:
-        spoken = self._spoken(weights, inner.images[step])
-        return -(inner.labels[step] * spoken).sum(-1).mean(-1).sum(), spoken
+        log_probs = self._log_probs(weights, inner.images[step])
+        return -(inner.labels[step] * log_probs).sum(-1).mean(-1).sum(), log_probs
 
     def _slope(self, weights: Weights, inner: Inner, step: int) -> Weights:
         return grad(lambda w: self._loss(w, inner, step)[0])(weights)
@@ -119,7 +119,7 @@ def derivative(function: Callable[[Weights], Any], at: Weights, along: Weights) 
         return jvp(function, (at,), (along,))[1]
 
 
-def check(network: nn.Module, name: str, images: Tensor) -> None:
+def require_differentiable(network: nn.Module, name: str, images: Tensor) -> None:
     """Raise a UserError if the network cannot be differentiated forward, or is not a function.
 
     Args:

@@ -18,14 +18,14 @@ class Learning(ImageLabels.Options):
     Attributes:
         learners: networks that labels are learned with, in turn: each reset takes the next, so
             that labels serve more than one. `auto` is a ConvNet of width 32 whose depth fits the
-            resolution (see `benchmark.trials`); the authors' are `alexnet` and `lenet`.
+            resolution (see `benchmark.labels.validation`); the authors' are `alexnet` and `lenet`.
         epochs: passes over the real images; the authors make 400, or 800 where more than a
             hundred images or ten classes are to be labelled.
         outer_batch: real images a step (n_o).
         inner_batch: distilled images a step (n_i); 0 takes half of them, at least 10 and at
             most 50, or as many as there are classes where that is more.
-        label_optimiser, label_rate: what moves the labels; `sgd` is plain gradient descent.
-        network_optimiser, network_rate: what moves the networks.
+        label_optimiser, label_lr: what moves the labels; `sgd` is plain gradient descent.
+        network_optimiser, network_lr: what moves the networks.
         window: outer errors that are summed, to see when a network is begun anew; 0 takes 50,
             200 with more than a hundred distilled images, 100 with more than ten classes.
         held_out: share of the real images kept apart, on which the labels to ship are chosen.
@@ -37,9 +37,9 @@ class Learning(ImageLabels.Options):
     outer_batch: int = 1024
     inner_batch: int = 0
     label_optimiser: Optimiser = "adam"
-    label_rate: float = 1e-3
+    label_lr: float = 1e-3
     network_optimiser: Optimiser = "adam"
-    network_rate: float = 1e-3
+    network_lr: float = 1e-3
     window: int = 0
     held_out: float = 0.1
     select_every: int = 5
@@ -50,14 +50,14 @@ class Learning(ImageLabels.Options):
             raise ValueError("learners must name at least one network")
         for name in self.learners:
             if name != AUTO:
-                networks.check(name)
+                networks.require(name)
         for name in ("epochs", "outer_batch", "select_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("inner_batch", "window"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("label_rate", "network_rate"):
+        for name in ("label_lr", "network_lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 < self.held_out < 1:

@@ -17,9 +17,9 @@ class LabelTable:
         values: the labels; a leaf tensor that needs no graph.
     """
 
-    def __init__(self, start: Tensor, kind: Optimiser, rate: float) -> None:
+    def __init__(self, start: Tensor, kind: Optimiser, lr: float) -> None:
         self.values = start.clone()
-        self._optimiser = optimiser(kind, [{"params": [self.values], "lr": rate}])
+        self._optimiser = optimiser(kind, [{"params": [self.values], "lr": lr}])
 
     def move(self, rows: Tensor, gradient: Tensor) -> None:
         """Step against the gradient, then make rows probabilities again.

@@ -33,7 +33,7 @@ def names() -> dict[str, str]:
     return {name: line for family in families() for name, line in family.names.items()}
 
 
-def check(name: str) -> None:
+def require(name: str) -> None:
     """Raise unless `name` can be a network; names of timm's are looked up by `create`.
 
     Raises:
@@ -58,7 +58,7 @@ def module_of(name: str) -> str:
     """The dotted name of the one module that makes the network `name`; its code counts in keys.
 
     Raises:
-        UserError: as `check`.
+        UserError: as `require`.
     """
     return family_of(name).module
 

@@ -3,6 +3,6 @@
 They open from a disk or from any web server, and ask nothing of the network.
 """
 
-from .pages import publish
+from .pages import write_site
 
-__all__ = ["publish"]
+__all__ = ["write_site"]

@@ -18,9 +18,9 @@ from ...records.record import Record
 from ...records.replications import replications, shared_title
 from ..leaderboard import NOTES
 from . import charts, text
-from .again import again
 from .folder import SiteFolder
 from .lines import PARTS, Line, lines, matrix, timed
+from .reproduce import reproduce_command
 from .sources import describe
 
 STATIC = ("site.css", "theme.js", "site.js", "charts.js", "icon.svg")
@@ -61,7 +61,7 @@ class Board:
         return min(first, key=lambda line: line.row.storage["total"], default=None)
 
 
-def publish(comparisons: Sequence[Comparison], folder: Path) -> Path:
+def write_site(comparisons: Sequence[Comparison], folder: Path) -> Path:
     """Write the site of these comparisons into `folder`, in place of an older one.
 
     Files that are not of a site stay as they are.
@@ -237,7 +237,7 @@ class _Site:
             board=board,
             line=line,
             label=text.label(record["cell"]["method"]),
-            again=again(record),
+            again=reproduce_command(record),
             curve=charts.one_curve(record["result"]["train_loss"]),
         )
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import normalize
 
 from ....core import plugins
-from ....core.cache import Stages
+from ....core.cache import Cache
 from ....core.files import file_digest
 from ....core.progress import say, track
 from ....data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset
@@ -74,7 +74,7 @@ def grow(clip: torch.nn.Module, start: Path) -> None:
 
 
 def train(
-    data: Dataset, epochs: int, rate: float, start: Path | None, checkpoint: Path
+    data: Dataset, epochs: int, lr: float, start: Path | None, checkpoint: Path
 ) -> torch.nn.Module:
     """A CLIP trained for `epochs` passes over the training images."""
     torch.manual_seed(SEED)
@@ -87,13 +87,13 @@ def train(
     others = [p for p in clip.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}],
-        lr=rate,
+        lr=lr,
         betas=(0.9, 0.98),
     )
     augmentation = Augmentation(crop_scale=(0.35, 1.0), mix="none")
     plan = ViewPlan(SEED, len(data.train), 64, BATCH, epochs, augmentation)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, rate, total_steps=plan.steps, pct_start=0.05, cycle_momentum=False
+        optimiser, lr, total_steps=plan.steps, pct_start=0.05, cycle_momentum=False
     )
     done = 0
     if checkpoint.exists():
@@ -163,7 +163,7 @@ CARD = """\
 # The embedded prior
 
 A small CLIP, so that HeLlO runs without a download. Made by this project, with `python -m
-benchmark.priors.embedded.train --data-root DATA --epochs {epochs} --rate {rate}{start}.
+benchmark.priors.embedded.train --data-root DATA --epochs {epochs} --lr {lr}{start}.
 
 | | |
 |---|---|
@@ -172,7 +172,7 @@ benchmark.priors.embedded.train --data-root DATA --epochs {epochs} --rate {rate}
 | parameters | {parameters:,} |
 | file | `weights.safetensors`, half precision, {size:,} bytes |
 | data | Tiny-ImageNet-200's 100,000 training images; captions made from its class names |
-| steps | {steps:,} of {batch} images ({epochs} epochs), AdamW, one cycle to {rate}, seed {seed} |
+| steps | {steps:,} of {batch} images ({epochs} epochs), AdamW, one cycle to {lr}, seed {seed} |
 | trained with | torch {torch}, {device}, bfloat16, {minutes:.0f} minutes, commit `{commit}` |
 | zero-shot, Tiny-ImageNet test (200 classes) | {tiny:.2%} |
 | zero-shot, CIFAR-10 test (10 classes) | {cifar10:.2%} |
@@ -198,19 +198,17 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--work", type=Path, default=Path("runs"), help="for checkpoints")
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--start", type=Path, help="weights of a shallower tower to go on from")
     arguments = parser.parse_args()
-    place = Place(arguments.data_root, Stages(arguments.work / "stages"))
+    place = Place(arguments.data_root, Cache(arguments.work / "stages"))
     data = plugins.dataset("tiny_imagenet").load(place)
     started = time.monotonic()
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=EMBEDDED
     )
     start = arguments.start
-    clip = train(
-        data, arguments.epochs, arguments.rate, start, arguments.work / "embedded-prior.pt"
-    )
+    clip = train(data, arguments.epochs, arguments.lr, start, arguments.work / "embedded-prior.pt")
     minutes = (time.monotonic() - started) / 60
     weights = {
         name: value.half() if value.is_floating_point() else value
@@ -226,7 +224,7 @@ def main() -> None:
         size=(EMBEDDED / "weights.safetensors").stat().st_size,
         steps=arguments.epochs * -(-len(data.train) // BATCH),
         batch=BATCH,
-        rate=arguments.rate,
+        lr=arguments.lr,
         start=f" --start FILE`, FILE of SHA-256 `{file_digest(start)}`" if start else "`",
         blocks=", ".join(map(str, model["vision_cfg"]["layers"])),
         seed=SEED,

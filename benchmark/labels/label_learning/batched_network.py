@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...core.errors import UserError
 
 
-class Lanes(nn.Module):
+class BatchedNetwork(nn.Module):
     """L networks of one architecture as one, whose parameters are (L, ...).
 
     Buffers are those of the first network, and must stay as they are.
@@ -62,12 +62,12 @@ class PlainGroupNorm(nn.Module):
         return normal * self.weight.reshape(each) + self.bias.reshape(each)
 
 
-def lanes_of(network: nn.Module) -> Lanes | None:
+def batched_in(network: nn.Module) -> BatchedNetwork | None:
     """The lanes that a network is or holds, if any."""
-    return next((part for part in network.modules() if isinstance(part, Lanes)), None)
+    return next((part for part in network.modules() if isinstance(part, BatchedNetwork)), None)
 
 
-class LaneOptimiser:
+class BatchedOptimiser:
     """A torch optimiser of stacked weights (L, ...) that counts and averages for each lane apart.
 
     Args:
@@ -75,15 +75,17 @@ class LaneOptimiser:
     """
 
     def __init__(self, kind: type[Any], groups: list[dict[str, Any]]) -> None:
-        self._lanes = {p: [p.data[i] for i in range(len(p))] for g in groups for p in g["params"]}
-        apart = [{**g, "params": [w for p in g["params"] for w in self._lanes[p]]} for g in groups]
+        self._batched = {p: [p.data[i] for i in range(len(p))] for g in groups for p in g["params"]}
+        apart = [
+            {**g, "params": [w for p in g["params"] for w in self._batched[p]]} for g in groups
+        ]
         self._optimiser: torch.optim.Optimizer = kind(apart)
         self.state_dict = self._optimiser.state_dict
         self.load_state_dict = self._optimiser.load_state_dict
 
     def step(self) -> None:
         """Step along the gradients of the stacked weights."""
-        for stacked, lanes in self._lanes.items():
+        for stacked, lanes in self._batched.items():
             assert stacked.grad is not None
             for lane, gradient in zip(lanes, stacked.grad, strict=True):
                 lane.grad = gradient
@@ -92,16 +94,16 @@ class LaneOptimiser:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of the stacked weights."""
         assert set_to_none
-        for stacked in self._lanes:
+        for stacked in self._batched:
             stacked.grad = None
 
     def forget(self, lane: int) -> None:
         """Begin anew for one lane."""
-        for lanes in self._lanes.values():
+        for lanes in self._batched.values():
             self._optimiser.state.pop(lanes[lane], None)
 
 
-def check(network: nn.Module, name: str, images: Tensor) -> None:
+def require_batchable(network: nn.Module, name: str, images: Tensor) -> None:
     """Raise a UserError if such networks cannot stand side by side.
 
     Args:
@@ -109,10 +111,10 @@ def check(network: nn.Module, name: str, images: Tensor) -> None:
     """
     try:
         with torch.no_grad():
-            Lanes([network, network])(images)
+            BatchedNetwork([network, network])(images)
     except RuntimeError as problem:  # running statistics, or random numbers
         reason = str(problem).partition("\n")[0].partition(". ")[0]
         raise UserError(
-            f"{name} networks cannot learn labels side by side ({reason}): leave out --together, "
+            f"{name} networks cannot learn labels side by side ({reason}): leave out --batched, "
             "or learn with a network such as convnet-d3 or lenet."
         ) from problem

@@ -8,7 +8,7 @@ from .text import label
 
 
 @dataclass(frozen=True)
-class Again:
+class Reproduction:
     """How to measure a record again.
 
     Attributes:
@@ -20,7 +20,7 @@ class Again:
     notes: tuple[str, ...]
 
 
-def again(record: Record) -> Again:
+def reproduce_command(record: Record) -> Reproduction:
     """The command of one record, with what it needs beside."""
     cell, inputs = record["cell"], record["inputs"]
     commit = record["environment"]["commit"] or ""
@@ -45,7 +45,7 @@ def again(record: Record) -> Again:
     words += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in chosen.items()]
     lines = ["python -m benchmark run --no-controls", *words]
     first = f"git checkout {shlex.quote(commit.removesuffix('-dirty'))}\n" if commit else ""
-    return Again(first + " \\\n    ".join(lines), tuple(_notes(record, commit)))
+    return Reproduction(first + " \\\n    ".join(lines), tuple(_notes(record, commit)))
 
 
 def _notes(record: Record, commit: str) -> list[str]:

@@ -10,15 +10,15 @@ from torch import Tensor
 from ...core.errors import UserError
 from ...core.progress import say
 from ..contract import LabelTask
-from ..shared_cache import once_for_all
-from .lanes import Lanes, check
+from ..shared_cache import shared_cache_for_all
+from .batched_network import BatchedNetwork, require_batchable
 from .real import INNER, TRIAL, as_input
-from .run import KIND, Course, Make, Run, keep, stage_key
+from .run import KIND, LrSchedule, Make, Run, keep, stage_key
 from .settings import Learning
 from .table import LabelTable
 
 
-class Abreast(Course):
+class BatchedRuns(LrSchedule):
     """Runs whose tasks differ only in their images, which see the same real images in time.
 
     A lane is a run: its resets, trials, choice and notes are its own. Random numbers depend on
@@ -34,17 +34,19 @@ class Abreast(Course):
         if len(set(options.learners)) > 1:
             raise UserError(
                 f"Learners {', '.join(options.learners)} take turns, in each base set at its own "
-                "time, so labels cannot be learned side by side: leave out --together, or give "
+                "time, so labels cannot be learned side by side: leave out --batched, or give "
                 "one learner."
             )
         self._name = options.learners[0]
         first = self.runs[0]
-        check(first.due(), self._name, as_input(tasks[0].images.pixels[:2], torch.device("cpu")))
+        require_batchable(
+            first.due(), self._name, as_input(tasks[0].images.pixels[:2], torch.device("cpu"))
+        )
         self.real = first.real
         self.base = torch.stack([run.base for run in self.runs])
         even = torch.stack([run.best for run in self.runs])
-        self.table = LabelTable(even, options.label_optimiser, options.label_rate)
-        self.learner = make(Lanes([run.due() for run in self.runs]))
+        self.table = LabelTable(even, options.label_optimiser, options.label_lr)
+        self.learner = make(BatchedNetwork([run.due() for run in self.runs]))
 
     def epoch(self, epoch: int) -> None:
         waiting: list[Tensor] = []
@@ -58,7 +60,9 @@ class Abreast(Course):
 
     def trial(self, epoch: int) -> None:
         worth = [run.worth(self._name) for run in self.runs]
-        learner = self.make(Lanes([run.untried(self._name, epoch, 0) for run in self.runs]))
+        learner = self.make(
+            BatchedNetwork([run.untried(self._name, epoch, 0) for run in self.runs])
+        )
         for step in range(max(worth)):
             rows = self.runs[0].rows(epoch, step, TRIAL, 1)
             labels = _taken(self.table.values, rows)
@@ -113,16 +117,16 @@ class Abreast(Course):
         waiting.clear()
 
 
-def learn_abreast(tasks: Sequence[LabelTask], options: Learning, method: str, make: Make) -> None:
+def learn_batched(tasks: Sequence[LabelTask], options: Learning, method: str, make: Make) -> None:
     """Leave what `learned` would make for each task, as far as it is not there yet."""
 
     def build(folders: dict[int, Path]) -> None:
-        lanes = Abreast([tasks[i] for i in folders], options, make)
-        lanes.go(next(iter(folders.values())) / "abreast.pt")
+        lanes = BatchedRuns([tasks[i] for i in folders], options, make)
+        lanes.go(next(iter(folders.values())) / "batched.pt")
         for run, folder in zip(lanes.runs, folders.values(), strict=True):
             keep(folder, run.best, run.notes)
 
-    once_for_all(tasks, KIND, [stage_key(task, options, method) for task in tasks], build)
+    shared_cache_for_all(tasks, KIND, [stage_key(task, options, method) for task in tasks], build)
 
 
 def _taken(values: Tensor, rows: Tensor) -> Tensor:

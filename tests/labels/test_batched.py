@@ -14,13 +14,13 @@ from tiny import (  # type: ignore[import-not-found]
 )
 from torch import nn
 
-from benchmark.core.cache import Stages
+from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.experiment import fitter
-from benchmark.labels.label_learning import abreast
+from benchmark.labels.label_learning import batched
 from benchmark.labels.label_learning import run as running
-from benchmark.labels.label_learning.abreast import Abreast
-from benchmark.labels.label_learning.lanes import Lanes, check
+from benchmark.labels.label_learning.batched import BatchedRuns
+from benchmark.labels.label_learning.batched_network import BatchedNetwork, require_batchable
 from benchmark.labels.label_learning.learner import Learner
 from benchmark.labels.label_learning.ridge import Ridge
 from benchmark.labels.label_learning.run import Run, learned
@@ -40,7 +40,7 @@ QUICK = Learning(
 @pytest.fixture
 def tasks(tmp_path):
     """Three base sets of one training set, in one folder of stages."""
-    shared = Shared(Stages(tmp_path / "stages"), {})
+    shared = Shared(Cache(tmp_path / "stages"), {})
     task = replace(tiny_task(tmp_path / "scratch", images=10), shared=shared)
     return [replace(task, images=pictures(10, seed=seed)) for seed in (3, 4, 5)]
 
@@ -76,7 +76,7 @@ def test_each_lane_steps_as_it_would_alone(make, name):
     batches = make(networks.create(name, 10, 1, 8)).batches
     made, images, labels, real, truth = inputs(2, batches, name)
     *starts, fresh = made
-    both = make(Lanes(starts))
+    both = make(BatchedNetwork(starts))
     alone = [make(network) for network in starts]
 
     for step in range(4):
@@ -112,7 +112,7 @@ class Attention(nn.Module):
 
 def test_attention_has_lanes_too():
     networks, pixels = [Attention(), Attention()], torch.rand(2, 6, 1, 8, 8)
-    lanes = Lanes(networks)
+    lanes = BatchedNetwork(networks)
     for lane, network in enumerate(networks):
         torch.testing.assert_close(lanes(pixels)[lane], network(pixels[lane]))
         torch.testing.assert_close(lanes(pixels[0])[lane], network(pixels[0]))
@@ -124,8 +124,8 @@ def close(found, expected):
 
 def beside(tasks, options, make):
     """Labels and notes of each, learned side by side."""
-    lanes = Abreast(tasks, options, make)
-    lanes.go(tasks[0].scratch / "abreast.pt")
+    lanes = BatchedRuns(tasks, options, make)
+    lanes.go(tasks[0].scratch / "batched.pt")
     return [(run.best, run.notes) for run in lanes.runs]
 
 
@@ -135,7 +135,7 @@ def agree(found, expected):
     torch.testing.assert_close(labels, other, rtol=1e-3, atol=1e-4)
     for name in ("outer_error", "outer_loss"):
         assert notes[name] == pytest.approx(others[name], abs=1e-4)
-    for name in ("resets", "trials", "chosen"):
+    for name in ("resets", "validation", "chosen"):
         assert notes[name] == others[name]
 
 
@@ -169,18 +169,18 @@ def test_labels_notes_and_choice_are_those_learned_alone(tasks, make):
 def test_lanes_that_were_cut_give_the_same_labels(tasks, monkeypatch, make, capsys):
     whole = beside(tasks, QUICK, make)
     monkeypatch.setattr(running, "CHECKPOINT_EVERY_SECONDS", 0.0)
-    epoch, done = Abreast.epoch, []
+    epoch, done = BatchedRuns.epoch, []
 
     def cut(self, number):
         if number == 3:
             raise KeyboardInterrupt
         epoch(self, number)
 
-    monkeypatch.setattr(Abreast, "epoch", cut)
+    monkeypatch.setattr(BatchedRuns, "epoch", cut)
     with pytest.raises(KeyboardInterrupt):
         beside(tasks, QUICK, make)
-    monkeypatch.setattr(Abreast, "epoch", lambda self, n: (done.append(n), epoch(self, n)))
-    checkpoint = tasks[0].scratch / "abreast.pt"
+    monkeypatch.setattr(BatchedRuns, "epoch", lambda self, n: (done.append(n), epoch(self, n)))
+    checkpoint = tasks[0].scratch / "batched.pt"
     kept = checkpoint.read_bytes()
     for (labels, notes), (other, others) in zip(beside(tasks, QUICK, make), whole, strict=True):
         assert labels.equal(other)
@@ -195,17 +195,17 @@ def test_lanes_that_were_cut_give_the_same_labels(tasks, monkeypatch, make, caps
 @pytest.mark.parametrize("method", [LD, LDRR])
 @pytest.mark.usefixtures("no_ties")
 def test_prepare_leaves_what_fit_would_make(tasks, method, monkeypatch):
-    options = method.settle(method.Options(**vars(QUICK)), tasks[0].shape, None)
+    options = method.resolve_options(method.Options(**vars(QUICK)), tasks[0].shape, None)
     expected = method.fit(replace(tasks[2], shared=None), options)
     first = method.fit(tasks[1], options)  # there already
     seen = []
-    start = Abreast.__init__
+    start = BatchedRuns.__init__
 
     def watched(self, lanes, *rest):
         seen.append({task.images.digest for task in lanes})
         start(self, lanes, *rest)
 
-    monkeypatch.setattr(abreast.Abreast, "__init__", watched)
+    monkeypatch.setattr(batched.BatchedRuns, "__init__", watched)
     method.prepare([*tasks, tasks[0]], options)
     assert seen == [{tasks[0].images.digest, tasks[2].images.digest}]
     method.prepare(tasks, options)
@@ -219,8 +219,8 @@ def test_prepare_leaves_what_fit_would_make(tasks, method, monkeypatch):
 def test_time_is_shared_and_checkpoints_are_gone(tasks, tmp_path, monkeypatch):
     ticks = iter(range(0, 1000, 10))
     monkeypatch.setattr("benchmark.labels.shared_cache.time.perf_counter", lambda: next(ticks))
-    options = LD.settle(LD.Options(**vars(replace(QUICK, epochs=1))), tasks[0].shape, None)
-    shared = Shared(Stages(tmp_path / "stages"), {})
+    options = LD.resolve_options(LD.Options(**vars(replace(QUICK, epochs=1))), tasks[0].shape, None)
+    shared = Shared(Cache(tmp_path / "stages"), {})
     LD.prepare([replace(task, shared=shared) for task in tasks], options)
     for task in tasks:
         spared = shared.spared
@@ -232,9 +232,9 @@ def test_time_is_shared_and_checkpoints_are_gone(tasks, tmp_path, monkeypatch):
 @pytest.mark.parametrize("together", [True, False])
 def test_stages_that_were_cut_go_on_together_or_alone(tasks, monkeypatch, together):
     monkeypatch.setattr(running, "CHECKPOINT_EVERY_SECONDS", 0.0)
-    options = LD.settle(LD.Options(**vars(QUICK)), tasks[0].shape, None)
+    options = LD.resolve_options(LD.Options(**vars(QUICK)), tasks[0].shape, None)
     expected = learned(replace(tasks[0], shared=None), options, "ld", second_order)
-    epoch, done = Abreast.epoch, []
+    epoch, done = BatchedRuns.epoch, []
 
     def cut(self, number):
         done.append(number)
@@ -242,11 +242,11 @@ def test_stages_that_were_cut_go_on_together_or_alone(tasks, monkeypatch, togeth
             raise KeyboardInterrupt
         epoch(self, number)
 
-    monkeypatch.setattr(Abreast, "epoch", cut)
+    monkeypatch.setattr(BatchedRuns, "epoch", cut)
     with pytest.raises(KeyboardInterrupt):
-        abreast.learn_abreast(tasks, options, "ld", second_order)
+        batched.learn_batched(tasks, options, "ld", second_order)
     if together:
-        abreast.learn_abreast(tasks, options, "ld", second_order)
+        batched.learn_batched(tasks, options, "ld", second_order)
     assert done == ([0, 1, 2, 2, 3] if together else [0, 1, 2])
     agree(learned(tasks[0], options, "ld", second_order), expected)
 
@@ -254,19 +254,19 @@ def test_stages_that_were_cut_go_on_together_or_alone(tasks, monkeypatch, togeth
 @pytest.mark.parametrize(
     ("learners", "message"),
     [
-        (("lenet", NETWORK), f"Learners lenet, {NETWORK} take turns.* leave out --together"),
+        (("lenet", NETWORK), f"Learners lenet, {NETWORK} take turns.* leave out --batched"),
         (("resnet20",), "resnet20 networks cannot learn labels side by side.* leave out"),
     ],
 )
 def test_learners_that_cannot_stand_side_by_side(tasks, learners, message):
     with pytest.raises(UserError, match=message):
-        Abreast(tasks, replace(QUICK, learners=learners), ridge)
+        BatchedRuns(tasks, replace(QUICK, learners=learners), ridge)
 
 
 def test_networks_that_are_random_are_refused():
     dropping = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 4))
     with pytest.raises(UserError, match="some networks cannot learn labels side by side"):
-        check(dropping, "some", torch.rand(2, 1, 8, 8))
+        require_batchable(dropping, "some", torch.rand(2, 1, 8, 8))
 
 
 def arguments(draws, method, *options):
@@ -288,17 +288,17 @@ def outcome(work):
 def test_runs_give_the_same_records(tmp_path, monkeypatch):
     monkeypatch.setattr(fitter, "call", lambda work, *arguments: work(*arguments))
     sizes = []
-    start = Abreast.__init__
+    start = BatchedRuns.__init__
 
     def watched(self, tasks, *rest):
         sizes.append(len(tasks))
         start(self, tasks, *rest)
 
-    monkeypatch.setattr(Abreast, "__init__", watched)
+    monkeypatch.setattr(BatchedRuns, "__init__", watched)
     asked = arguments(3, "ld", f"learners={NETWORK}")
     run_tiny(tmp_path / "alone", *asked)
     assert not sizes
-    run_tiny(tmp_path / "together", *asked, "--together", 2)
+    run_tiny(tmp_path / "together", *asked, "--batched", 2)
     assert sizes == [2]  # the third by itself
     accuracy, labels = outcome(tmp_path / "alone")
     others, found = outcome(tmp_path / "together")
@@ -307,13 +307,13 @@ def test_runs_give_the_same_records(tmp_path, monkeypatch):
     assert len(labels) == 3
     for name, expected in labels.items():
         torch.testing.assert_close(found[name], expected, rtol=1e-3, atol=1e-4)
-    run_tiny(tmp_path / "together", *asked, "--together", 2)
+    run_tiny(tmp_path / "together", *asked, "--batched", 2)
     assert sizes == [2]
 
 
 def test_what_cannot_be_together_fails_and_the_rest_goes_on(tmp_path):
     asked = arguments(2, "ld", f"learners=lenet,{NETWORK}")
-    common = ["run", *GRID, "--work", tmp_path, *asked, "--together", 2]
+    common = ["run", *GRID, "--work", tmp_path, *asked, "--batched", 2]
     with quick_clock():
         code, out, err = run_main(*common, "--methods", "hard,ld")
     assert code == 2
@@ -322,4 +322,4 @@ def test_what_cannot_be_together_fails_and_the_rest_goes_on(tmp_path):
     assert "hard" in out
     code, _, err = run_main(*common, "--executor", "ray")
     assert code == 2
-    assert "--together learns labels in one process" in err
+    assert "--batched learns labels in one process" in err
