@@ -3,21 +3,36 @@
 import re
 from pathlib import Path
 
+import authors_guide
+import pytest
+
 from benchmark.core import plugins
-from benchmark.experiment.conformance.method import check_method
+from benchmark.experiment.conformance import check
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_method_guides_example_keeps_the_contract(tmp_path):
-    guide = (ROOT / "methods" / "README.md").read_text(encoding="utf-8")
-    code = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[0]
-    file = tmp_path / "guide_example.py"
+AUTHORS = (ROOT / "methods" / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", AUTHORS, re.DOTALL)
+
+
+@pytest.mark.parametrize("code", EXAMPLES, ids=lambda code: code.split(":")[0].strip('"').lower())
+def test_the_authors_examples_keep_their_contracts(code, tmp_path, monkeypatch):
+    monkeypatch.setattr(plugins, "_added", {})
+    file = tmp_path / f"{code.split(':')[0].strip(chr(34)).lower()}_example.py"
     file.write_text(code)
-    plugins.add_plugin(file)
-    problems = dict(check_method("guide_example"))
-    assert len(problems) > 5
+    plugin = plugins.add(file)
+    problems = dict(check(plugin.kind, plugin.name))
+    assert len(problems) >= 3
     assert set(problems.values()) == {None}
+
+
+def test_there_is_an_example_of_each_kind():
+    assert len(EXAMPLES) == len(plugins.KINDS)
+
+
+def test_the_reference_says_what_docstrings_say():
+    assert authors_guide.written(AUTHORS) == AUTHORS
 
 
 def test_readme_names_every_method_and_shipped_command():
@@ -38,7 +53,14 @@ def test_readme_shows_a_published_leaderboard_and_picture():
 
 
 def test_links_in_the_guides_lead_somewhere():
-    for guide in ("README.md", "methods/README.md", "results/README.md", "results/FINDINGS.md"):
+    for guide in (
+        "README.md",
+        "ARCHITECTURE.md",
+        "methods/README.md",
+        "results/README.md",
+        "results/FINDINGS.md",
+        "examples/labelbench-plugins/README.md",
+    ):
         file = ROOT / guide
         for link in re.findall(r"\]\(([^)#]+)\)", file.read_text(encoding="utf-8")):
             assert link.startswith("https://") or (file.parent / link).exists(), (guide, link)
