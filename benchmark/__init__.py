@@ -25,10 +25,15 @@ from .core.face import lazy
 if TYPE_CHECKING:
     from .core.errors import UserError as UserError
     from .core.needs import Needs as Needs
+    from .core.options import NoOptions as NoOptions
+    from .data.dataset_source import DatasetSource as DatasetSource
+    from .data.images import Dataset as Dataset
     from .data.images import ResidentImages as ResidentImages
     from .data.recipe import Augmentation as Augmentation
     from .data.recipe import Objective as Objective
     from .data.recipe import Recipe as Recipe
+    from .data.recipe_source import RecipeSetting as RecipeSetting
+    from .data.recipe_source import RecipeSource as RecipeSource
     from .data.rendering import render as render
     from .data.views import ViewBatch as ViewBatch
     from .data.views import ViewPlan as ViewPlan
@@ -36,8 +41,11 @@ if TYPE_CHECKING:
     from .labels.artefact import Artefact as Artefact
     from .labels.artefact import StoredTensor as StoredTensor
     from .labels.contract import LabelSource as LabelSource
-    from .labels.contract import LabelTask as LabelTask
-    from .labels.contract import TaskShape as TaskShape
+    from .labels.task import LabelTask as LabelTask
+    from .labels.task import TaskShape as TaskShape
+    from .models.image_source import ImageSource as ImageSource
+    from .models.image_source import ImageTask as ImageTask
+    from .models.network_family import NetworkFamily as NetworkFamily
     from .records.ledger import Ledger as Ledger
 else:
     __getattr__, __dir__ = lazy(__name__, __file__)

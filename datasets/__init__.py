@@ -1,5 +1,5 @@
 """Real datasets, one a file; `distilled/` holds the ways to make distilled images.
 
-A dataset is a module with `load(place: Place) -> Dataset`, found by its file's name. Its
-docstring's first line is what `python -m benchmark list` shows.
+See `benchmark.data.dataset_source` for the contract. A docstring's first line is what
+`python -m benchmark list` shows.
 """

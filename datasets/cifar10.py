@@ -13,15 +13,19 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from benchmark.core.errors import UserError
+from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import Dataset, ResidentImages, pixel_statistics
 from benchmark.data.place import Place
 
 from .parquet import read_folder
 
 
-def load(place: Place) -> Dataset:
-    """From Parquet files in `cifar10/`, or torchvision's folder `cifar-10-batches-py/`."""
-    return parquet_or_torchvision("cifar10", CIFAR10, "cifar-10-batches-py", place, mirror=True)
+class Cifar10(DatasetSource):
+    """CIFAR-10."""
+
+    def load(self, place: Place, argument: str = "") -> Dataset:
+        """From Parquet files in `cifar10/`, or torchvision's folder `cifar-10-batches-py/`."""
+        return parquet_or_torchvision("cifar10", CIFAR10, "cifar-10-batches-py", place, mirror=True)
 
 
 def parquet_or_torchvision(

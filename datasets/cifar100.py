@@ -5,12 +5,16 @@ As for CIFAR-10, take lossless sources only.
 
 from torchvision.datasets import CIFAR100
 
+from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import Dataset
 from benchmark.data.place import Place
 
 from .cifar10 import parquet_or_torchvision
 
 
-def load(place: Place) -> Dataset:
-    """From Parquet files in `cifar100/`, or torchvision's folder `cifar-100-python/`."""
-    return parquet_or_torchvision("cifar100", CIFAR100, "cifar-100-python", place, mirror=True)
+class Cifar100(DatasetSource):
+    """CIFAR-100."""
+
+    def load(self, place: Place, argument: str = "") -> Dataset:
+        """From Parquet files in `cifar100/`, or torchvision's folder `cifar-100-python/`."""
+        return parquet_or_torchvision("cifar100", CIFAR100, "cifar-100-python", place, mirror=True)

@@ -7,21 +7,25 @@ The split is ours: of each class, every fifth image in file order is a test imag
 import torch
 from sklearn.datasets import load_digits
 
+from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import Dataset, ResidentImages, pixel_statistics
 from benchmark.data.place import Place
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def load(place: Place) -> Dataset:
-    """1,433 training and 364 test images of 1 x 8 x 8."""
-    grey, target = load_digits(return_X_y=True)
-    pixels = torch.tensor(grey * 255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
-    labels = torch.tensor(target, dtype=torch.int64)
-    test = torch.zeros(len(labels), dtype=torch.bool)
-    for c in range(10):
-        test[torch.nonzero(labels == c).squeeze(1)[::5]] = True
-    train = ResidentImages(pixels[~test], labels[~test], NAMES)
-    mean, std = pixel_statistics(train.pixels).tolist()
-    held_out = ResidentImages(pixels[test], labels[test], NAMES)
-    return Dataset("digits", train, held_out, tuple(mean), tuple(std), mirror=False)
+class Digits(DatasetSource):
+    """8x8 digits."""
+
+    def load(self, place: Place, argument: str = "") -> Dataset:
+        """1,433 training and 364 test images of 1 x 8 x 8."""
+        grey, target = load_digits(return_X_y=True)
+        pixels = torch.tensor(grey * 255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
+        labels = torch.tensor(target, dtype=torch.int64)
+        test = torch.zeros(len(labels), dtype=torch.bool)
+        for c in range(10):
+            test[torch.nonzero(labels == c).squeeze(1)[::5]] = True
+        train = ResidentImages(pixels[~test], labels[~test], NAMES)
+        mean, std = pixel_statistics(train.pixels).tolist()
+        held_out = ResidentImages(pixels[test], labels[test], NAMES)
+        return Dataset("digits", train, held_out, tuple(mean), tuple(std), mirror=False)

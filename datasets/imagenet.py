@@ -13,6 +13,7 @@ from benchmark.core import bounded
 from benchmark.core.errors import UserError
 from benchmark.core.progress import track
 from benchmark.data.class_folders import SUFFIXES, class_folders, image_files
+from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, EncodedImages
 from benchmark.data.place import Place
 
@@ -20,30 +21,33 @@ RESOLUTION = 224
 MOST_BYTES = 2**25  # of a list of class names
 
 
-def load(place: Place) -> Dataset:
-    """From class folders `imagenet/{train,val}/<wnid>/*.JPEG`; `test` may stand for `val`.
+class ImageNet(DatasetSource):
+    """ImageNet-1k."""
 
-    Class names come from `LOC_synset_mapping.txt` or `words.txt` in `imagenet/`; without
-    either, a class is called by its WordNet id.
-    """
-    folder = place.find("imagenet", "imagenet")
-    if folder is None:
-        raise UserError(
-            "ImageNet has no download here: its terms ask each user to fetch it. Put "
-            f"train/<wnid>/*.JPEG and val/<wnid>/*.JPEG in {str(place.root)!r}/imagenet."
-        )
-    held_out = folder / "val" if (folder / "val").is_dir() else folder / "test"
-    wnids, tested = class_folders(folder / "train"), class_folders(held_out)
-    if wnids != tested:
-        raise UserError(
-            f"{str(folder / 'train')!r} has {len(wnids)} classes and {str(held_out)!r} has "
-            f"{len(tested)}; they must be the same. In one only: "
-            f"{', '.join(sorted(set(wnids) ^ set(tested))[:5])}."
-        )
-    names = synset_names(folder)
-    class_names = tuple(names.get(wnid, wnid) for wnid in wnids)
-    train, test = (_split(path, wnids, class_names) for path in (folder / "train", held_out))
-    return Dataset("imagenet", train, test, IMAGENET_MEAN, IMAGENET_STD, mirror=True)
+    def load(self, place: Place, argument: str = "") -> Dataset:
+        """From class folders `imagenet/{train,val}/<wnid>/*.JPEG`; `test` may stand for `val`.
+
+        Class names come from `LOC_synset_mapping.txt` or `words.txt` in `imagenet/`; without
+        either, a class is called by its WordNet id.
+        """
+        folder = place.find("imagenet", "imagenet")
+        if folder is None:
+            raise UserError(
+                "ImageNet has no download here: its terms ask each user to fetch it. Put "
+                f"train/<wnid>/*.JPEG and val/<wnid>/*.JPEG in {str(place.root)!r}/imagenet."
+            )
+        held_out = folder / "val" if (folder / "val").is_dir() else folder / "test"
+        wnids, tested = class_folders(folder / "train"), class_folders(held_out)
+        if wnids != tested:
+            raise UserError(
+                f"{str(folder / 'train')!r} has {len(wnids)} classes and {str(held_out)!r} has "
+                f"{len(tested)}; they must be the same. In one only: "
+                f"{', '.join(sorted(set(wnids) ^ set(tested))[:5])}."
+            )
+        names = synset_names(folder)
+        class_names = tuple(names.get(wnid, wnid) for wnid in wnids)
+        train, test = (_split(path, wnids, class_names) for path in (folder / "train", held_out))
+        return Dataset("imagenet", train, test, IMAGENET_MEAN, IMAGENET_STD, mirror=True)
 
 
 def synset_names(folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from torchvision.datasets import MNIST
 
+from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import Dataset
 from benchmark.data.place import Place
 
@@ -9,6 +10,9 @@ from .cifar10 import parquet_or_torchvision
 from .digits import NAMES
 
 
-def load(place: Place) -> Dataset:
-    """From Parquet files in `mnist/`, or torchvision's folder `MNIST/`."""
-    return parquet_or_torchvision("mnist", MNIST, "MNIST", place, mirror=False, names=NAMES)
+class Mnist(DatasetSource):
+    """MNIST."""
+
+    def load(self, place: Place, argument: str = "") -> Dataset:
+        """From Parquet files in `mnist/`, or torchvision's folder `MNIST/`."""
+        return parquet_or_torchvision("mnist", MNIST, "MNIST", place, mirror=False, names=NAMES)

@@ -14,6 +14,7 @@ from torchvision.datasets import Omniglot
 
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError, unknown
+from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
     Dataset,
     ResidentImages,
@@ -32,40 +33,45 @@ LAYOUT = "omniglot-py"
 TRAINING_DRAWERS = 15
 
 
-def load(place: Place, alphabet: str = "") -> Dataset:
-    """From Parquet files in `omniglot/`, or the original pictures in torchvision's folder.
+class OmniglotSource(DatasetSource):
+    """Omniglot, or one of its alphabets."""
 
-    Args:
-        alphabet: one of the alphabets that are there; all of them if empty.
+    argument = "ALPHABET"
 
-    Raises:
-        UserError: the data is not there, or has no such alphabet.
-    """
-    folder = place.find("omniglot", "omniglot", LAYOUT)
-    assert place.root is not None  # or `find` had raised
-    if folder is None:
-        download("omniglot", _both_parts, LAYOUT, place.root)
-        folder = place.root / LAYOUT
-    if files := sorted(folder.glob("train-*.parquet")):
-        _, _, names = describe(files, folder)
-        tests = sorted(folder.glob("test-*.parquet"))
-        train, test = (
-            read_images(part, place.cache, 1, RESOLUTION, names)[0] for part in (files, tests)
-        )
-    else:
-        train, test = _pictures(folder, place.cache)
-    whole = _dataset("omniglot", _bright(train), _bright(test))
-    if not alphabet:
-        return whole
-    alphabets = [name.partition("/")[0] for name in whole.class_names]
-    if alphabet not in alphabets:
-        raise unknown("alphabet of Omniglot", alphabet, sorted(set(alphabets)))
-    labels = [label for label, of in enumerate(alphabets) if of == alphabet]
-    name = f"omniglot:{alphabet}"
-    part = of_classes(whole, labels, name)
-    assert isinstance(part.train, ResidentImages)
-    assert isinstance(part.test, ResidentImages)
-    return _dataset(name, part.train, part.test)
+    def load(self, place: Place, argument: str = "") -> Dataset:
+        """From Parquet files in `omniglot/`, or the original pictures in torchvision's folder.
+
+        Args:
+            argument: one of the alphabets that are there; all of them if empty.
+
+        Raises:
+            UserError: the data is not there, or has no such alphabet.
+        """
+        folder = place.find("omniglot", "omniglot", LAYOUT)
+        assert place.root is not None  # or `find` had raised
+        if folder is None:
+            download("omniglot", _both_parts, LAYOUT, place.root)
+            folder = place.root / LAYOUT
+        if files := sorted(folder.glob("train-*.parquet")):
+            _, _, names = describe(files, folder)
+            tests = sorted(folder.glob("test-*.parquet"))
+            train, test = (
+                read_images(part, place.cache, 1, RESOLUTION, names)[0] for part in (files, tests)
+            )
+        else:
+            train, test = _pictures(folder, place.cache)
+        whole = _dataset("omniglot", _bright(train), _bright(test))
+        if not argument:
+            return whole
+        alphabets = [name.partition("/")[0] for name in whole.class_names]
+        if argument not in alphabets:
+            raise unknown("alphabet of Omniglot", argument, sorted(set(alphabets)))
+        labels = [label for label, of in enumerate(alphabets) if of == argument]
+        name = f"omniglot:{argument}"
+        part = of_classes(whole, labels, name)
+        assert isinstance(part.train, ResidentImages)
+        assert isinstance(part.test, ResidentImages)
+        return _dataset(name, part.train, part.test)
 
 
 def _dataset(name: str, train: ResidentImages, test: ResidentImages) -> Dataset:

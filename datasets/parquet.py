@@ -21,6 +21,7 @@ from benchmark.core.bounded import short
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_digest
+from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
     Dataset,
     Encoded,
@@ -60,14 +61,24 @@ class _Told(TypedDict, total=False):
 FEATURES = TypeAdapter(_Told)
 
 
-def load(place: Place, path: str = "") -> Dataset:
-    """The dataset in the folder `path`; relative paths start at the data root, if one is set."""
-    folder = Path(path)
-    if not folder.is_absolute() and place.root is not None and (place.root / folder).is_dir():
-        folder = place.root / folder
-    if not path or not folder.is_dir():
-        raise UserError(f"parquet:{path} names no folder. Give parquet:PATH of Parquet files.")
-    return read_folder(folder, place.cache, name=f"parquet:{folder.name}", mirror=False)
+class ParquetFolder(DatasetSource):
+    """Any folder of Parquet files."""
+
+    argument = "PATH"
+
+    def load(self, place: Place, argument: str = "") -> Dataset:
+        """The dataset in the folder `argument`.
+
+        Relative paths start at the data root, if one is set.
+        """
+        folder = Path(argument)
+        if not folder.is_absolute() and place.root is not None and (place.root / folder).is_dir():
+            folder = place.root / folder
+        if not argument or not folder.is_dir():
+            raise UserError(
+                f"parquet:{argument} names no folder. Give parquet:PATH of Parquet files."
+            )
+        return read_folder(folder, place.cache, name=f"parquet:{folder.name}", mirror=False)
 
 
 def read_folder(folder: Path, cache: Cache, name: str, mirror: bool) -> Dataset:

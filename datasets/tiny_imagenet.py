@@ -11,6 +11,7 @@ import torch
 
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
+from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
     Dataset,
     ResidentImages,
@@ -25,24 +26,31 @@ from benchmark.data.place import Place
 from .parquet import read_folder
 
 
-def load(place: Place, classes: str = "") -> Dataset:
-    """From Parquet files in `tiny_imagenet/`, or the original folder `tiny-imagenet-200/`.
+class TinyImageNet(DatasetSource):
+    """Tiny-ImageNet, or some of its classes."""
 
-    Args:
-        classes: how many of the 200, evenly spaced in their order; all if empty. Fewer make a
-            task that a CPU can do.
+    argument = "CLASSES"
 
-    Raises:
-        UserError: the data is not there, or has no such number of classes.
-    """
-    whole = _load(place)
-    count = len(whole.class_names)
-    if not classes:
-        return whole
-    if not classes.isdecimal() or not 2 <= int(classes) <= count:
-        raise UserError(f"tiny_imagenet:{classes} names no number of classes from 2 to {count}.")
-    labels = [i * count // int(classes) for i in range(int(classes))]
-    return of_classes(whole, labels, f"tiny_imagenet:{classes}")
+    def load(self, place: Place, argument: str = "") -> Dataset:
+        """From Parquet files in `tiny_imagenet/`, or the original folder `tiny-imagenet-200/`.
+
+        Args:
+            argument: how many of the 200, evenly spaced in their order; all if empty. Fewer make a
+                task that a CPU can do.
+
+        Raises:
+            UserError: the data is not there, or has no such number of classes.
+        """
+        whole = _load(place)
+        count = len(whole.class_names)
+        if not argument:
+            return whole
+        if not argument.isdecimal() or not 2 <= int(argument) <= count:
+            raise UserError(
+                f"tiny_imagenet:{argument} names no number of classes from 2 to {count}."
+            )
+        labels = [i * count // int(argument) for i in range(int(argument))]
+        return of_classes(whole, labels, f"tiny_imagenet:{argument}")
 
 
 def _load(place: Place) -> Dataset:

@@ -8,7 +8,7 @@ small student learns from its labels. (The snapshots have seen these images; its
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -17,65 +17,66 @@ from benchmark.core.needs import Needs
 from benchmark.core.progress import track
 from benchmark.data.recipe import Recipe
 from benchmark.labels import student
-from benchmark.labels.contract import LabelTask, TaskShape
-from benchmark.labels.image_labels import ImageLabels
+from benchmark.labels.image_labels import ImageLabelOptions, ImageLabels
+from benchmark.labels.task import LabelTask, TaskShape
 from benchmark.labels.validation import BLOCK, held_out, usual_convnet
 from benchmark.models import networks
 from benchmark.models.classifier import Classifier, correct
 from benchmark.models.teachers import Teacher
 
 
-class Expert(ImageLabels):
+@dataclass(frozen=True)
+class Options(ImageLabelOptions):
+    """Which labels, and how the snapshot is chosen.
+
+    Attributes:
+        form, k: how labels are shipped; see `benchmark.labels.image_labels`.
+        teachers: `trajectory`, the snapshots along one training (`teacher.epochs`,
+            `teacher.snapshots`).
+        temperature: at which a snapshot's logits become probabilities.
+        student: that learns from each snapshot's labels, as shipped; `auto` is a ConvNet of
+            width 32 whose depth fits the resolution (see `benchmark.labels.validation`).
+        steps, lr: of that student's training on the plan's views, in whole epochs.
+        held_out: real training images that it is measured on.
+    """
+
+    teachers: Literal["trajectory"] = "trajectory"
+    temperature: float = 1.0
+    student: str = "auto"
+    steps: int = 300
+    lr: float = 2e-3
+    held_out: int = 2000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.temperature > 0 or not self.lr > 0:
+            raise ValueError(
+                f"temperature and lr must be positive, got {self.temperature}, {self.lr}"
+            )
+        if self.steps < 1 or self.held_out < 1:
+            raise ValueError(
+                f"steps and held_out must be at least 1, got {self.steps}, {self.held_out}"
+            )
+
+
+class Expert(ImageLabels[Options]):
     """The probabilities that the best snapshot gives each image."""
 
     paper = "Qin et al., A Label is Worth a Thousand Images, NeurIPS 2024, arXiv 2406.10485"
 
-    @dataclass(frozen=True)
-    class Options(ImageLabels.Options):
-        """Which labels, and how the snapshot is chosen.
-
-        Attributes:
-            form, k: how labels are shipped; see `benchmark.image_labels`.
-            teachers: `trajectory`, the snapshots along one training (`teacher.epochs`,
-                `teacher.snapshots`).
-            temperature: at which a snapshot's logits become probabilities.
-            student: that learns from each snapshot's labels, as shipped; `auto` is a ConvNet of
-                width 32 whose depth fits the resolution (see `benchmark.labels.validation`).
-            steps, rate: of that student's training on the plan's views, in whole epochs.
-            held_out: real training images that it is measured on.
-        """
-
-        teachers: Literal["trajectory"] = "trajectory"
-        temperature: float = 1.0
-        student: str = "auto"
-        steps: int = 300
-        lr: float = 2e-3
-        held_out: int = 2000
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if not self.temperature > 0 or not self.lr > 0:
-                raise ValueError(
-                    f"temperature and rate must be positive, got {self.temperature}, {self.lr}"
-                )
-            if self.steps < 1 or self.held_out < 1:
-                raise ValueError(
-                    f"steps and held_out must be at least 1, got {self.steps}, {self.held_out}"
-                )
-
     @classmethod
-    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: Options, shape: TaskShape, budget: int | None) -> Options:
         if options.student == "auto":
             options = replace(options, student=usual_convnet(shape.resolution, width=32))
         networks.require(options.student)
         return super().resolve_options(options, shape, budget)
 
     @classmethod
-    def needs(cls, options: Any) -> Needs:
+    def needs(cls, options: Options) -> Needs:
         return Needs(snapshots=True, networks=(options.student,))
 
     @classmethod
-    def fit(cls, task: LabelTask, options: Any) -> Self:
+    def fit(cls, task: LabelTask, options: Options) -> Self:
         held, _ = held_out(task, options.held_out)
         best, found = None, []
         for number, expert in enumerate(task.snapshots()):

@@ -17,7 +17,7 @@ training images; of equals the largest.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from benchmark.core.errors import UserError
 from benchmark.core.needs import Needs
 from benchmark.core.progress import track
-from benchmark.labels.contract import LabelTask, TaskShape
-from benchmark.labels.image_labels import ImageLabels
+from benchmark.labels.image_labels import ImageLabelOptions, ImageLabels
+from benchmark.labels.task import LabelTask, TaskShape
 from benchmark.labels.validation import BLOCK, held_out, usual_convnet
 from benchmark.models import networks
 from benchmark.models.classifier import Classifier
@@ -35,57 +35,58 @@ from benchmark.models.classifier import Classifier
 MOST_HELD_OUT = 0.2  # of the training set
 
 
-class LabelSolve(ImageLabels):
+@dataclass(frozen=True)
+class Options(ImageLabelOptions):
+    """The kernel, and how labels are solved for.
+
+    Attributes:
+        form, k: how labels are shipped; see `benchmark.labels.image_labels`.
+        network: whose random weights give features; `auto` is a ConvNet of width 128 whose
+            depth fits the resolution (see `benchmark.labels.validation`).
+        draws: of its weights.
+        lambdas: to choose from, as shares of the mean of K_ss's diagonal.
+        ridge: on the labels, as a share of the mean of the normal equations' diagonal.
+        held_out: real training images kept apart for the choice; at most a fifth of all.
+    """
+
+    network: str = "auto"
+    draws: int = 4
+    lambdas: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    ridge: float = 1e-4
+    held_out: int = 2000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.draws < 1 or self.held_out < 1:
+            raise ValueError(
+                f"draws and held_out must be at least 1, got {self.draws}, {self.held_out}"
+            )
+        if not self.lambdas or not min(self.lambdas) > 0 or not self.ridge >= 0:
+            raise ValueError(
+                "lambdas must be one or more, all positive, and ridge must not be negative, "
+                f"got {self.lambdas} and {self.ridge}"
+            )
+
+
+class LabelSolve(ImageLabels[Options]):
     """The solved labels, as probabilities."""
 
     paper = "Nguyen et al., Dataset Meta-Learning from Kernel Ridge-Regression, ICLR 2021"
 
-    @dataclass(frozen=True)
-    class Options(ImageLabels.Options):
-        """The kernel, and how labels are solved for.
-
-        Attributes:
-            form, k: how labels are shipped; see `benchmark.image_labels`.
-            network: whose random weights give features; `auto` is a ConvNet of width 128 whose
-                depth fits the resolution (see `benchmark.labels.validation`).
-            draws: of its weights.
-            lambdas: to choose from, as shares of the mean of K_ss's diagonal.
-            ridge: on the labels, as a share of the mean of the normal equations' diagonal.
-            held_out: real training images kept apart for the choice; at most a fifth of all.
-        """
-
-        network: str = "auto"
-        draws: int = 4
-        lambdas: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
-        ridge: float = 1e-4
-        held_out: int = 2000
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.draws < 1 or self.held_out < 1:
-                raise ValueError(
-                    f"draws and held_out must be at least 1, got {self.draws}, {self.held_out}"
-                )
-            if not self.lambdas or not min(self.lambdas) > 0 or not self.ridge >= 0:
-                raise ValueError(
-                    "lambdas must be one or more, all positive, and ridge must not be negative, "
-                    f"got {self.lambdas} and {self.ridge}"
-                )
-
     @classmethod
-    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: Options, shape: TaskShape, budget: int | None) -> Options:
         if options.network == "auto":
             options = replace(options, network=usual_convnet(shape.resolution, width=128))
         networks.require(options.network)
         return super().resolve_options(options, shape, budget)
 
     @classmethod
-    def needs(cls, options: Any) -> Needs:
+    def needs(cls, options: Options) -> Needs:
         return Needs(networks=(options.network,))
 
     @classmethod
     @torch.no_grad()
-    def fit(cls, task: LabelTask, options: Any) -> Self:
+    def fit(cls, task: LabelTask, options: Options) -> Self:
         train = task.real_images()
         most = max(1, int(MOST_HELD_OUT * len(train)))
         held, rest = held_out(task, min(options.held_out, most))

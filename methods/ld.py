@@ -17,48 +17,48 @@ the authors' code, but for this:
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
-from benchmark.labels.contract import LabelTask
 from benchmark.labels.label_learning.method import LearnedLabels
 from benchmark.labels.label_learning.real import as_input
 from benchmark.labels.label_learning.run import Make
 from benchmark.labels.label_learning.second_order import SecondOrder, require_differentiable
 from benchmark.labels.label_learning.settings import Learning
+from benchmark.labels.task import LabelTask
 from benchmark.models import networks
 from benchmark.models.classifier import Classifier
 
 
-class LD(LearnedLabels):
+@dataclass(frozen=True)
+class Options(Learning):
+    """How labels are learned (see `Learning`) and shipped (see `ImageLabels`).
+
+    Attributes:
+        inner_lr: of the virtual gradient steps (the paper's alpha).
+        inner_steps: virtual steps ahead; the authors' code has one. The network itself
+            takes one real step, on the first one's images.
+    """
+
+    inner_lr: float = 0.01
+    inner_steps: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.inner_lr > 0:
+            raise ValueError(f"inner_lr must be positive, got {self.inner_lr}")
+        if self.inner_steps < 1:
+            raise ValueError(f"inner_steps must be at least 1, got {self.inner_steps}")
+
+
+class LD(LearnedLabels[Options]):
     """Probabilities of each image, learned by differentiating through gradient steps."""
 
     paper = "Bohdal, Yang and Hospedales, Flexible Dataset Distillation, arXiv 2006.08572, 2020"
 
-    @dataclass(frozen=True)
-    class Options(Learning):
-        """How labels are learned (see `Learning`) and shipped (see `ImageLabels`).
-
-        Attributes:
-            inner_rate: of the virtual gradient steps (the paper's alpha).
-            inner_steps: virtual steps ahead; the authors' code has one. The network itself
-                takes one real step, on the first one's images.
-        """
-
-        inner_rate: float = 0.01
-        inner_steps: int = 1
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if not self.inner_rate > 0:
-                raise ValueError(f"inner_rate must be positive, got {self.inner_rate}")
-            if self.inner_steps < 1:
-                raise ValueError(f"inner_steps must be at least 1, got {self.inner_steps}")
-
     @classmethod
-    def learner(cls, task: LabelTask, options: Any) -> Make:
+    def learner(cls, task: LabelTask, options: Options) -> Make:
         images = task.images
         for name in options.learners:
             network = networks.create(name, task.classes, images.channels, images.resolution)
@@ -67,7 +67,7 @@ class LD(LearnedLabels):
         def make(network: nn.Module) -> SecondOrder:
             return SecondOrder(
                 Classifier(network, task.mean, task.std).to(task.device),
-                options.inner_rate,
+                options.inner_lr,
                 options.inner_steps,
                 options.network_optimiser,
                 options.network_lr,

@@ -7,41 +7,41 @@ Students train on the labels as on any others, not by regression.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
-from benchmark.labels.contract import LabelTask
 from benchmark.labels.label_learning.method import LearnedLabels
 from benchmark.labels.label_learning.ridge import Ridge
 from benchmark.labels.label_learning.run import Make
 from benchmark.labels.label_learning.settings import Learning
+from benchmark.labels.task import LabelTask
 from benchmark.models import networks
 from benchmark.models.classifier import Classifier
 
 
-class LDRR(LearnedLabels):
+@dataclass(frozen=True)
+class Options(Learning):
+    """How labels are learned (see `Learning`) and shipped (see `ImageLabels`).
+
+    Attributes:
+        ridge: the regression's penalty (the paper's lambda).
+    """
+
+    ridge: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.ridge > 0:
+            raise ValueError(f"ridge must be positive, got {self.ridge}")
+
+
+class LDRR(LearnedLabels[Options]):
     """Probabilities of each image, learned by differentiating a ridge regression."""
 
     paper = "Bohdal, Yang and Hospedales, Flexible Dataset Distillation, arXiv 2006.08572, 2020"
 
-    @dataclass(frozen=True)
-    class Options(Learning):
-        """How labels are learned (see `Learning`) and shipped (see `ImageLabels`).
-
-        Attributes:
-            ridge: the regression's penalty (the paper's lambda).
-        """
-
-        ridge: float = 1.0
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if not self.ridge > 0:
-                raise ValueError(f"ridge must be positive, got {self.ridge}")
-
     @classmethod
-    def learner(cls, task: LabelTask, options: Any) -> Make:
+    def learner(cls, task: LabelTask, options: Options) -> Make:
         def make(network: nn.Module) -> Ridge:
             width = networks.headless(network, task.classes)
             return Ridge(

@@ -5,24 +5,24 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from benchmark.data.views import ViewBatch
+from benchmark.labels.class_labels import ClassLabels
 
-from .hard import Hard
+
+@dataclass(frozen=True)
+class Options:
+    """amount: the share that is spread over all classes, 0 to below 1."""
+
+    amount: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.amount < 1:
+            raise ValueError(f"amount must be in [0, 1), got {self.amount}")
 
 
-class Smoothed(Hard):
+class Smoothed(ClassLabels[Options]):
     """(1 - amount) x one-hot + amount / C."""
 
     paper = "Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7"
-
-    @dataclass(frozen=True)
-    class Options:
-        """amount: the share that is spread over all classes, 0 to below 1."""
-
-        amount: float = 0.1
-
-        def __post_init__(self) -> None:
-            if not 0 <= self.amount < 1:
-                raise ValueError(f"amount must be in [0, 1), got {self.amount}")
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
         amount = self.options.amount

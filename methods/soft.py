@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -11,13 +11,21 @@ from benchmark.core.errors import ArtefactError
 from benchmark.core.needs import Needs
 from benchmark.data.views import ViewBatch
 from benchmark.labels.artefact import Artefact, StoredTensor
-from benchmark.labels.contract import LabelSource, LabelTask
+from benchmark.labels.contract import LabelSource
 from benchmark.labels.ensemble import Teachers, needs_of, taught_by
+from benchmark.labels.task import LabelTask
 from benchmark.labels.teacher_logits import resident, teacher_logits
 from benchmark.labels.writer import Stored, TensorWriter
 
 
-class Soft(LabelSource):
+@dataclass(frozen=True)
+class Options:
+    """teachers: the `final` one, or the mean of weak ones along a `trajectory` (HeLlO)."""
+
+    teachers: Teachers = "final"
+
+
+class Soft(LabelSource[Options]):
     """The teacher's logits for the whole plan, replayed in order.
 
     The views themselves take no bytes: the plan's seed gives them back.
@@ -25,23 +33,18 @@ class Soft(LabelSource):
 
     paper = "Yin, Xing and Shen, Squeeze, Recover and Relabel (SRe2L), NeurIPS 2023"
     space = "logits"
+    control = "full"
 
-    @dataclass(frozen=True)
-    class Options:
-        """teachers: the `final` one, or the mean of weak ones along a `trajectory` (HeLlO)."""
-
-        teachers: Teachers = "final"
-
-    def __init__(self, task: LabelTask, options: Any, logits: Tensor | Stored) -> None:
+    def __init__(self, task: LabelTask, options: Options, logits: Tensor | Stored) -> None:
         super().__init__(task, options)
         self.logits = logits
 
     @classmethod
-    def needs(cls, options: Any) -> Needs:
+    def needs(cls, options: Options) -> Needs:
         return needs_of(options.teachers)
 
     @classmethod
-    def fit(cls, task: LabelTask, options: Any) -> Self:
+    def fit(cls, task: LabelTask, options: Options) -> Self:
         logits = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
         for _, rows in teacher_logits(
             taught_by(task, options.teachers), range(task.plan.steps), "label all views"
@@ -53,7 +56,7 @@ class Soft(LabelSource):
         yield StoredTensor("logits", "values", self.logits)
 
     @classmethod
-    def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
+    def restore(cls, task: LabelTask, options: Options, shipped: Artefact) -> Self:
         logits, shape = shipped.tensors.get("logits"), (task.shape.labels, task.classes)
         if logits is None or logits.dtype != torch.float16 or logits.shape != shape:
             raise ArtefactError(f"The labels' logits are not float16 {shape}.")

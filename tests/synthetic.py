@@ -6,12 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from tiny import recipe_of
 
 from benchmark.core.files import digest
-from benchmark.data.recipes import RECIPES
 from benchmark.records.comparison import Comparison, comparisons
 from benchmark.records.environment import LIBRARIES
 from benchmark.records.record import pack_bits
+from benchmark.records.upgrade import CONTROLS, _draw
 
 CELL = {
     "dataset": "digits",
@@ -26,7 +27,7 @@ TITLE = (
     "digits, IPC 10, convnet-d3, recipe quick, teacher resnet18 (95.00%), "
     "NVIDIA Test, torch 1.0, fp32"
 )
-RECIPE = json.dumps(asdict(RECIPES["quick"]))
+RECIPE = json.dumps(asdict(recipe_of("quick")))
 
 
 def record(
@@ -43,15 +44,15 @@ def record(
         right: which test images were right; then their mean is the accuracy.
         changes: of the cell by name (`images=...`), else of the record's own fields.
     """
-    cell = {**CELL, "method": method, "seed": seed}
-    cell |= {name: changes.pop(name) for name in CELL if name in changes and name != "recipe"}
+    given = {name: changes.pop(name) for name in CELL if name in changes and name != "recipe"}
+    cell = missing(method, seed, **given)
     if isinstance(changes.get("recipe"), str):
         cell["recipe"] = changes.pop("recipe")
     bits = np.arange(TESTS) < round(accuracy * TESTS) if right is None else np.array(right, bool)
     recipe = json.loads(RECIPE)
     storage = dict.fromkeys(("values", "indices", "views", "weights", "teacher", "prior"), 0)
     made = {
-        "schema": 2,
+        "schema": 3,
         "cell": cell,
         "on_protocol": True,
         "precision": "fp32",
@@ -60,9 +61,16 @@ def record(
         "inputs": {
             **{name: f"digest of {name}" for name in ("train", "test", "images", "teacher")},
             "labels": "labels-0",
+            "classes": 10,
+            "resolution": 8,
             "similarity": 0.8664,
             "teacher_accuracy": 0.95,
         },
+        "roles": {
+            "control": CONTROLS.get(method.partition("[")[0]),
+            "baseline": cell["source"] == "random",
+        },
+        "plugins": [],
         "storage": {
             **storage,
             "container": total,
@@ -108,7 +116,9 @@ def repeats(method: str, accuracies: Sequence[float], **changes: Any) -> list[An
 
 def missing(method: str, seed: int, **changes: Any) -> Any:
     """The name of a cell that was asked for."""
-    return {**CELL, "method": method, "seed": seed, **changes}
+    cell = {**CELL, "method": method, "seed": seed, **changes}
+    source, draw = _draw(cell["images"])
+    return {**cell, "source": source, "draw": draw}
 
 
 def compared(*found: Any, missing: Sequence[Any] = (), failed: Sequence[Any] = ()) -> Comparison:

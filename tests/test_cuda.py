@@ -20,9 +20,10 @@ from benchmark.data.recipe import Recipe
 from benchmark.data.rendering import render
 from benchmark.experiment import ridge_student, throughput
 from benchmark.labels import student
-from benchmark.labels.contract import LabelSource, LabelTask
+from benchmark.labels.contract import LabelSource
+from benchmark.labels.task import LabelTask
 from benchmark.models.classifier import correct
-from benchmark.models.image_task import ImageTask
+from benchmark.models.image_source import ImageTask, image_source
 from benchmark.models.teachers import Teacher
 from benchmark.models.training import descend
 
@@ -78,7 +79,9 @@ def answers(source: LabelSource) -> torch.Tensor:
 def test_every_method_is_fitted_loaded_and_trained_on(name, options, task, tmp_path):
     source = saved(fitted(name, options, task), tmp_path / "artefact")
     there = answers(source)
-    same = plugins.method(name).load(tmp_path / "artefact", shipped(on(torch.device("cpu"), task)))
+    same = plugins.load(plugins.METHODS, name).load(
+        tmp_path / "artefact", shipped(on(torch.device("cpu"), task))
+    )
     largest = there.abs().max().item()
     within = NETWORKS_DIFFER_BY * largest if source.network is not None else 1e-5 * largest
     torch.testing.assert_close(there, answers(same), rtol=0, atol=within)
@@ -112,7 +115,7 @@ def test_nothing_waits_inside_an_epoch_of_lpqld(form, task, tmp_path, device):
 
 def _epochs(learner: student.Student, source: LabelSource, device: torch.device) -> None:
     """Two epochs, in which a GPU that is waited for raises."""
-    optimiser, rates = student.schedule(RECIPE, source).build(learner.train())
+    optimiser, rates = student.optimisation(RECIPE, source).build(learner.train())
     losses_of = student.losses_of(learner, source)
     total, _ = descend(losses_of(0), optimiser, rates, device)  # handles are made, kernels chosen
     if device.type == "cuda":
@@ -145,7 +148,7 @@ def test_throughput_is_measured(task, tmp_path):
     source = saved(fitted("hello", QUICK["hello"], task), tmp_path / "artefact")
     learner = student.build(NETWORK, source, seed=1)
     with quick_clock():
-        timings = throughput.measure(learner, source, student.schedule(RECIPE, source))
+        timings = throughput.measure(learner, source, student.optimisation(RECIPE, source))
     assert min(timings.bare_step + timings.step + timings.targets) > 0
     assert timings.floor
 
@@ -165,11 +168,11 @@ def test_images_are_made(name, tmp_path, device):
     teacher = Teacher("small", nn.Sequential(*layers, nn.Linear(512, 10)), (0.4,), (0.3,))
     real = pictures(60)
     dataset = Dataset("random", real, real, (0.4,), (0.3,), mirror=False)
-    source = plugins.image_source(name)
+    source = image_source(name)
     base = pictures(40)
     base = ResidentImages(base.pixels, torch.arange(10).repeat_interleave(4), NAMES).to(device)
     taught = teacher.to(device).eval().requires_grad_(False)
     task = ImageTask(dataset, 1, 0, Compute(device, False), tmp_path, taught, base)
-    images = source.make(task, source.Options(**OPTIONS[name]))
+    images = source(source.Options(**OPTIONS[name])).make(task)
     assert len(images) == 10
     assert images.labels.tolist() == list(range(10))

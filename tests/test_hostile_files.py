@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from test_convert import labels as run_labels
 from test_convert import ship
 from test_official import CLASSES, IMAGES, SIDE, TENSORS, by_epoch, drawn, flat, pruned
-from tiny import NETWORK, pictures, tiny_task
+from tiny import NETWORK, dataset_of, pictures, tiny_task
 from torch import Tensor
 
 from benchmark.core.cache import Cache
@@ -36,7 +36,6 @@ from benchmark.core.errors import ArtefactError, UserError
 from benchmark.data import distilled
 from benchmark.data.images import MOST_PIXELS
 from benchmark.data.place import Place
-from benchmark.datasets import parquet
 from benchmark.exchange.convert import inspect, read_images
 from benchmark.exchange.official import open_folder
 from benchmark.exchange.shipping import open_labels
@@ -285,7 +284,7 @@ def test_files_that_come_go_or_point_elsewhere_are_refused(shipped, tmp_path, da
         (("extra",), {"a": 1}, None),  # nobody asks for it
         (("nothing",), 1, "nothing is no field of it"),
         (("images",), "x", "images must match"),
-        (("format",), 3, "format version 3; this labelbench reads 2"),
+        (("format",), 4, "format version 4, and this labelbench reads 3"),
         (("requires",), {"prior": {"name": "x", "bytes": -5, "sha256": "0" * 64}}, "at least 0"),
         (("shards",), [{"file": "../../outside", "bytes": 1, "sha256": "0" * 64}], "no field"),
         (("tensors", "indices", "shape"), [2**60], "shape.0 must be at most"),
@@ -314,7 +313,7 @@ def test_a_name_that_stands_twice_and_a_manifest_without_end(shipped, tmp_path):
     folder = copied(tmp_path, shipped["quantised"])
     manifest = folder / "labels" / artefact.MANIFEST
     raw = manifest.read_bytes()
-    manifest.write_bytes(raw.replace(b'{"format":2', b'{"format":2,"format":2'))
+    manifest.write_bytes(raw.replace(b'{"format":3', b'{"format":3,"format":3'))
     with pytest.raises(ArtefactError, match="stands twice"):
         replayed(folder)
     manifest.write_bytes(raw.replace(b"lpqld", b"lpqdl"))
@@ -504,7 +503,7 @@ def told(names: Any) -> Any:
 
 
 def load_table(root: Path) -> Any:
-    return parquet.load(Place(root, Cache(root / "stages")), str(root / "set"))
+    return dataset_of("parquet").load(Place(root, Cache(root / "stages")), str(root / "set"))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from types import ModuleType
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import pytest
@@ -14,12 +15,17 @@ import torch
 
 from benchmark.__main__ import main
 from benchmark.core.device import Compute
+from benchmark.data import recipes
+from benchmark.data.dataset_source import dataset
 from benchmark.data.images import ResidentImages
-from benchmark.data.recipe import Augmentation, Objective
+from benchmark.data.recipe import Augmentation, Objective, Recipe
+from benchmark.data.recipe_source import RecipeSetting
 from benchmark.data.views import ViewPlan
 from benchmark.experiment import throughput
-from benchmark.labels.contract import LabelSource, LabelTask
+from benchmark.labels.contract import LabelSource
+from benchmark.labels.task import LabelTask
 from benchmark.models import networks
+from benchmark.models.image_source import ImageTask, image_source
 from benchmark.models.teachers import Teacher
 
 NETWORK = "convnet-d2-w8"
@@ -59,6 +65,21 @@ GRID = [
     "--device",
     "cpu",
 ]
+
+
+def recipe_of(name: str) -> Recipe:
+    """A recipe as it is for CIFAR-10 at IPC 10 and ConvNet students."""
+    return recipes.make(name, RecipeSetting(10, 10, 32, "convnet-d3"))
+
+
+def dataset_of(name: str) -> Any:
+    """The dataset called `name`."""
+    return dataset(name)
+
+
+def made_by(module: ModuleType, task: ImageTask, options: Any) -> ResidentImages:
+    """The images of the source that a module defines."""
+    return image_source(module.__name__.rpartition(".")[2])(options).make(task)
 
 
 def pictures(count: int, seed: int = 1) -> ResidentImages:

@@ -5,7 +5,8 @@ from typing import Any
 from tiny import NETWORK  # type: ignore[import-not-found]
 
 from benchmark.core import plugins
-from benchmark.labels.contract import LabelSource, LabelTask
+from benchmark.labels.contract import LabelSource
+from benchmark.labels.task import LabelTask
 
 LEARNING = {"learners": (NETWORK,), "epochs": 1, "inner_batch": 10, "outer_batch": 30}
 QUICK: dict[str, dict[str, Any]] = {
@@ -37,14 +38,14 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
 }
 VARIANTS = [
     (name, {**QUICK.get(name, {}), **other})
-    for name in plugins.methods()
+    for name in plugins.found(plugins.METHODS)
     for other in ({}, *OTHERS.get(name, []))
 ]
 
 
 def fitted(name: str, options: dict[str, Any], task: LabelTask) -> LabelSource:
     """The method fitted to the task; its weak teachers are the one teacher."""
-    method = plugins.method(name)
+    method = plugins.load(plugins.METHODS, name)
     return method.fit(task, method.resolve_options(method.Options(**options), task.shape, None))
 
 

@@ -47,19 +47,18 @@ def import_(
     ] = None,
 ) -> None:
     """Turn labels of others, with their images, into a folder that `open_labels` opens."""
-    from ..core.errors import UserError, unknown
-    from ..data.recipes import RECIPES
+    from ..core.errors import UserError
+    from ..data import recipes
     from ..exchange.convert import import_labels
 
-    if recipe not in RECIPES:
-        raise unknown("recipe", recipe, RECIPES)
+    recipes.require(recipe)
     options = {}
     for text in set_ or ():
         name, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"--set takes OPTION=VALUE, got {text!r}.")
-        options[name.removeprefix("lpqld.").strip()] = value.strip()
-    _show(import_labels(labels, images, to, RECIPES[recipe], options))
+        options[name.strip()] = value.strip()
+    _show(import_labels(labels, images, to, recipe, options))
 
 
 @app.command()

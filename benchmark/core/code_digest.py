@@ -21,6 +21,9 @@ from pathlib import Path
 
 from .face import is_for_checkers, shown_late
 
+# Finding a plugin decides nothing of what it does; whoever uses one names it as a root.
+FINDERS = {f"{__package__}.plugins"}
+
 
 @dataclass(frozen=True)
 class Code:
@@ -70,7 +73,7 @@ def closure(roots: Iterable[str]) -> dict[str, Path]:
         tops |= _tops_beside(root)
     while waiting:
         name = waiting.pop()
-        file = None if name in found else locate(name)
+        file = None if name in found or name in FINDERS else locate(name)
         if file is None:
             continue
         found[name] = file
@@ -190,10 +193,20 @@ def _is_ours(module: str) -> bool:
 
 
 def _tops_beside(root: str) -> set[str]:
-    """The top-level modules that came with that of `root`, from the same distribution."""
+    """The top-level modules that came with that of `root`.
+
+    They are from the same distribution; of a plugin that is none, from the same folder.
+    """
     top = root.split(".")[0]
     own = set(_distributions().get(top, ()))
-    return {top} | {name for name, of in _distributions().items() if own & set(of)}
+    if own or _is_ours(root):
+        return {top} | {name for name, of in _distributions().items() if own & set(of)}
+    file = locate(top)
+    if file is None:
+        return {top}
+    folder = file.parent.parent if file.name == "__init__.py" else file.parent
+    beside = [*folder.glob("*.py"), *(path.parent for path in folder.glob("*/__init__.py"))]
+    return {top} | {path.stem for path in beside}
 
 
 def _whole_package(root: str) -> list[str]:

@@ -2,15 +2,59 @@
 
 import math
 import types
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from .bounded import shown
 from .errors import UserError, unknown
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 T = TypeVar("T")
+OptionsT = TypeVar(
+    "OptionsT", bound="DataclassInstance"
+)  # the options that a plugin is written for
+# What options were called, by their last name; who still says so is told.
+FORMER = {
+    "rate": "lr",
+    "label_rate": "label_lr",
+    "network_rate": "network_lr",
+    "inner_rate": "inner_lr",
+    "course": "schedule",
+    "tester": "evaluator",
+}
 LEAST, MOST = -(2**63), 2**64 - 1  # what tensors hold, and seeds
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a plugin that has none."""
+
+
+def options_of(plugin: Any) -> "type[DataclassInstance]":
+    """The dataclass that a plugin's class is written for: `Options` of `LabelSource[Options]`.
+
+    Where a class leaves it open, as one that others derive from, its bound; where a class says
+    nothing, what it inherits. A class `Options` in its body counts too.
+    """
+    if "Options" not in vars(plugin):
+        for base in vars(plugin).get("__orig_bases__", ()):
+            for argument in get_args(base):
+                found = getattr(argument, "__bound__", None) or argument
+                if isinstance(found, type) and is_dataclass(found):
+                    return found
+    return plugin.Options
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -24,7 +68,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     checked = {}
     for name, value in values.items():
         if name not in names:
-            raise unknown(f"option of {where}", name, names)
+            raise _no_option(where, name, names)
         checked[name] = convert(value, hints[name], f"{where}.{name}")
     try:
         return cls(**checked)
@@ -41,7 +85,7 @@ def change(instance: T, values: Mapping[str, Any], where: str) -> T:
     for path, value in values.items():
         name, _, rest = path.partition(".")
         if name not in hints:
-            raise unknown(f"option of {where}", name, hints)
+            raise _no_option(where, name, [*hints])
         old = getattr(instance, name)
         if rest and not is_dataclass(old):
             raise UserError(f"{where}.{name} has no options of its own, got {where}.{path}.")
@@ -54,6 +98,13 @@ def change(instance: T, values: Mapping[str, Any], where: str) -> T:
         except (TypeError, ValueError) as error:
             raise UserError(f"{where}: {error}.") from error
     return instance
+
+
+def _no_option(where: str, name: str, names: Sequence[str]) -> UserError:
+    now = FORMER.get(name)
+    if now in names:
+        return UserError(f"{where}.{name} is called {where}.{now} now.")
+    return unknown(f"option of {where}", name, names)
 
 
 def convert(value: Any, hint: Any, where: str) -> Any:

@@ -2,10 +2,12 @@
 
 __all__ = [
     "class_folders",
+    "dataset_source",
     "distilled",
     "images",
     "place",
     "recipe",
+    "recipe_source",
     "recipes",
     "rendering",
     "views",

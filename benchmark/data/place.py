@@ -13,7 +13,7 @@ class Place:
 
     Attributes:
         root: the data root (`--data-root` or LABELBENCH_DATA); None where the user named none.
-        stages: where decoded pixels are kept.
+        cache: where decoded pixels are kept.
         download: whether the user allowed a download into the root.
     """
 
@@ -29,11 +29,11 @@ class Place:
         Raises:
             UserError: there is no root, or nothing of these layouts in it.
         """
-        wanted = " or ".join(f"<data root>/{layout}" for layout in layouts)
+        layouts_shown = " or ".join(f"<data root>/{layout}" for layout in layouts)
         if self.root is None:
             raise UserError(
                 f"Dataset {name!r} needs a data root: pass --data-root PATH or set "
-                f"LABELBENCH_DATA, and put {wanted} there."
+                f"LABELBENCH_DATA, and put {layouts_shown} there."
             )
         if not self.root.is_dir():
             raise UserError(f"The data root {str(self.root)!r} is not a folder.")
@@ -43,5 +43,5 @@ class Place:
         if self.download:
             return None
         raise UserError(
-            f"Dataset {name!r} is not in the data root {str(self.root)!r}: put {wanted}."
+            f"Dataset {name!r} is not in the data root {str(self.root)!r}: put {layouts_shown}."
         )

@@ -76,16 +76,16 @@ class Recipe:
         name: as chosen with `--recipe`.
         epochs: passes over the distilled images; the last one's accuracy counts. 0 with `steps`.
         batch_size: views a step, at most.
-        rate: peak learning rate.
+        lr: peak learning rate.
         weight_decay: not applied to one-dimensional parameters (biases, norms).
         momentum: of SGD; AdamW uses its defaults.
-        warmup: share of the steps over which the rate rises linearly.
-        course: of the rate afterwards: along a half cosine to zero, step by step, or constant.
+        warmup: share of the steps over which the lr rises linearly.
+        schedule: of the lr afterwards: along a half cosine to zero, step by step, or constant.
         steps: in place of epochs: as many whole epochs as make up at least so many steps.
         stop: `last`, after all epochs; `held-out`, after as many as served a pilot student best
             on real training images kept apart (see `benchmark.experiment.pilot`).
         evaluator: the student, `network` as it is, or `ridge`, with a last layer that is solved
-            for (see `benchmark.ridge_student`).
+            for (see `benchmark.experiment.ridge_student`).
     """
 
     name: str
@@ -115,13 +115,13 @@ class Recipe:
                 f"epochs and batch_size must be at least 1, got {self.epochs}, {self.batch_size}"
             )
         if not self.lr > 0:
-            raise ValueError(f"rate must be positive, got {self.lr}")
+            raise ValueError(f"lr must be positive, got {self.lr}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be a share below 1, got {self.warmup}")
         if self.stop == "held-out" and (self.schedule != "constant" or self.warmup):
             raise ValueError(
-                "stop=held-out needs a rate that is constant from the start, or fewer epochs would "
-                f"be another training; got course {self.schedule}, warmup {self.warmup}"
+                "stop=held-out needs an lr that is constant from the start, or fewer epochs would "
+                f"be another training; got schedule {self.schedule}, warmup {self.warmup}"
             )
         objective = self.objective
         if self.evaluator == "ridge" and (

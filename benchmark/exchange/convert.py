@@ -5,7 +5,6 @@ wrote, with `labels/` and `images/`) or in the form of SRe2L, LPLD or LPQLD.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,14 +18,15 @@ from ..core.errors import ArtefactError, UserError
 from ..core.files import new_folder
 from ..core.options import build
 from ..core.progress import track
-from ..data import distilled
+from ..data import distilled, recipes
 from ..data.class_folders import class_folders, image_files
 from ..data.images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, decode, opened
-from ..data.recipe import Recipe
+from ..data.recipe_source import RecipeSetting
 from ..data.rendering import render
 from ..data.views import ViewPlan
 from ..labels import artefact
-from ..labels.contract import LabelTask, task_shape
+from ..labels.contract import LabelSource, method
+from ..labels.task import LabelTask, task_shape
 from ..records.ledger import KINDS, Ledger
 from .official import OfficialBatch, open_folder, write_images, write_lpqld
 from .shipping import open_labels
@@ -144,11 +144,12 @@ def verify_labels(folder: Path, images: Path | None) -> str:
 
 
 def import_labels(
-    folder: Path, images: Path, target: Path, recipe: Recipe, options: Mapping[str, Any]
+    folder: Path, images: Path, target: Path, recipe_name: str, options: Mapping[str, object]
 ) -> dict[str, str]:
     """Turn labels of others into an artefact of ours, with their images, in the new `target`.
 
-    All of them are kept, exactly, unless `options` of LPQLD say what to drop. Pixels are
+    All of them are kept, exactly, unless `options` of the method that takes them up say what to
+    drop. Pixels are
     normalised with ImageNet's mean and standard deviation, as the official scripts do.
 
     Returns:
@@ -158,11 +159,12 @@ def import_labels(
         compute = choose("cpu", "fp32")
         distilled_images = read_images(images)
         found = open_folder(folder, len(distilled_images), distilled_images.resolution)
-        method = plugins.method("lpqld")
-        form = "none" if found.classes else "mr"
-        wished = {"quantise": form, "keep": 1.0, **options, "path": str(folder)}
-        if wished["quantise"] == form == "mr":
-            wished = {"k": found.kept, **wished}
+        cls = importing_method()
+        classes = len(distilled_images.class_names)
+        setting = RecipeSetting(
+            classes, len(distilled_images) // classes, distilled_images.resolution
+        )
+        recipe = recipes.make(recipe_name, setting)
         plan = ViewPlan(
             0,
             len(distilled_images),
@@ -178,7 +180,8 @@ def import_labels(
                 "--set keep=SHARE how many to keep."
             )
         shape = task_shape(len(distilled_images.class_names), plan)
-        settled = method.resolve_options(build(method.Options, wished, "lpqld"), shape, None)
+        asked = cls.importing(folder, None if found.classes else found.kept, options)
+        chosen = cls.resolve_options(asked, shape, None)
         with TemporaryDirectory() as scratch:
             task = LabelTask(
                 images=distilled_images,
@@ -190,14 +193,25 @@ def import_labels(
                 std=IMAGENET_STD[: distilled_images.channels],
                 scratch=Path(scratch),
             )
-            source = method.fit(task, settled)
-            # The folder's name says where labels came from; its path is nobody else's business.
-            source.options = replace(settled, path=folder.name)
+            source = cls.fit(task, chosen)
             for part in ("labels", "images"):
                 (partial / part).mkdir(parents=True)
             source.save(partial / "labels")
         distilled.write(partial / "images", distilled_images)
     return inspect(target, None)
+
+
+def importing_method() -> type[LabelSource[Any]]:
+    """The method that takes up labels of others.
+
+    Raises:
+        UserError: there is none, or several declare that they do.
+    """
+    known = plugins.found(plugins.METHODS)
+    names = [name for name, plugin in known.items() if plugin.literal("imports", False)]
+    if len(names) != 1:
+        raise UserError(f"One method must declare `imports`; these do: {', '.join(names) or '-'}.")
+    return method(names[0])
 
 
 def export(folder: Path, target: Path) -> list[str]:

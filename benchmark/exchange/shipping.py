@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..core import plugins
 from ..core.bounded import short
 from ..core.device import Precision, choose
 from ..core.errors import ArtefactError, UserError
@@ -18,7 +17,8 @@ from ..data.recipe import Objective
 from ..data.rendering import render
 from ..data.views import ViewPlan
 from ..labels import artefact
-from ..labels.contract import LabelSource, LabelTask
+from ..labels.contract import LabelSource, method
+from ..labels.task import LabelTask
 from ..records import store
 
 
@@ -117,13 +117,13 @@ def open_labels(
         mean=tuple(manifest["mean"]),
         std=tuple(manifest["std"]),
     )
-    method = plugins.method(manifest["method"])
+    cls = method(manifest["method"])
     try:
-        return ShippedLabels(method.load(Path(labels), task))
+        return ShippedLabels(cls.load(Path(labels), task))
     except UserError:
         raise
     except Exception as error:  # what a method does not expect may make it fail in any way
         raise ArtefactError(
-            f"{method.name} cannot restore the labels in {str(labels)!r} "
+            f"{cls.name} cannot restore the labels in {str(labels)!r} "
             f"({type(error).__name__}: {short(str(error), 200)})."
         ) from error

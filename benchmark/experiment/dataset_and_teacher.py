@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from ..core import keys, plugins
+from ..core import keys
 from ..core.cache import Cache
 from ..core.code_digest import code_of
 from ..core.device import Compute
@@ -15,7 +14,9 @@ from ..core.errors import UserError
 from ..core.files import content_digest, digest, file_digest, read_json, write_json
 from ..core.needs import Needs
 from ..core.options import build
+from ..data.dataset_source import dataset
 from ..data.images import Dataset, ResidentImages
+from ..data.place import Place
 from ..models import networks, teachers
 from ..models.classifier import correct
 from ..models.priors import content as prior_content
@@ -73,14 +74,12 @@ class DatasetAndTeacher:
         Raises:
             UserError: there is no such dataset, or it is not on this machine.
         """
-        from ..data.place import Place
-
-        name, _, path = text.partition(":")
-        module = plugins.dataset(name)
+        name, _, argument = text.partition(":")
+        source = dataset(name)
+        if argument and not source.argument:
+            raise UserError(f"Dataset {name!r} takes nothing after a colon, got {argument!r}.")
         place = Place(self.runtime.data_root, self.cache, self.runtime.download)
-        if path and len(signature(module.load).parameters) == 1:
-            raise UserError(f"Dataset {name!r} takes nothing after a colon, got {path!r}.")
-        loaded: Dataset = module.load(place, path) if path else module.load(place)
+        loaded = source.load(place, argument)
         device = self.runtime.compute.device
         if device.type == "cuda" and isinstance(loaded.train, ResidentImages):
             loaded = replace(loaded, train=loaded.train.to(device))

@@ -53,6 +53,6 @@ def evaluate(
     curve = student.train(classifier, source, recipe, checkpoint, label)
     seconds = time.perf_counter() - started
     right = correct(classifier, test, source.task.compute)
-    throughput = measure(classifier, source, student.schedule(recipe, source))
+    throughput = measure(classifier, source, student.optimisation(recipe, source))
     checkpoint.unlink(missing_ok=True)
     return Measured(right, curve, seconds, throughput)

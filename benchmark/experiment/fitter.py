@@ -28,6 +28,7 @@ from loky.backend import get_context
 from ..core import plugins
 from ..core.errors import UserError
 from ..core.files import disk_is_full
+from ..labels.contract import method
 from .dataset_and_teacher import Runtime
 from .failures import Failure, describe
 from .grid import Grid
@@ -120,7 +121,7 @@ class Surroundings:
     @classmethod
     def here(cls) -> "Surroundings":
         ours = {n: v for n, v in os.environ.items() if n.startswith(VARIABLES)}
-        return cls(os.getcwd(), ours, plugins.plugin_paths(), torch.get_num_threads())
+        return cls(os.getcwd(), ours, plugins.paths(), torch.get_num_threads())
 
     def take_over(self) -> None:
         """Have the same in this process."""
@@ -130,7 +131,7 @@ class Surroundings:
         os.environ.update(self.variables)
         torch.set_num_threads(self.threads)
         torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
-        plugins.use_plugins(self.plugins)
+        plugins.use(self.plugins)
 
 
 def _serve(surroundings: Surroundings, payload: bytes) -> Failure | None:
@@ -200,18 +201,18 @@ def prepare(given: Given, alike: list[ResolvedLabels]) -> Failure | None:
         experiment = given.opened()
         with TemporaryDirectory() as scratch:
             tasks = [experiment.fitting_task(labels, Path(scratch))[0] for labels in alike]
-            plugins.method(first.variant.method).prepare(tasks, first.options)
+            method(first.variant.method).prepare(tasks, first.options)
     return failed[0] if failed else None
 
 
 @contextlib.contextmanager
-def _told(method: str) -> Iterator[list[Failure]]:
+def _told(name: str) -> Iterator[list[Failure]]:
     failed: list[Failure] = []
     try:
         yield failed
     except Exception as error:
         if disk_is_full(error):  # so would it be for every other method
             raise
-        failed.append(describe(error, plugins.sources_of(method)))
+        failed.append(describe(error, plugins.sources_of(plugins.METHODS, name)))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -17,12 +17,13 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from ..core import bounded
+from ..core import bounded, plugins
+from ..core.command import Option
 from ..core.errors import UserError, unknown
-from ..data.recipes import RECIPES
+from ..data import recipes
 
-CONTROLS = ("hard", "soft", "teacher", "teacher[weights=fp16]", "teacher[weights=int8]")
-FOREIGN = "foreign"  # the image source whose images have no labels of their own
+FLOOR, FULL = "floor", "full"  # the controls that also stand on real images
+OWN = ("teacher", "recipe")  # whose options `--set` sets under these names, not a plugin's
 CONFIGS = Path(__file__).parent / "configs"
 MOST_BYTES = 2**18  # of a config
 MOST_DOTS = 200  # of one line
@@ -71,31 +72,46 @@ class Grid:
             methods. Images and artefacts are made once, and shared by all seeds.
         budgets: byte budgets, as bytes or `40x` of the full labels; each makes a variant of
             every method that is no control.
-        controls: whether `hard`, `soft` and `teacher` join the methods, and random real images
-            the image sources.
+        controls: whether the methods that declare themselves controls join the others, and real
+            images the image sources.
         set: options by dotted name: `hello.rank`, `rded.factor`, `teacher.epochs`, and
-            `recipe.X`, which makes a run off-protocol. (The label source `teacher` has its
+            `recipe.X`, which makes a run off-protocol. (A method called `teacher` has its
             options in brackets.)
     """
 
-    dataset: Text
-    images: Texts = ("rded",)
-    ipc: Annotated[tuple[Whole, ...], Field(max_length=1000)] = (10,)
-    methods: Texts = ("hello", "lpqld")
-    students: Texts = ("convnet-d3",)
-    recipe: Text = "standard"
-    teacher: Text = "resnet18"
-    seeds: Whole = 3
-    budgets: Texts = ()
-    controls: StrictBool = True
-    set: Annotated[dict[Text, Value], Field(max_length=1000)] = field(default_factory=dict)
+    dataset: Annotated[Text, Option("A dataset; some take a part or place: NAME:ARGUMENT.")]
+    images: Annotated[
+        Texts, Option("Image sources, as methods: rded[factor=2]; or path:PATH.", kind="list")
+    ] = ("rded",)
+    ipc: Annotated[
+        tuple[Whole, ...], Field(max_length=1000), Option("Images per class.", kind="list")
+    ] = (10,)
+    methods: Annotated[
+        Texts, Option("Comma-separated; options in brackets: lpqld[k=4].", kind="list")
+    ] = ("hello", "lpqld")
+    students: Annotated[Texts, Option("Networks, comma-separated.", kind="list")] = ("convnet-d3",)
+    recipe: Annotated[Text, Option("How students are trained.")] = "standard"
+    teacher: Annotated[Text, Option("NETWORK to train, NETWORK:FILE, or timm:NAME:pretrained.")] = (
+        "resnet18"
+    )
+    seeds: Annotated[Whole, Option("Students a cell.", kind="number")] = 3
+    budgets: Annotated[
+        Texts, Option("Byte budgets: bytes, or 40x of the full labels.", "budget", "list")
+    ] = ()
+    controls: Annotated[
+        StrictBool, Option("Also run the controls, and real images.", kind="flag")
+    ] = True
+    set: Annotated[
+        dict[Text, Value],
+        Field(max_length=1000),
+        Option("NAME.OPTION=VALUE; repeatable.", kind="pairs"),
+    ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("images", "ipc", "methods", "students"):
             if not getattr(self, name):
                 raise UserError(f"The grid names no {name}.")
-        if self.recipe not in RECIPES:
-            raise unknown("recipe", self.recipe, RECIPES)
+        recipes.require(self.recipe)
         for budget in self.budgets:
             budget_bytes(budget, 1)
         size = len(self.images) * len(self.ipc) * len(self.students) * self.seeds
@@ -153,33 +169,45 @@ class Cell:
 
 def cells(grid: Grid) -> Iterator[Cell]:
     """All cells of a grid, those that share images and labels side by side."""
-    chosen = variants(grid)
-    controls = [parse_variant(text, {}) for text in CONTROLS] if grid.controls else []
-    of_random = [v for v in controls if v.method in ("hard", "soft")]
-    sources = list(dict.fromkeys(images_label(text) for text in grid.images))
-    names = {parse_images(source)[0] for source in sources}
+    chosen, sources = variants(grid), plugins.found(plugins.IMAGES)
+    asked = list(dict.fromkeys(images_label(text) for text in grid.images))
+    known = controls() if grid.controls else {}
+    baselines = [name for name, plugin in sources.items() if plugin.literal("baseline", False)]
     for ipc in grid.ipc:
-        for images in sources:
-            unlabelled = parse_images(images)[0] == FOREIGN
-            kept = [v for v in controls if not (unlabelled and v.method == "hard")]
+        for images in asked:
+            source = sources.get(parse_images(images)[0])
+            labelled = source is None or source.literal("labelled", True)
+            kept = [v for v, role in known.items() if labelled or role != FLOOR]
             for variant in dict.fromkeys([*chosen, *kept]):
                 yield from _of_variant(grid, images, ipc, variant)
-        if grid.controls and "random" not in names:
-            for variant in of_random:
-                yield from _of_variant(grid, "random", ipc, variant)
+        if known and not {parse_images(images)[0] for images in asked} & {*baselines}:
+            for baseline in baselines:
+                for variant, role in known.items():
+                    if role in (FLOOR, FULL):
+                        yield from _of_variant(grid, baseline, ipc, variant)
+
+
+def controls() -> dict["Variant", str]:
+    """The forms of methods that declare themselves controls, and which end each marks."""
+    found = {}
+    for name, plugin in plugins.found(plugins.METHODS).items():
+        if role := plugin.literal("control", None):
+            for form in plugin.literal("control_forms", ("",)):
+                found[parse_variant(f"{name}[{form}]", {})] = role
+    return found
 
 
 def variants(grid: Grid) -> list[Variant]:
     """The grid's methods, once for each byte budget if there are any."""
     found = []
-    controls = {parse_variant(text, {}) for text in CONTROLS}
+    known = controls()
     for text in grid.methods:
         method = text.partition("[")[0]
-        # `--set teacher.X` is about the teacher's training; the source of that name takes
-        # its options in brackets only.
-        common = {} if method == "teacher" else grid.of(method)
+        # `--set teacher.X` is about the teacher's training; a method of that name takes its
+        # options in brackets only.
+        common = {} if method in OWN else grid.of(method)
         variant = parse_variant(text, common)
-        if grid.budgets and variant not in controls:
+        if grid.budgets and variant not in known:
             found += [Variant(method, variant.options, budget) for budget in grid.budgets]
         else:
             found.append(variant)
@@ -195,31 +223,42 @@ def parse_variant(text: str, common: Mapping[str, Any]) -> Variant:
     return Variant(match[1], tuple(sorted(options.items())))
 
 
-def parse_images(text: str) -> tuple[str, dict[str, str]]:
-    """The name of an image source and its options, of `NAME[option=value,...]` or `path:PATH`.
+def parse_images(text: str) -> tuple[str, str, dict[str, str]]:
+    """An image source's name, what stands after a colon, and the options in brackets.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is no `NAME[option=value,...]` or `NAME:ARGUMENT[option=value,...]`.
     """
     match = re.fullmatch(r"([\w.-]+)(?::(.*?))?(?:\[([^\[\]]*)\])?", text.strip())
     if match is None:
         raise UserError(
-            f"{text!r} is no image source: write NAME, NAME[option=value,...] or path:PATH."
+            f"{text!r} is no image source: write NAME, NAME:ARGUMENT, or either with "
+            "[option=value,...]."
         )
-    path = {"path": match[2]} if match[2] else {}
-    return match[1], path | _options(match[3], text)
+    return match[1], match[2] or "", _options(match[3], text)
 
 
 def images_label(text: str) -> str:
-    """How cells and tables call an image source: its options in brackets, sorted."""
-    name, options = parse_images(text)
-    path = options.pop("path", "")
-    return name + (f":{path}" if path else "") + _in_brackets(sorted(options.items()))
+    """How cells and tables call an image source: its options in brackets, sorted.
+
+    The option that may stand after a colon does.
+
+    Raises:
+        UserError: that option is given twice.
+    """
+    name, argument, options = parse_images(text)
+    plugin = plugins.found(plugins.IMAGES).get(name)
+    option = plugin.literal("argument", "") if plugin is not None else ""
+    if option in options:
+        if argument:
+            raise UserError(f"{text!r} gives {option} twice: after the colon, and in brackets.")
+        argument = options.pop(option)
+    return written_images(name, argument, options)
 
 
-def split_outside_brackets(text: str) -> list[str]:
-    """`hello,lpqld[k=2,keep=0.1]` at the commas outside brackets."""
-    return [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
+def written_images(name: str, argument: str, options: Mapping[str, str]) -> str:
+    """An image source as `parse_images` reads it."""
+    return name + (f":{argument}" if argument else "") + _in_brackets(sorted(options.items()))
 
 
 def budget_bytes(text: str, soft_bytes: int) -> int:

@@ -8,17 +8,16 @@ from typing import Any
 
 from torch import nn
 
-from ..core import plugins
 from ..core.errors import UserError
 from ..core.files import digest, read_json, write_json
 from ..core.needs import Needs
 from ..core.options import build
 from ..data import distilled
 from ..data.images import ResidentImages
-from ..models.image_task import ImageTask
+from ..models.image_source import ImageTask, image_source
 from ..models.networks import module_of
 from .dataset_and_teacher import DatasetAndTeacher
-from .grid import parse_images
+from .grid import parse_images, written_images
 from .similarity import within_class
 
 ARTEFACT_SEED = 0
@@ -53,8 +52,8 @@ class Similarity:
 class ImageStages:
     """The image stages of one grid."""
 
-    def __init__(self, inputs: DatasetAndTeacher) -> None:
-        self.inputs = inputs
+    def __init__(self, given: DatasetAndTeacher) -> None:
+        self.given = given
         self.resolve = cache(self._resolve)
         self._resident: tuple[Path, ResidentImages] | None = None
 
@@ -64,9 +63,23 @@ class ImageStages:
         Raises:
             UserError: there is no such source or option, or a value is refused.
         """
-        name, given = parse_images(source)
-        module = plugins.image_source(name)
-        return name, build(module.Options, self.inputs.grid.of(name) | given, name)
+        name, argument, options = parse_images(source)
+        cls = image_source(name)
+        if argument and not cls.argument:
+            raise UserError(f"Image source {name!r} takes nothing after a colon, got {argument!r}.")
+        if argument:
+            options = {cls.argument: argument, **options}
+        return name, build(cls.Options, self.given.grid.of(name) | options, name)
+
+    def without_draw(self, source: str) -> tuple[str, int]:
+        """A source as written but for the option that draws, and that draw."""
+        name, options = self.options(source)
+        draws = image_source(name).draws
+        if not draws:
+            return source, 0
+        _, argument, given = parse_images(source)
+        given.pop(draws, None)
+        return written_images(name, argument, given), getattr(options, draws)
 
     def base(self, source: str, ipc: int) -> tuple[str, int] | None:
         """The source and IPC of the images that these are made from; None if from none.
@@ -75,28 +88,28 @@ class ImageStages:
             UserError: there is no such source, or it starts from images of others itself.
         """
         name, options = self.options(source)
-        base = plugins.image_source(name).needs(options, ipc).images
+        base = image_source(name)(options).needs(ipc).images
         if base is None:
             return None
         base_name, base_options = self.options(base[0])
-        if plugins.image_source(base_name).needs(base_options, base[1]).images is not None:
+        if image_source(base_name)(base_options).needs(base[1]).images is not None:
             raise UserError(
                 f"{source!r} cannot start from images of {base[0]!r}, which starts from those of "
                 "another source itself."
             )
         return base
 
-    def check(self, source: str, ipc: int, network: nn.Module) -> None:
-        """Refuse what a source, or the one that it starts from, would; see `datasets.distilled`.
+    def validate(self, source: str, ipc: int, network: nn.Module) -> None:
+        """Refuse what a source, or the one that it starts from, would; see `ImageSource.validate`.
 
         Raises:
             UserError: says what is wrong and what would be valid.
         """
         name, options = self.options(source)
-        plugins.image_source(name).check(self.inputs.dataset, ipc, options, network)
+        image_source(name)(options).validate(self.given.dataset, ipc, network)
         if base := self.base(source, ipc):
             try:
-                self.check(*base, network)
+                self.validate(*base, network)
             except UserError as error:
                 raise UserError(
                     f"{source} at IPC {ipc} starts from {base[0]} at IPC {base[1]}: {error}"
@@ -105,64 +118,64 @@ class ImageStages:
     def _resolve(self, source: str, ipc: int, fetch: bool) -> ResolvedImages:
         """The source with its key; `fetch` and errors as for `DatasetAndTeacher.content_of`."""
         name, options = self.options(source)
-        module, inputs = plugins.image_source(name), self.inputs
-        needs = module.needs(options, ipc)
+        source_of, given = image_source(name), self.given
+        needs = source_of(options).needs(ipc)
         base = self.resolve(*needs.images, fetch) if needs.images else None
         key = {
             "source": name,
             "options": asdict(options),
             "ipc": ipc,
             "seed": ARTEFACT_SEED,
-            "dataset": inputs.facts,
-            "needs": inputs.content_of(needs, source, fetch),
+            "dataset": given.facts,
+            "needs": given.content_of(needs, source, fetch),
             "base": base.key if base else None,
         }
-        roots = [module.__name__, distilled.__name__, *map(module_of, needs.networks)]
-        return ResolvedImages(source, name, options, ipc, needs, inputs.key(key, *roots), base)
+        roots = [source_of.__module__, distilled.__name__, *map(module_of, needs.networks)]
+        return ResolvedImages(source, name, options, ipc, needs, given.key(key, *roots), base)
 
     def folder(self, resolved: ResolvedImages) -> Path:
         """The images' stage."""
-        inputs, needs = self.inputs, resolved.needs
+        given, needs = self.given, resolved.needs
 
         def build_stage(folder: Path) -> None:
             scratch = folder / "scratch"
             scratch.mkdir(exist_ok=True)
             task = ImageTask(
-                inputs.dataset,
+                given.dataset,
                 resolved.ipc,
                 ARTEFACT_SEED,
-                inputs.runtime.compute,
+                given.runtime.compute,
                 scratch,
-                inputs.teacher if needs.teacher else None,
+                given.teacher if needs.teacher else None,
                 self.images(resolved.base) if resolved.base else None,
-                {name: inputs.open(name) for name in needs.datasets},
+                {name: given.open(name) for name in needs.datasets},
             )
-            made = plugins.image_source(resolved.name).make(task, resolved.options)
+            made = image_source(resolved.name)(resolved.options).make(task)
             distilled.write(folder, made)
             shutil.rmtree(scratch)
 
-        return inputs.cache.make("images", resolved.key, build_stage)
+        return given.cache.make("images", resolved.key, build_stage)
 
     def images(self, resolved: ResolvedImages) -> ResidentImages:
         """The images, on the device."""
         folder = self.folder(resolved)
         if self._resident is None or self._resident[0] != folder:
-            self._resident = folder, distilled.read(folder, self.inputs.runtime.compute.device)
+            self._resident = folder, distilled.read(folder, self.given.runtime.compute.device)
         return self._resident[1]
 
     def similarity_key(self, resolved: ResolvedImages) -> dict[str, Any]:
         """What decides how alike the images of a class are."""
-        key = {"images": digest(resolved.key), "teacher": self.inputs.teacher_key}
-        return self.inputs.key(key, within_class.__module__)
+        key = {"images": digest(resolved.key), "teacher": self.given.teacher_key}
+        return self.given.key(key, within_class.__module__)
 
     def similarity(self, resolved: ResolvedImages) -> float | None:
         """How alike the teacher finds the images of a class; decides nothing."""
-        inputs = self.inputs
+        given = self.given
 
         def build_stage(folder: Path) -> None:
             images = self.images(resolved)
-            value = within_class(inputs.teacher, images, inputs.runtime.compute)
+            value = within_class(given.teacher, images, given.runtime.compute)
             write_json(folder / "similarity.json", Similarity(value))
 
-        folder = inputs.cache.make("similarity", self.similarity_key(resolved), build_stage)
+        folder = given.cache.make("similarity", self.similarity_key(resolved), build_stage)
         return read_json(folder / "similarity.json", Similarity).similarity

@@ -14,8 +14,9 @@ from ..core.files import read_json, write_json
 from ..data.images import Images
 from ..data.recipe import Recipe
 from ..data.views import ViewPlan
-from ..labels.contract import LabelSource, LabelTask
-from ..labels.student import Student, losses_of, schedule
+from ..labels.contract import LabelSource
+from ..labels.student import Student, losses_of, optimisation
+from ..labels.task import LabelTask
 from ..labels.validation import held_out
 from ..models.classifier import correct
 from ..models.training import optimise
@@ -91,6 +92,6 @@ def run(
         yield from train(epoch)
 
     memory = source.training_state
-    optimise(student, losses, schedule(recipe, source), label, checkpoint, memory)
+    optimise(student, losses, optimisation(recipe, source), label, checkpoint, memory)
     look(at[-1])
     checkpoint.unlink(missing_ok=True)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from ..core.device import Compute
 from ..data.views import ViewBatch
-from ..labels.contract import LabelSource, LabelTask
+from ..labels.contract import LabelSource
 from ..labels.student import Student, untrained
+from ..labels.task import LabelTask
 from ..models import networks
 from ..models.ridge import moved, solve, with_one
 

@@ -2,35 +2,25 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from ..core import plugins
 from ..core.files import digest, disk_is_full, read_json
-from ..data import distilled
-from ..labels import artefact, student
-from ..labels.contract import LabelSource
+from ..data.recipe import Recipe
+from ..labels import student
+from ..labels.contract import LabelSource, method
 from ..labels.student import Student
 from ..models.networks import module_of
 from ..records import store
-from ..records.environment import environment, world
-from ..records.record import (
-    SCHEMA,
-    CellNames,
-    Inputs,
-    Record,
-    Result,
-    Storage,
-    Throughput,
-    as_json,
-    pack_bits,
-)
+from ..records.environment import world
+from ..records.record import SCHEMA, CellNames, Record
 from . import evaluate, fitter, pilot, ridge_student
-from .evaluate import Build, Measured
+from .evaluate import Build
 from .failures import Failure, describe
 from .grid import Cell
 from .image_stages import ARTEFACT_SEED
+from .make_record import make_record
 from .pilot import Pilot
 from .stages import Experiment, ResolvedLabels
 
@@ -63,7 +53,6 @@ class Cells:
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.world = world(experiment.runtime.compute)
-        self._evaluator = EVALUATORS[experiment.recipe.evaluator]
         self._failed: dict[str, Failure] = {}
 
     def resolve(self, cell: Cell, labels: ResolvedLabels) -> ResolvedCell:
@@ -73,30 +62,32 @@ class Cells:
             "labels": labels.digest,
             "student": cell.student,
             "seed": cell.seed,
-            "recipe": asdict(experiment.recipe),
+            "recipe": asdict(labels.recipe),
             "teacher": experiment.teacher_key,
             "test": experiment.dataset.test.digest,
             "schema": SCHEMA,
         }
-        key = digest(experiment.key(decides, *self._modules(cell.student, evaluate.__name__)))[:24]
+        key = digest(
+            experiment.key(decides, *_modules(labels.recipe, cell.student, evaluate.__name__))
+        )[:24]
         folder = experiment.runtime.work / RECORDS
         return ResolvedCell(
             cell, labels, key, store.path_of(folder, key, store.world_digest(self.world))
         )
 
-    def _modules(self, network: str, *modules: str) -> list[str]:
-        return [*modules, self._evaluator.__module__, module_of(network)]
-
     def names(self, cell: Cell) -> CellNames:
         """The cell as records and tables name it."""
-        grid, recipe = self.experiment.grid, self.experiment.recipe
+        grid, known = self.experiment.grid, self.experiment.on_protocol(cell.ipc, cell.student)
+        source, draw = self.experiment.image_stages.without_draw(cell.images)
         return CellNames(
             dataset=grid.dataset,
             images=cell.images,
+            source=source,
+            draw=draw,
             ipc=cell.ipc,
             method=cell.variant.label,
             student=cell.student,
-            recipe=recipe.name + ("" if self.experiment.on_protocol else " (changed)"),
+            recipe=grid.recipe + ("" if known else " (changed)"),
             teacher=grid.teacher,
             seed=cell.seed,
         )
@@ -133,7 +124,9 @@ class Cells:
             except Exception as error:
                 if disk_is_full(error):  # so would be every other cell's
                     raise
-                failed = describe(error, plugins.sources_of(resolved.cell.variant.method))
+                failed = describe(
+                    error, plugins.sources_of(plugins.METHODS, resolved.cell.variant.method)
+                )
         told = work / FAILURES / f"{resolved.key}.txt"
         if failed is None:
             told.unlink(missing_ok=True)
@@ -152,12 +145,13 @@ class Cells:
 
     def _measure(self, resolved: ResolvedCell) -> Record:
         experiment, cell, labels = self.experiment, resolved.cell, resolved.labels
-        (folder, _), recipe = experiment.finished(labels), experiment.recipe
+        (folder, _), recipe = experiment.finished(labels), labels.recipe
 
         def fresh(seed: int) -> tuple[Student, LabelSource]:
-            method = plugins.method(cell.variant.method)
-            source = method.load(folder / "artefact", experiment.task(labels, seed))
-            return self._evaluator(cell.student, source, seed), source
+            source = method(cell.variant.method).load(
+                folder / "artefact", experiment.task(labels, seed)
+            )
+            return EVALUATORS[recipe.evaluator](cell.student, source, seed), source
 
         looks = None
         if recipe.stop == "held-out":
@@ -167,7 +161,17 @@ class Cells:
         classifier, source = fresh(cell.seed)
         test = experiment.dataset.test
         measured = evaluate.evaluate(classifier, source, length, test, checkpoint, cell.label)
-        return self._record(resolved, source, measured, looks)
+        return make_record(
+            experiment,
+            resolved.key,
+            cell,
+            labels,
+            self.names(cell),
+            self.world,
+            source,
+            measured,
+            looks,
+        )
 
     def _pilot(self, resolved: ResolvedCell, classifier: Student, source: LabelSource) -> Pilot:
         """How many epochs to train; chosen once for all seeds."""
@@ -178,74 +182,19 @@ class Cells:
             task = experiment.task(resolved.labels, ARTEFACT_SEED)
             held = pilot.kept_apart(task, train)
             label = f"pilot of {cell.label}"
-            pilot.run(classifier, source, experiment.recipe, held, folder, label)
+            pilot.run(classifier, source, resolved.labels.recipe, held, folder, label)
 
         key = {
             "labels": resolved.labels.digest,
             "student": cell.student,
-            "recipe": asdict(experiment.recipe),
+            "recipe": asdict(resolved.labels.recipe),
             "train": train.digest,
         }
-        key = experiment.key(key, *self._modules(cell.student, pilot.__name__))
+        key = experiment.key(key, *_modules(resolved.labels.recipe, cell.student, pilot.__name__))
         folder = experiment.cache.make("pilot", key, build_stage)
         return read_json(folder / pilot.FILE, Pilot)
 
-    def _record(
-        self, resolved: ResolvedCell, source: LabelSource, measured: Measured, looks: Pilot | None
-    ) -> Record:
-        experiment, labels = self.experiment, resolved.labels
-        artefact_folder, fit = experiment.finished(labels)
-        images = experiment.image_stages.folder(labels.images)
-        requires = artefact.read_manifest(artefact_folder / "artefact")["requires"]
-        chosen: dict[str, Any] = {}
-        if looks is not None:
-            seen = {"epochs": looks.epochs, "accuracy": looks.accuracy}
-            chosen = {"epochs": looks.chosen, "pilot": seen}
-        timings = measured.throughput
-        throughput = Throughput(
-            batch=timings.batch,
-            seconds_bare_step=timings.bare_step,
-            seconds_step=timings.step,
-            seconds_targets=timings.targets,
-        )
-        if timings.floor is not None:
-            throughput["seconds_floor"] = timings.floor
-        return Record(
-            schema=SCHEMA,
-            key=resolved.key,
-            cell=self.names(resolved.cell),
-            on_protocol=experiment.on_protocol,
-            precision=experiment.runtime.compute.precision,
-            recipe=asdict(experiment.recipe),
-            options=asdict(source.options),
-            inputs=Inputs(
-                train=experiment.dataset.train.digest,
-                test=experiment.dataset.test.digest,
-                images=source.task.images.digest,
-                similarity=experiment.image_stages.similarity(labels.images),
-                images_stage=images.name,
-                teacher=digest(experiment.teacher_key),
-                teacher_accuracy=experiment.teacher_accuracy(),
-                labels=artefact_folder.name,
-                **chosen,
-                set={k: str(v) for k, v in experiment.grid.set.items()},
-            ),
-            storage=Storage(
-                **source.storage().as_dict(),
-                images=(images / distilled.FILE).stat().st_size,
-                soft=source.task.shape.soft_bytes,
-            ),
-            prior=requires.get("prior", {}).get("name"),
-            result=Result(
-                accuracy=measured.correct.double().mean().item(),
-                test_images=len(measured.correct),
-                correct=pack_bits(measured.correct.numpy()),
-                train_loss=as_json(measured.train_loss),
-                seconds_train=measured.seconds,
-                seconds_fit=fit.seconds,
-                fit=as_json(fit.notes),
-            ),
-            throughput=throughput,
-            world=self.world,
-            environment=environment(),
-        )
+
+def _modules(recipe: Recipe, network: str, *modules: str) -> list[str]:
+    """Whose code a student's result depends on, beside that of its labels."""
+    return [*modules, EVALUATORS[recipe.evaluator].__module__, module_of(network)]

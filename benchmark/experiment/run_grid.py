@@ -8,12 +8,12 @@ from dataclasses import asdict
 import torch
 import torch.nn.functional as F
 
-from ..core import plugins
 from ..core.errors import Interrupted, UserError
 from ..core.files import digest
 from ..core.progress import say
-from ..labels.contract import LabelSource
+from ..labels.contract import method
 from ..models import networks
+from ..models.image_source import image_source
 from ..models.training import Optimisation
 from ..records import store
 from ..records.comparison import Comparison, comparisons
@@ -155,10 +155,11 @@ def _alike(
     groups: dict[str, dict[str, list[ResolvedCell]]] = defaultdict(lambda: defaultdict(list))
     for cell in missing:
         labels = cell.labels
-        method = plugins.method(labels.variant.method)
-        own = method.prepare.__func__ is not LabelSource.prepare.__func__  # type: ignore[attr-defined]
-        if own and not experiment.cache.done("labels", labels.key):
-            drawn = {n: v for n, v in labels.images.key["options"].items() if n != "draw"}
+        if method(labels.variant.method).prepares and not experiment.cache.done(
+            "labels", labels.key
+        ):
+            draws = image_source(labels.images.name).draws
+            drawn = {n: v for n, v in labels.images.key["options"].items() if n != draws}
             images = {**labels.images.key, "options": drawn}
             groups[digest({**labels.key, "images": images})][labels.digest].append(cell)
     return [list(group.values()) for group in groups.values()]

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from ..core import plugins
-from ..core.errors import UserError
+from ..core.errors import UserError, unknown
 from ..core.files import digest, read_json, write_json
 from ..core.needs import Needs
-from ..core.options import build, change
-from ..data.recipes import RECIPES
+from ..core.options import build
+from ..data import recipes
+from ..data.recipe import Recipe
+from ..data.recipe_source import RecipeSetting
 from ..data.views import ViewPlan
 from ..labels import contract
-from ..labels.contract import LabelSource, LabelTask, task_shape
+from ..labels.contract import LabelSource, method
 from ..labels.shared_cache import Shared
+from ..labels.task import LabelTask, task_shape
 from ..models import networks
 from ..models.teachers import PRETRAINED, TeacherOptions
 from .dataset_and_teacher import DatasetAndTeacher, Runtime
@@ -35,6 +38,7 @@ class ResolvedLabels:
     Attributes:
         options: the method's, made concrete.
         budget: bytes that it may take, where the user set some.
+        recipe: of students, whose views and loss these labels are for.
         fitting: the key of what does not depend on the images and the method's options.
         key: of its stage.
     """
@@ -45,6 +49,7 @@ class ResolvedLabels:
     needs: Needs
     budget: int | None
     plan: ViewPlan
+    recipe: Recipe
     fitting: dict[str, Any]
     key: dict[str, Any]
 
@@ -80,9 +85,7 @@ class Experiment(DatasetAndTeacher):
 
     def __init__(self, grid: Grid, runtime: Runtime) -> None:
         super().__init__(grid, runtime)
-        changed = grid.of("recipe")
-        self.recipe = change(RECIPES[grid.recipe], changed, "recipe")
-        self.on_protocol = self.recipe == RECIPES[grid.recipe]
+        self.recipe = cache(self._recipe)
         self.image_stages = ImageStages(self)
         self._labels = cache(self._resolve_labels)
 
@@ -106,7 +109,7 @@ class Experiment(DatasetAndTeacher):
         self._check_networks(sources)
         resolved = Resolved()
         for cell in cells:
-            found = self._labels(cell.images, cell.ipc, cell.variant, fetch)
+            found = self._labels(cell.images, cell.ipc, cell.variant, cell.student, fetch)
             if isinstance(found, str):
                 resolved.left_out[cell] = found
             else:
@@ -115,19 +118,20 @@ class Experiment(DatasetAndTeacher):
 
     def _check_names(self) -> None:
         grid = self.grid
-        known = ["recipe", "teacher", *plugins.image_sources(), *plugins.methods()]
+        methods, images = plugins.found(plugins.METHODS), plugins.found(plugins.IMAGES)
+        known = ["recipe", "teacher", *images, *methods]
         for key in grid.set:
             if "." not in key:
                 raise UserError(f"--set takes NAME.OPTION=VALUE, got {key!r}.")
             if key.partition(".")[0] not in known:
-                raise plugins.unknown("name to set options of", key.partition(".")[0], known)
+                raise unknown("name to set options of", key.partition(".")[0], known)
         for name in grid.students:
             networks.require(name)
         build(TeacherOptions, grid.of("teacher"), "teacher")
         named = {key.partition(".")[0] for key in grid.set} - {"teacher"}
-        for name in named & plugins.methods().keys():
-            build(plugins.method(name).Options, grid.of(name), name)
-        for source in named & plugins.image_sources().keys():
+        for name in named & methods.keys():
+            build(method(name).Options, grid.of(name), name)
+        for source in named & images.keys():
             self.image_stages.options(source)
 
     def _check_networks(self, sources: Iterable[tuple[str, int]]) -> None:
@@ -140,16 +144,29 @@ class Experiment(DatasetAndTeacher):
                 student = networks.create(name, *size)
             except (MemoryError, RuntimeError):  # too large for this machine: its cells fail
                 continue
-            if self.recipe.evaluator == "ridge":
+            if any(self.recipe(ipc, name).evaluator == "ridge" for _, ipc in sources):
                 networks.headless(student, classes)
         if file is not None and file != PRETRAINED:
             self.teacher  # noqa: B018 (raises where the file holds another network)
         for source, ipc in sources:
-            self.image_stages.check(source, ipc, untrained)
+            self.image_stages.validate(source, ipc, untrained)
 
-    def plan(self, ipc: int) -> ViewPlan:
-        """The views that students of this grid are shown."""
-        recipe, dataset = self.recipe, self.dataset
+    def _recipe(self, ipc: int, student: str) -> Recipe:
+        """How a student is trained."""
+        return recipes.make(self.grid.recipe, self._setting(ipc, student), self.grid.of("recipe"))
+
+    def on_protocol(self, ipc: int, student: str) -> bool:
+        """Whether that is what the recipe says, or was changed."""
+        unchanged = recipes.make(self.grid.recipe, self._setting(ipc, student))
+        return self.recipe(ipc, student) == unchanged
+
+    def _setting(self, ipc: int, student: str) -> RecipeSetting:
+        images = self.dataset.train
+        return RecipeSetting(len(images.class_names), ipc, images.resolution, student)
+
+    def plan(self, ipc: int, student: str) -> ViewPlan:
+        """The views that such a student is shown."""
+        recipe, dataset = self.recipe(ipc, student), self.dataset
         images, augmentation = ipc * len(dataset.class_names), recipe.augmentation
         if not dataset.mirror:
             augmentation = replace(augmentation, flip=0.0)
@@ -164,25 +181,24 @@ class Experiment(DatasetAndTeacher):
 
     def asked(self, variant: Variant) -> Any:
         """A variant's options as the user gave them."""
-        method = plugins.method(variant.method)
-        return build(method.Options, dict(variant.options), variant.method)
+        return build(method(variant.method).Options, dict(variant.options), variant.method)
 
     def _resolve_labels(
-        self, source: str, ipc: int, variant: Variant, fetch: bool
+        self, source: str, ipc: int, variant: Variant, student: str, fetch: bool
     ) -> ResolvedLabels | str:
         """An artefact's options and key, or why the method cannot meet its byte budget."""
-        method, plan = plugins.method(variant.method), self.plan(ipc)
+        cls, plan = method(variant.method), self.plan(ipc, student)
         shape = task_shape(len(self.dataset.class_names), plan)
         budget = budget_bytes(variant.budget, shape.soft_bytes) if variant.budget else None
-        asked = self.asked(variant)
+        asked, recipe = self.asked(variant), self.recipe(ipc, student)
         if budget is None:
-            options = method.resolve_options(asked, shape, None)
+            options = cls.resolve_options(asked, shape, None)
         else:
             try:
-                options = method.resolve_options(asked, shape, budget)
+                options = cls.resolve_options(asked, shape, budget)
             except UserError as error:
                 return str(error)
-        needs = method.needs(options)
+        needs = cls.needs(options)
         images = self.image_stages.resolve(source, ipc, fetch)
         fitting = {
             "needs": self.content_of(needs, variant.label, fetch),
@@ -190,8 +206,7 @@ class Experiment(DatasetAndTeacher):
             "views": asdict(plan.augmentation),
             "seed": ARTEFACT_SEED,
         }
-        module = plugins.module_of(variant.method)
-        modules = [module, contract.__name__, *map(networks.module_of, needs.networks)]
+        modules = [cls.__module__, contract.__name__, *map(networks.module_of, needs.networks)]
         fitting = self.key(fitting, *modules)
         key = {
             **fitting,
@@ -200,13 +215,12 @@ class Experiment(DatasetAndTeacher):
             "options": asdict(options),
             "budget": budget,
             "plan": asdict(plan),
-            "objective": asdict(self.recipe.objective),
+            "objective": asdict(recipe.objective),
         }
-        return ResolvedLabels(variant, images, options, needs, budget, plan, fitting, key)
+        return ResolvedLabels(variant, images, options, needs, budget, plan, recipe, fitting, key)
 
     def labels_folder(self, labels: ResolvedLabels) -> Path:
         """The stage of an artefact: `artefact/` is what ships, `fit.json` tells of the fit."""
-        method = plugins.method(labels.variant.method)
 
         def build_stage(folder: Path) -> None:
             scratch, target = folder / "scratch", folder / "artefact"
@@ -215,7 +229,7 @@ class Experiment(DatasetAndTeacher):
             target.mkdir()
             task, shared = self.fitting_task(labels, scratch)
             started = time.perf_counter()
-            source = method.fit(task, labels.options)
+            source = method(labels.variant.method).fit(task, labels.options)
             seconds = time.perf_counter() - started + shared.spared
             source.save(target)
             shutil.rmtree(scratch)
@@ -240,7 +254,7 @@ class Experiment(DatasetAndTeacher):
         return LabelTask(
             images=self.image_stages.images(labels.images),
             plan=labels.plan,
-            objective=self.recipe.objective,
+            objective=labels.recipe.objective,
             compute=self.runtime.compute,
             seed=seed,
             mean=self.dataset.mean,

@@ -2,13 +2,14 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
 
 import torch
 
 from ..data.rendering import render
+from ..data.views import ViewBatch
 from ..labels.contract import LabelSource
 from ..labels.student import Student
 from ..models.training import Optimisation
@@ -33,70 +34,76 @@ class Timings:
     floor: list[float] | None
 
 
-def measure(student: Student, source: LabelSource, schedule: Optimisation) -> Timings:
+def measure(student: Student, source: LabelSource, optimisation: Optimisation) -> Timings:
     """Time the whole step, its labels alone, and the bare step, taking turns.
 
     The bare step is forward, backward and optimiser on resident random pixels and targets;
     the whole step adds views, rendering and labels. An online source's labels are also timed
     against their floor, its bare network on the same pixels. The student is copied, not changed.
     """
-    task, compute = source.task, source.task.compute
-    student = copy.deepcopy(student).train()
-    optimiser, _ = schedule.build(student)
-    epoch = cycle(range(task.plan.epochs))
-    views_now = iter(())
-    batch = task.plan.sizes()[0]
-    side = task.images.resolution
-    noise = torch.rand(batch, task.images.channels, side, side, device=compute.device)
-    random_targets = torch.rand(batch, task.classes, device=compute.device).softmax(1)
-    state = dict(source.training_state)
-
-    def descend(loss: torch.Tensor) -> None:
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-
-    def bare_step() -> None:
-        descend(student.bare_loss(noise, random_targets, compute))
-
-    now = 0
-
-    def step() -> None:
-        nonlocal views_now, now
-        views = next(views_now, None)
-        if views is None:
-            now = next(epoch)
-            views_now = source.views(now)
-            views = next(views_now)
-        views = views.to(compute.device)
-        pixels = render(task.images.pixels, views)
-        targets = source.targets(views, pixels, now)
-        descend(student.loss(source, pixels, targets, views, now))
-
-    stored = next(iter(source.views(0))).to(compute.device)
-    pixels = render(task.images.pixels, stored)
-
-    def make_targets() -> None:
-        source.targets(stored, pixels, 0)
-
-    timed = {"bare_step": bare_step, "step": step, "targets": make_targets}
-    network = source.network
-    if network is not None:
-
-        def floor() -> None:
-            with torch.no_grad(), compute.autocast():
-                network(pixels)
-
-        timed["floor"] = floor
-    counts = {name: _repetitions(work, compute.wait) for name, work in timed.items()}
+    wait, state = source.task.compute.wait, dict(source.training_state)
+    steps = _Steps(student, source, optimisation)
+    timed = {"bare_step": steps.bare, "step": steps.whole, "targets": steps.targets}
+    if source.network is not None:
+        timed["floor"] = steps.floor
+    counts = {name: _repetitions(work, wait) for name, work in timed.items()}
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(REPEATS):
         for name, work in timed.items():
-            seconds[name].append(_seconds(work, counts[name], compute.wait))
+            seconds[name].append(_seconds(work, counts[name], wait))
     source.training_state = state
     return Timings(
-        batch, seconds["bare_step"], seconds["step"], seconds["targets"], seconds.get("floor")
+        source.task.plan.sizes()[0],
+        seconds["bare_step"],
+        seconds["step"],
+        seconds["targets"],
+        seconds.get("floor"),
     )
+
+
+class _Steps:
+    """What is timed, each with all that it needs on the device."""
+
+    def __init__(self, student: Student, source: LabelSource, optimisation: Optimisation) -> None:
+        task = source.task
+        self.source, self.compute = source, task.compute
+        self.student = copy.deepcopy(student).train()
+        self.optimiser, _ = optimisation.build(self.student)
+        batch, side, device = task.plan.sizes()[0], task.images.resolution, task.device
+        self.noise = torch.rand(batch, task.images.channels, side, side, device=device)
+        self.random_targets = torch.rand(batch, task.classes, device=device).softmax(1)
+        self._views = self._all_views()
+        self._stored = next(iter(source.views(0))).to(device)
+        self._pixels = render(task.images.pixels, self._stored)
+
+    def bare(self) -> None:
+        self._descend(self.student.bare_loss(self.noise, self.random_targets, self.compute))
+
+    def whole(self) -> None:
+        epoch, views = next(self._views)
+        views = views.to(self.compute.device)
+        pixels = render(self.source.task.images.pixels, views)
+        targets = self.source.targets(views, pixels, epoch)
+        self._descend(self.student.loss(self.source, pixels, targets, views, epoch))
+
+    def targets(self) -> None:
+        self.source.targets(self._stored, self._pixels, 0)
+
+    def floor(self) -> None:
+        assert self.source.network is not None
+        with torch.no_grad(), self.compute.autocast():
+            self.source.network(self._pixels)
+
+    def _descend(self, loss: torch.Tensor) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+
+    def _all_views(self) -> Iterator[tuple[int, ViewBatch]]:
+        """Epoch after epoch, without end."""
+        for epoch in cycle(range(self.source.task.plan.epochs)):
+            for views in self.source.views(epoch):
+                yield epoch, views
 
 
 def _seconds(work: Callable[[], None], count: int, wait: Callable[[], None]) -> float:

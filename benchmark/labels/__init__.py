@@ -2,15 +2,18 @@
 
 __all__ = [
     "artefact",
+    "class_labels",
     "contract",
     "distill",
     "ensemble",
     "image_labels",
     "label_learning",
+    "manifest",
     "packing",
     "shared_cache",
     "stored_views",
     "student",
+    "task",
     "teacher_logits",
     "validation",
     "weights",

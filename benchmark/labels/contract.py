@@ -14,217 +14,74 @@ nothing that was not shipped can reach a student.
 
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.device import Compute
+from ..core import plugins
 from ..core.errors import ArtefactError, UserError
-from ..core.files import digest
 from ..core.needs import Needs
-from ..core.options import build
-from ..data.images import Images, ResidentImages
-from ..data.recipe import Objective
+from ..core.options import NoOptions, OptionsT, build, options_of
 from ..data.views import ViewBatch, ViewPlan
 from ..records.ledger import Ledger
 from . import artefact
 from .artefact import Artefact, StoredTensor
+from .manifest import Requirement
+from .task import LabelTask, TaskShape, classes_digest
 
-if TYPE_CHECKING:
-    from ..models.teachers import Teacher
-
-
-@dataclass(frozen=True)
-class TaskShape:
-    """The sizes that decide how many bytes labels take, known before anything is made.
-
-    Attributes:
-        batches: of an epoch.
-        labels: views of a full label set, epochs x images.
-    """
-
-    classes: int
-    images: int
-    batches: int
-    epochs: int
-    resolution: int
-
-    @property
-    def labels(self) -> int:
-        return self.epochs * self.images
-
-    @property
-    def soft_bytes(self) -> int:
-        """Bytes of all labels stored as fp16 logits: the 1x of every ratio."""
-        return self.labels * self.classes * 2
+Control: TypeAlias = Literal["floor", "full", "ceiling"]
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
-def task_shape(classes: int, plan: ViewPlan) -> TaskShape:
-    """The sizes of a task with this plan."""
-    return TaskShape(classes, plan.images, plan.batches, plan.epochs, plan.resolution)
-
-
-@dataclass(frozen=True)
-class LabelTask:
-    """All that a method is given.
-
-    Attributes:
-        images: the distilled images, resident on the device.
-        plan: the views that students will be shown.
-        objective: the recipe's loss.
-        compute: the device where targets must be, and its precision.
-        seed: of everything random in the method. While fitting, the artefact's; while a
-            student trains, the student's.
-        mean, std: of the images' pixels in 0..1, per channel.
-        teacher: the classifier whose soft labels are compressed; only while fitting.
-        train: the real training set; only while fitting.
-        snapshot_source: gives snapshots along one training of the teacher's network; only while
-            fitting.
-        shared: makes what several artefacts share; see `shared_cache`; only while fitting.
-        scratch: a folder for temporary files and checkpoints; only while fitting.
-    """
-
-    images: ResidentImages
-    plan: ViewPlan
-    objective: Objective
-    compute: Compute
-    seed: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    teacher: "Teacher | None" = None
-    train: Images | None = None
-    snapshot_source: "Callable[[], Sequence[Teacher]] | None" = None
-    shared: Callable[[str, Mapping[str, Any], Callable[[Path], None]], Path] | None = None
-    scratch: Path | None = None
-
-    @property
-    def device(self) -> torch.device:
-        return self.compute.device
-
-    @property
-    def classes(self) -> int:
-        return len(self.images.class_names)
-
-    @property
-    def shape(self) -> TaskShape:
-        return task_shape(self.classes, self.plan)
-
-    def fitting(self) -> "tuple[Teacher, Images, Path]":
-        """Teacher, real training set and scratch folder, which are there while fitting.
-
-        The teacher is there for methods whose `needs` say so, as they do by default.
-        """
-        if self.teacher is None:
-            raise RuntimeError("the teacher is only there during fit(), for methods that need it")
-        return self.teacher, self.real_images(), self.workspace()
-
-    def real_images(self) -> Images:
-        """The real training set, which is there while fitting."""
-        if self.train is None:
-            raise RuntimeError("the training set is only there during fit()")
-        return self.train
-
-    def snapshots(self) -> "Sequence[Teacher]":
-        """Snapshots along one training of the teacher's network, from early to late.
-
-        For methods whose `needs` name snapshots.
-
-        Raises:
-            UserError: that training is too short to have any.
-        """
-        found = self.snapshot_source() if self.snapshot_source is not None else ()
-        if not found:
-            raise UserError(
-                "There are no weak teachers: snapshots lie between the first and the last epoch "
-                "of a teacher's training, so teacher.epochs must be at least 2, and "
-                "teacher.snapshots at least 1."
-            )
-        return found
-
-    def shared_cache(
-        self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]
-    ) -> Path:
-        """A folder that `build` fills once for all artefacts that agree in `key`.
-
-        For what does not depend on the distilled images. Teacher, training set, how views are
-        drawn, seed and the method's code count in any case; `key` holds the options that matter.
-        After a kill, `build` is given the same folder again.
-        """
-        if self.shared is not None:
-            return self.shared(kind, key, build)
-        folder = self.workspace() / f"{kind}-{digest(key)[:20]}"
-        if not folder.exists():
-            folder.mkdir()
-            build(folder)
-        return folder
-
-    def workspace(self) -> Path:
-        """The scratch folder, which is there while fitting."""
-        if self.scratch is None:
-            raise RuntimeError("the scratch folder is only there during fit()")
-        return self.scratch
-
-    def mixed(self, per_image: Tensor, views: ViewBatch) -> Tensor:
-        """Rows of `per_image` (N, C) looked up by view and blended by the mix, (B, C)."""
-        own = per_image[views.index]
-        weight = views.mix_weight[:, None]
-        return weight * own + (1 - weight) * own[views.partner]
-
-    def hard_labels(self, views: ViewBatch) -> Tensor:
-        """One-hot labels of the views' images, blended by the mix, (B, C)."""
-        return self.mixed(self._one_hot, views)
-
-    @cached_property
-    def _one_hot(self) -> Tensor:
-        if not self.images.labelled:
-            raise UserError(
-                "These images show none of the classes, so they have no labels of their own: "
-                "leave out hard, smoothed, and recipes with a cross-entropy of hard labels."
-            )
-        return (
-            F.one_hot(self.images.labels, self.classes).float().to(self.device, non_blocking=True)
-        )
-
-
-class LabelSource(ABC):
+class LabelSource(ABC, Generic[OptionsT]):
     """Where a student's targets come from; one method of the benchmark.
+
+    A method is written for the dataclass of its options, `LabelSource[Options]`, or for
+    `NoOptions`.
 
     Class attributes:
         name: what users call it; its file's name, or its entry point's.
         paper: what to cite.
         space: whether `targets` are probabilities or logits; decides what the recipe's loss
             does with them.
+        control: which end of every comparison it marks, if any: `floor`, the images' own classes,
+            for which nothing is shipped; `full`, every label stored; `ceiling`, the network
+            itself shipped.
+        control_forms: the options of its forms that join every comparison as controls, as in
+            brackets: `weights=int8`.
+        prepares: whether it has a `prepare`, for several tasks at once.
+        imports: whether it takes up labels that others published; see `importing`.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     space: ClassVar[Literal["probabilities", "logits"]] = "probabilities"
-
-    @dataclass(frozen=True)
-    class Options:
-        """The method's options and their defaults; subclasses replace this class."""
+    control: ClassVar[Control | None] = None
+    control_forms: ClassVar[tuple[str, ...]] = ("",)
+    imports: ClassVar[bool] = False
+    prepares: ClassVar[bool] = False
+    Options: ClassVar[type] = NoOptions
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.name = cls.__module__.split(".")[-1]
+        cls.Options = options_of(cls)
 
-    def __init__(self, task: LabelTask, options: Any) -> None:
+    def __init__(self, task: LabelTask, options: OptionsT) -> None:
         self.task = task
         self.options = options
         self.folder: Path | None = None
         # Memory that `loss` keeps from step to step; saved in a student's checkpoint.
         self.training_state: dict[str, Tensor] = {}
         # What `fit` has to tell, as JSON values; records keep it.
-        self.notes: dict[str, Any] = {}
+        self.notes: dict[str, Json] = {}
 
     @classmethod
-    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: OptionsT, shape: TaskShape, budget: int | None) -> OptionsT:
         """Options made concrete: those left open decided, and the byte budget, if any, met.
 
         Called before anything is made, so that records name the settings that were chosen.
@@ -241,7 +98,7 @@ class LabelSource(ABC):
         return options
 
     @classmethod
-    def needs(cls, options: Any) -> Needs:
+    def needs(cls, options: OptionsT) -> Needs:
         """What `fit` is given beside images, plan and training set, and what it depends on.
 
         By default the teacher. Files, priors, snapshots and networks count for the artefact's
@@ -251,15 +108,15 @@ class LabelSource(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, task: LabelTask, options: Any) -> Self:
+    def fit(cls, task: LabelTask, options: OptionsT) -> Self:
         """Compress the teacher's knowledge for these images; may train."""
 
-    @classmethod  # noqa: B027 (optional)
-    def prepare(cls, tasks: Sequence[LabelTask], options: Any) -> None:
+    @classmethod
+    def prepare(cls, tasks: Sequence[LabelTask], options: OptionsT) -> None:
         """Do at once what `fit` would do for one task after another.
 
-        It is left in `task.shared_cache`. By default nothing. Called before `fit`, and only
-        with --batched.
+        It is left in `task.shared_cache`. Called before `fit` of methods that declare
+        `prepares`, and only with --batched.
 
         Args:
             tasks: they differ only in their images.
@@ -271,20 +128,20 @@ class LabelSource(ABC):
 
     @classmethod
     @abstractmethod
-    def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
+    def restore(cls, task: LabelTask, options: OptionsT, shipped: Artefact) -> Self:
         """The source again, from its shipped tensors (on the CPU) and manifest alone."""
 
-    def manifest(self) -> Mapping[str, Any]:
+    def manifest(self) -> Mapping[str, Json]:
         """What `restore` must know beyond options and tensors; JSON values.
 
         `restore` reads it by `shipped.extra(DATACLASS)`, which checks its types.
         """
         return {}
 
-    def requires(self) -> Mapping[str, Any]:
-        """What must be present at training time without being shipped.
+    def requires(self) -> Mapping[Literal["prior", "teacher"], Requirement]:
+        """What must be there at training time without being shipped.
 
-        `{"prior": {"name", "bytes", "sha256"}}` for a public model, likewise `teacher`.
+        A public model, by which pixels become features, or a teacher.
         """
         return {}
 
@@ -306,6 +163,22 @@ class LabelSource(ABC):
             UserError: the method stores no labels of views; so by default.
         """
         raise UserError(f"{self.name} stores no labels of views, so there is nothing to export.")
+
+    @classmethod
+    def importing(cls, folder: Path, kept: int | None, options: Mapping[str, object]) -> OptionsT:
+        """The options by which it takes up labels of others; for methods that declare `imports`.
+
+        All labels are kept, exactly, unless `options` say what to drop.
+
+        Args:
+            folder: of official labels.
+            kept: logits that each label has there; None where it has those of all classes.
+            options: as users give them.
+
+        Raises:
+            UserError: an option is wrong.
+        """
+        raise UserError(f"{cls.name} does not take up labels of others.")
 
     @abstractmethod
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
@@ -418,6 +291,10 @@ def divergence(target: Tensor, logits: Tensor, temperature: float) -> Tensor:
     )
 
 
-def classes_digest(class_names: Iterable[str]) -> str:
-    """SHA-256 of the class names in order."""
-    return digest(list(class_names))
+def method(name: str) -> type[LabelSource[Any]]:
+    """The method called `name`.
+
+    Raises:
+        UserError: there is none, or it cannot be imported.
+    """
+    return plugins.load(plugins.METHODS, name)

@@ -1,4 +1,4 @@
-"""Transfer: a network fitted to teachers' logits on views of the real training set.
+"""Distillation: a network fitted to teachers' logits on views of the real training set.
 
 HeLlO's projector and teachers that were made smaller learn this way. The real images are seen
 through the recipe's views, since on those the network will be asked.
@@ -19,7 +19,8 @@ from ..data.rendering import render_gathered
 from ..data.views import SAMPLE, ViewBatch, permutation, random_words
 from ..models.priors import weights_digest
 from ..models.training import Optimisation, optimise
-from .contract import LabelTask, divergence
+from .contract import divergence
+from .task import LabelTask
 from .writer import Stored, TensorWriter
 
 HELD_OUT_EPOCH = 0
@@ -55,7 +56,7 @@ class DistillOptions:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise ValueError("epochs and batch_size must be at least 1, rate positive")
+            raise ValueError("epochs and batch_size must be at least 1, lr positive")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out must be a share below 1, got {self.held_out}")
         for name in ("ce_weight", "patience", "minutes", "replay"):
@@ -203,7 +204,7 @@ def distill(
     checkpoint: Path,
     frozen: Frozen | None = None,
 ) -> dict[str, Any]:
-    """DistillOptions `network` in place to the mean of the teachers' logits on real views.
+    """Fit `network` in place to the mean of the teachers' logits on real views.
 
     Args:
         network: pixels in 0..1, or what `frozen` makes of them, to logits.
@@ -215,66 +216,82 @@ def distill(
         What a record tells of the fit: mean loss of each epoch, agreement with the teacher on
         held-out views after each, and why it ended.
     """
-    batches = TeacherBatches(task, teachers, fit, frozen)
-    trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
-    memory = {"agreement": torch.zeros(0), "seconds": torch.zeros(())}
-    started: float | None = None
-    ended = "all epochs done"
+    return _Fitting(task, network, TeacherBatches(task, teachers, fit, frozen), fit).run(
+        label, checkpoint
+    )
 
-    def late() -> bool:
-        return bool(fit.minutes) and spent() > 60 * fit.minutes
 
-    def spent() -> float:
-        """Seconds of the fit, those before a kill too."""
-        return time.monotonic() - (started or 0.0)
+class _Fitting:
+    """One network's way to the teachers; its `memory` is in the checkpoint."""
 
-    def look() -> None:
-        """Measure the agreement after an epoch, and keep weights that are better than all."""
-        found = torch.tensor([batches.agreement(network)])
-        memory["agreement"] = torch.cat([memory["agreement"].cpu(), found])
-        if fit.patience and memory["agreement"].argmax() == len(memory["agreement"]) - 1:
-            memory.update({f"best.{n}": p.detach().clone() for n, p in trainable.items()})
+    def __init__(
+        self, task: LabelTask, network: nn.Module, batches: TeacherBatches, fit: DistillOptions
+    ) -> None:
+        self.task, self.network, self.batches, self.fit = task, network, batches, fit
+        self.trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
+        self.memory = {"agreement": torch.zeros(0), "seconds": torch.zeros(())}
+        self.started: float | None = None
+        self.ended = "all epochs done"
 
-    def losses(epoch: int) -> Iterator[Tensor]:
-        nonlocal started
-        if started is None:
-            started = time.monotonic() - float(memory["seconds"])
-        if fit.held_out and len(memory["agreement"]) < epoch:
-            look()  # the checkpoint gone on from was written before the look
-            network.train()
-        for batch in batches.epoch(epoch):
-            with task.compute.autocast():
-                logits = network(batch.shown)
-            yield loss(logits.float(), batch, fit, task.objective.temperature)
-            if late():
+    def run(self, label: str, checkpoint: Path) -> dict[str, Any]:
+        fit, memory = self.fit, self.memory
+        steps = Optimisation(
+            fit.epochs, self.batches.plan.batches, lr=fit.lr, weight_decay=0.0, warmup=0.05
+        )
+        curve = optimise(self.network, self.losses, steps, label, checkpoint, memory, self.enough)
+        if fit.held_out and len(memory["agreement"]) < len(curve):
+            self.validate()  # it was killed between its last checkpoint and this
+        if fit.patience:
+            with torch.no_grad():
+                for name, parameter in self.trainable.items():
+                    parameter.copy_(memory[f"best.{name}"])
+        return {"loss": curve, "agreement": memory["agreement"].tolist(), "ended": self.ended}
+
+    def losses(self, epoch: int) -> Iterator[Tensor]:
+        """The losses of an epoch, one a step."""
+        if self.started is None:
+            self.started = time.monotonic() - float(self.memory["seconds"])
+        if self.fit.held_out and len(self.memory["agreement"]) < epoch:
+            self.validate()  # the checkpoint gone on from was written before it
+            self.network.train()
+        for batch in self.batches.epoch(epoch):
+            with self.task.compute.autocast():
+                logits = self.network(batch.shown)
+            yield loss(logits.float(), batch, self.fit, self.task.objective.temperature)
+            if self.late:
                 return
 
-    def enough() -> bool:
-        nonlocal ended
-        memory["seconds"] = torch.tensor(spent())
-        if fit.held_out:
-            look()
-        if fit.patience:
-            since = len(memory["agreement"]) - 1 - int(memory["agreement"].argmax())
-            if since >= fit.patience:
-                ended = f"no more agreement for {since} epochs"
-                return True
-        if late():
-            ended = f"{fit.minutes:g} minutes were over"
-            return True
-        return False
+    def validate(self) -> None:
+        """Measure the agreement after an epoch, and keep weights that are better than all."""
+        found = torch.tensor([self.batches.agreement(self.network)])
+        self.memory["agreement"] = torch.cat([self.memory["agreement"].cpu(), found])
+        last = len(self.memory["agreement"]) - 1
+        if self.fit.patience and self.memory["agreement"].argmax() == last:
+            best = {f"best.{n}": p.detach().clone() for n, p in self.trainable.items()}
+            self.memory.update(best)
 
-    schedule = Optimisation(
-        fit.epochs, batches.plan.batches, lr=fit.lr, weight_decay=0.0, warmup=0.05
-    )
-    curve = optimise(network, losses, schedule, label, checkpoint, memory, enough)
-    if fit.held_out and len(memory["agreement"]) < len(curve):
-        look()  # it was killed between its last checkpoint and this look
-    if fit.patience:
-        with torch.no_grad():
-            for name, parameter in trainable.items():
-                parameter.copy_(memory[f"best.{name}"])
-    return {"loss": curve, "agreement": memory["agreement"].tolist(), "ended": ended}
+    def enough(self) -> bool:
+        """Whether the fit ends after this epoch; says why."""
+        self.memory["seconds"] = torch.tensor(self.spent)
+        if self.fit.held_out:
+            self.validate()
+        if self.fit.patience:
+            since = len(self.memory["agreement"]) - 1 - int(self.memory["agreement"].argmax())
+            if since >= self.fit.patience:
+                self.ended = f"no more agreement for {since} epochs"
+                return True
+        if self.late:
+            self.ended = f"{self.fit.minutes:g} minutes were over"
+        return self.late
+
+    @property
+    def spent(self) -> float:
+        """Seconds of the fit, those before a kill too."""
+        return time.monotonic() - (self.started or 0.0)
+
+    @property
+    def late(self) -> bool:
+        return bool(self.fit.minutes) and self.spent > 60 * self.fit.minutes
 
 
 def loss(logits: Tensor, batch: TeacherBatch, fit: DistillOptions, temperature: float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.needs import Needs
-from .contract import LabelTask
+from .task import LabelTask
 
 Teachers = Literal["final", "trajectory"]
 

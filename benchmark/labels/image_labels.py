@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self
+from typing import Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,8 +12,9 @@ from ..core.errors import ArtefactError, UserError
 from ..data.views import ViewBatch
 from . import artefact
 from .artefact import Artefact, StoredTensor
-from .contract import LabelSource, LabelTask, TaskShape
+from .contract import LabelSource
 from .packing import pack, packed_bytes, unpack, width_for
+from .task import LabelTask, TaskShape
 
 LabelForm = Literal["fp16", "int8", "top-k"]
 # The manifest without its options, and the headers, stay below this in one shard.
@@ -21,7 +22,28 @@ CONTAINER_BYTES = 1280
 MORE_SHARDS_BYTES = 1024  # for each further one
 
 
-class ImageLabels(LabelSource):
+@dataclass(frozen=True)
+class ImageLabelOptions:
+    """How labels are shipped; subclasses add what is theirs.
+
+    Attributes:
+        form: `fp16`, all classes; `int8`, all classes as bytes; `top-k`, the k most likely
+            classes alone, as indices and bytes. A byte budget chooses the first that fits.
+        k: classes that `top-k` keeps, at most all; a byte budget chooses the most that fit.
+    """
+
+    form: LabelForm = "fp16"
+    k: int = 5
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, got {self.k}")
+
+
+FormT = TypeVar("FormT", bound=ImageLabelOptions)
+
+
+class ImageLabels(LabelSource[FormT]):
     """Probabilities of each image, blended by the mix of each view.
 
     What `fit` returns holds the labels as they will be loaded, so nothing changes by shipping.
@@ -32,24 +54,7 @@ class ImageLabels(LabelSource):
 
     space = "probabilities"
 
-    @dataclass(frozen=True)
-    class Options:
-        """How labels are shipped; subclasses add what is theirs.
-
-        Attributes:
-            form: `fp16`, all classes; `int8`, all classes as bytes; `top-k`, the k most likely
-                classes alone, as indices and bytes. A byte budget chooses the first that fits.
-            k: classes that `top-k` keeps, at most all; a byte budget chooses the most that fit.
-        """
-
-        form: LabelForm = "fp16"
-        k: int = 5
-
-        def __post_init__(self) -> None:
-            if self.k < 1:
-                raise ValueError(f"k must be at least 1, got {self.k}")
-
-    def __init__(self, task: LabelTask, options: Any, labels: Tensor) -> None:
+    def __init__(self, task: LabelTask, options: FormT, labels: Tensor) -> None:
         """Keep `labels`, probabilities (N, C), as the form leaves them.
 
         Raises:
@@ -61,7 +66,7 @@ class ImageLabels(LabelSource):
         self.labels = decode(self._parts, task.classes).to(task.device)
 
     @classmethod
-    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: FormT, shape: TaskShape, budget: int | None) -> FormT:
         """Under a budget: the richest form that fits it, and the largest k."""
         options = replace(options, k=min(options.k, shape.classes))
         if budget is None:
@@ -89,7 +94,7 @@ class ImageLabels(LabelSource):
             yield StoredTensor(name, "indices" if name == "indices" else "values", part)
 
     @classmethod
-    def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
+    def restore(cls, task: LabelTask, options: FormT, shipped: Artefact) -> Self:
         return cls(task, options, decode(checked(shipped, task.shape), task.classes))
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.cache import Cache
 from ..core.files import digest, read_json, write_json
-from .contract import LabelTask
+from .task import LabelTask
 
 SECONDS = "seconds.json"
 

@@ -48,7 +48,7 @@ def untrained(name: str, source: LabelSource, seed: int) -> nn.Module:
     return networks.create(name, task.classes, images.channels, images.resolution)
 
 
-def schedule(recipe: Recipe, source: LabelSource) -> Optimisation:
+def optimisation(recipe: Recipe, source: LabelSource) -> Optimisation:
     """The recipe's schedule over the plan's batches."""
     plan = source.task.plan
     return Optimisation(
@@ -84,7 +84,7 @@ def train(
     return optimise(
         student,
         losses_of(student, source),
-        schedule(recipe, source),
+        optimisation(recipe, source),
         label,
         checkpoint,
         source.training_state,

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..core.progress import track
 from ..data.rendering import render
 from ..data.views import ViewBatch
-from .contract import LabelTask
+from .task import LabelTask
 
 RESIDENT_BYTES = 2 * 2**30
 

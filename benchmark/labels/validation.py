@@ -6,7 +6,7 @@ from torch import Tensor
 from ..core.errors import UserError
 from ..data.images import ResidentImages
 from ..data.views import SAMPLE, permutation, random_words
-from .contract import LabelTask
+from .task import LabelTask
 
 BLOCK = 500
 

@@ -3,7 +3,8 @@
 __all__ = [
     "batch_norm",
     "classifier",
-    "image_task",
+    "image_source",
+    "network_family",
     "networks",
     "priors",
     "ridge",

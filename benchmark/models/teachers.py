@@ -51,7 +51,7 @@ class TeacherOptions:
 
     Attributes:
         crop_low: smallest share of an image's area that a training crop covers.
-        rate: peak learning rate of SGD with momentum 0.9.
+        lr: peak learning rate of SGD with momentum 0.9.
         snapshots: weak teachers to keep, evenly spaced along the training, its ends left out;
             HeLlO's paper takes nine.
     """
@@ -70,7 +70,7 @@ class TeacherOptions:
                 "epochs and batch_size must be at least 1, seed and snapshots not negative"
             )
         if not self.lr > 0 or not 0 < self.crop_low <= 1:
-            raise ValueError("rate must be positive, crop_low above 0 and at most 1")
+            raise ValueError("lr must be positive, crop_low above 0 and at most 1")
 
     def snapshot_epochs(self) -> list[int]:
         """After how many epochs weak teachers are kept; fewer where the training is short."""

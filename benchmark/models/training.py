@@ -24,9 +24,9 @@ CHECKPOINT_EVERY_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How weights are moved: optimiser, peak rate, and the rate's course over all steps.
+    """How weights are moved: optimiser, peak learning rate, and its schedule.
 
-    The rate rises linearly over the first `warmup` share of steps; then it falls along a half
+    The lr rises linearly over the first `warmup` share of steps; then it falls along a half
     cosine to zero, or stays.
     """
 
@@ -41,7 +41,7 @@ class Optimisation:
     schedule: LrSchedule = "cosine"
 
     def build(self, module: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
-        """The optimiser over `module`'s trainable weights, and its rate's schedule."""
+        """The optimiser over `module`'s trainable weights, and its lr's schedule."""
         trainable = [p for p in module.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in trainable if p.ndim > 1], "weight_decay": self.weight_decay},
@@ -104,7 +104,7 @@ def optimise(
         curve.append(total.item() / steps)
         if not math.isfinite(curve[-1]):
             raise UserError(
-                f"{label}: the loss is {curve[-1]} in epoch {epoch + 1}. A lower rate than "
+                f"{label}: the loss is {curve[-1]} in epoch {epoch + 1}. A lower lr than "
                 f"{schedule.lr} may help."
             )
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS:

@@ -4,7 +4,6 @@ Tables, pictures and the site all read these; nothing else decides what is compa
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -75,7 +74,7 @@ class Row:
     """One method on one image source.
 
     Attributes:
-        images: without its `draw`: several draws are repeats of one another.
+        images: without the option that draws: several draws are repeats of one another.
         method: as in cells; where options differ that its label does not show, with these.
         records: one a repeat, in their order; none where the method is missing.
         asked: repeats that it should have: those of any method on these images here, or on any
@@ -115,6 +114,16 @@ class Row:
     def storage(self) -> Storage:
         """The ledger of the repeat that ships most; only of a row that has records."""
         return max((r["storage"] for r in self.records), key=lambda s: s["total"])
+
+    @property
+    def control(self) -> str | None:
+        """Which end of the comparison it marks, if any; see `LabelSource`."""
+        return self.records[0]["roles"]["control"] if self.records else None
+
+    @property
+    def baseline(self) -> bool:
+        """Whether its images are real ones, which distilled ones must beat."""
+        return any(record["roles"]["baseline"] for record in self.records)
 
     @property
     def prior(self) -> str | None:
@@ -202,16 +211,7 @@ def correct(record: Record) -> np.ndarray:
 
 def repeat(record: Record) -> Repeat:
     """Which repeat a record is."""
-    return _draw(record["cell"]["images"])[1], record["cell"]["seed"]
-
-
-def _draw(images: str) -> tuple[str, int]:
-    """An image source without its `draw`, and that draw: `random[draw=2]` is (`random`, 2)."""
-    found = re.search(r"(?<=[\[,])draw=(\d+)(,|(?=\]))", images)
-    if found is None:
-        return images, 0
-    rest = images[: found.start()] + images[found.end() :]
-    return rest.replace(",]", "]").replace("[]", ""), int(found[1])
+    return record["cell"]["draw"], record["cell"]["seed"]
 
 
 def _belongs(cell: CellNames, at: Setting) -> bool:
@@ -225,7 +225,7 @@ def _by_row(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
     for record in sorted(records, key=lambda r: r["key"]):
         cell = record["cell"]
         options = json.dumps(record["options"], sort_keys=True)
-        same = alike.setdefault((_draw(cell["images"])[0], cell["method"]), {})
+        same = alike.setdefault((cell["source"], cell["method"]), {})
         same.setdefault(options, []).append(record)
     made = {}
     for (images, method), variants in alike.items():
@@ -242,7 +242,7 @@ def _by_row(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
 def _asked_as(records: Sequence[Record]) -> tuple[str, str]:
     """The image source and method of a row as a grid names them, without hidden options."""
     cell = records[0]["cell"]
-    return _draw(cell["images"])[0], cell["method"]
+    return cell["source"], cell["method"]
 
 
 def _hidden(options: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
@@ -268,17 +268,17 @@ def _compare(
         asked.setdefault(name[0], set()).update(map(repeat, members))
         rows_of.setdefault(_asked_as(members), []).append(name)
     every = set().union(*asked.values())
-    wanted = {name: set(asked[name[0]]) for name in found}
+    expected_repeats = {name: set(asked[name[0]]) for name in found}
     for name in expected - rows_of.keys():
-        wanted[name] = set(asked.get(name[0], every))
+        expected_repeats[name] = set(asked.get(name[0], every))
     lost: dict[tuple[str, str], set[Repeat]] = {}
-    for cells, of_rows in ((missing, wanted), (failed, wanted), (failed, lost)):
+    for cells, of_rows in ((missing, expected_repeats), (failed, expected_repeats), (failed, lost)):
         for cell in cells:
-            images, draw = _draw(cell["images"])
-            for name in rows_of.get((images, cell["method"]), [(images, cell["method"])]):
-                of_rows.setdefault(name, set()).add((draw, cell["seed"]))
+            asked_for = cell["source"], cell["method"]
+            for name in rows_of.get(asked_for, [asked_for]):
+                of_rows.setdefault(name, set()).add((cell["draw"], cell["seed"]))
     rows, left_out = [], []
-    for name, repeats in wanted.items():
+    for name, repeats in expected_repeats.items():
         counted, others = _one_a_repeat(found.get(name, []))
         left_out += others
         in_vain = lost.get(name, set()) - {repeat(record) for record in counted}

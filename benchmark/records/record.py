@@ -3,7 +3,7 @@
 import base64
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
@@ -13,7 +13,7 @@ from ..core.bounded import shown
 from ..core.files import digest
 from .ledger import KINDS
 
-SCHEMA = 2
+SCHEMA = 3
 KEY, WORLD = 24, 12  # hexadecimal digits
 
 Text = Annotated[str, Field(max_length=4096)]
@@ -36,6 +36,8 @@ class CellNames(TypedDict):
 
     dataset: Name
     images: Name
+    source: Name  # `images` without the option that draws, so that draws are repeats
+    draw: Count
     ipc: Annotated[int, Field(ge=1, le=10**9)]
     method: Name
     student: Name
@@ -74,10 +76,12 @@ class Inputs(TypedDict):
     teacher: Text
     labels: Text
     teacher_accuracy: Share
+    classes: NotRequired[Size]  # of the dataset; with the resolution, what recipes depend on
+    resolution: NotRequired[Size]
     images_stage: NotRequired[Text]  # the stage's name, by which `ship` finds it
     similarity: NotRequired[Annotated[float, Field(ge=-1.001, le=1.001)] | None]
     epochs: NotRequired[Annotated[int, Field(ge=1, le=10**9)]]  # where they were chosen, by a
-    pilot: NotRequired[dict[str, Any]]  # whose course this is
+    pilot: NotRequired[dict[str, Any]]  # whose validation this is
     set: NotRequired[dict[Name, Text]]
 
 
@@ -124,6 +128,24 @@ class Throughput(TypedDict):
 
 
 @_whole
+class Plugin(TypedDict):
+    """A plugin that it was measured with; built-in ones are the commit's."""
+
+    kind: Name
+    name: Name
+    version: Text
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+@_whole
+class Roles(TypedDict):
+    """What method and images declare themselves to be in a comparison."""
+
+    control: Literal["floor", "full", "ceiling"] | None
+    baseline: bool
+
+
+@_whole
 class Record(TypedDict):
     """One cell's whole story. Its identity is its `key` (what was measured) and its world."""
 
@@ -135,6 +157,8 @@ class Record(TypedDict):
     recipe: dict[str, Any]  # whole, as used
     options: dict[str, Any]  # the method's, all of them
     inputs: Inputs
+    roles: Roles
+    plugins: Annotated[list[Plugin], Field(max_length=1000)]
     storage: Storage
     prior: Name | None
     result: Result

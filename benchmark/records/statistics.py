@@ -91,8 +91,8 @@ def _p(gaps: np.ndarray) -> float:
     n, mean = len(gaps), float(gaps.mean())
     if n < 2:
         return 1.0
-    apart = gaps - mean
-    error = math.sqrt(apart @ apart / (n - 1) / n)
+    deviations = gaps - mean
+    error = math.sqrt(deviations @ deviations / (n - 1) / n)
     if error < 1e-12:
         return float(abs(mean) < 1e-12)
     return float(2 * special.stdtr(n - 1, -abs(mean) / error))

@@ -76,7 +76,7 @@ def parse(raw: bytes) -> Record:
     schema = value["schema"]
     if type(schema) is not int or not 1 <= schema <= SCHEMA:
         raise UserError(f"schema {bounded.shown(schema)}, this labelbench reads 1 to {SCHEMA}")
-    if schema == 1:
+    if schema < SCHEMA:
         value = upgrade(value)
     record = bounded.parse(ADAPTER, value)
     wrong = [*contradictions(record)]

@@ -1,8 +1,11 @@
-"""Records of schema 1, as schema 2 says the same.
+"""Records of older schemas, as today's says the same.
 
 Schema 1 knew no worlds. What is now `world` stood in `environment` (the CPU's name, Python, the
 platform, the libraries) and in `throughput.hardware` (the GPU's name, or `CPU, 2 threads`), and
 `precision` stood in `throughput`. Nothing is lost but the name of a GPU's host CPU.
+
+Schema 2 knew no roles and no draws: tables went by names, those below. It called a learning rate
+`rate`, its course over the steps `course`, and what is tested `tester`.
 """
 
 import re
@@ -41,10 +44,85 @@ class _Record(TypedDict):
     environment: _Environment
 
 
-ADAPTER = TypeAdapter(_Record)
+@with_config(ConfigDict(strict=True))
+class _Cell(TypedDict):
+    images: str
+    method: str
 
 
-def upgrade(old: Mapping[str, Any]) -> dict[str, Any]:
+@with_config(ConfigDict(strict=True))
+class _Inputs(TypedDict, total=False):
+    set: dict[str, Any]
+
+
+@with_config(ConfigDict(strict=True))
+class _Named(TypedDict):
+    """What schema 2 said by names."""
+
+    cell: _Cell
+    recipe: dict[str, Any]
+    options: dict[str, Any]
+    inputs: _Inputs
+
+
+ADAPTER, NAMED = TypeAdapter(_Record), TypeAdapter(_Named)
+CONTROLS = {"hard": "floor", "soft": "full", "teacher": "ceiling"}
+RENAMED = {
+    "rate": "lr",
+    "label_rate": "label_lr",
+    "network_rate": "network_lr",
+    "inner_rate": "inner_lr",
+    "course": "schedule",
+    "tester": "evaluator",
+}
+
+
+def upgrade(old: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record of schema 1 or 2 as one of schema 3.
+
+    Raises:
+        UserError: it lacks what has to be moved.
+    """
+    if old["schema"] == 1:
+        old = _with_world(old)
+    return _with_roles(old) if old["schema"] == 2 else old
+
+
+def _with_roles(old: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of schema 2 as one of schema 3."""
+    found = bounded.parse(NAMED, old)
+    source, draw = _draw(found["cell"]["images"])
+    method = re.split(r"[\[ ]", found["cell"]["method"])[0]
+    inputs = dict(old["inputs"])
+    if "set" in inputs:
+        inputs["set"] = {_renamed_path(path): value for path, value in inputs["set"].items()}
+    return {
+        **old,
+        "schema": 3,
+        "cell": {**old["cell"], "source": source, "draw": draw},
+        "recipe": {RENAMED.get(name, name): value for name, value in found["recipe"].items()},
+        "options": {RENAMED.get(name, name): value for name, value in found["options"].items()},
+        "inputs": inputs,
+        "roles": {"control": CONTROLS.get(method), "baseline": source == "random"},
+        "plugins": [],
+    }
+
+
+def _draw(images: str) -> tuple[str, int]:
+    """An image source without its `draw`, and that draw: `random[draw=2]` is (`random`, 2)."""
+    found = re.search(r"(?<=[\[,])draw=(\d{1,15})(,|(?=\]))", images)
+    if found is None:
+        return images, 0
+    rest = images[: found.start()] + images[found.end() :]
+    return rest.replace(",]", "]").replace("[]", ""), int(found[1])
+
+
+def _renamed_path(path: str) -> str:
+    first, dot, last = path.rpartition(".")
+    return first + dot + RENAMED.get(last, last)
+
+
+def _with_world(old: Mapping[str, Any]) -> dict[str, Any]:
     """A record of schema 1 as one of schema 2; what schema 1 left open is for the reader to check.
 
     Raises:

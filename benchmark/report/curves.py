@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROOM = 0.12  # for numbers right of the curves, as a share of the epochs
-APART = 6.0  # points between numbers
+SPACING = 6.0  # points between numbers
 
 
 def draw(found: Iterable[Comparison], folder: Path) -> list[Path]:
@@ -125,8 +125,8 @@ def _write_numbers(
             x, y = (float(v) * scale for v in panel.transData.transform(end))
             ends.append((y, x, end, row.method))
     ends.sort()
-    room = (frame.y0 * scale + APART / 2, frame.y1 * scale - APART / 2)
-    heights = spread([end[0] for end in ends], APART, *room)
+    room = (frame.y0 * scale + SPACING / 2, frame.y1 * scale - SPACING / 2)
+    heights = spread([end[0] for end in ends], SPACING, *room)
     leader = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 1}
     for (y, x, end, method), height in zip(ends, heights, strict=True):
         panel.annotate(
@@ -143,19 +143,19 @@ def _write_numbers(
         )
 
 
-def spread(heights: Sequence[float], apart: float, low: float, high: float) -> list[float]:
-    """Heights, lowest first, moved as little as keeps them `apart` and between `low` and `high`.
+def spread(heights: Sequence[float], spacing: float, low: float, high: float) -> list[float]:
+    """Heights, lowest first, moved as little as keeps them apart, from `low` to `high`.
 
     Those that are too near each other move together. Where there is no room, all come nearer.
     """
-    apart = min(apart, (high - low) / max(1, len(heights) - 1))
+    spacing = min(spacing, (high - low) / max(1, len(heights) - 1))
     blocks: list[tuple[float, int]] = []  # of what stands side by side: sum of bases, and count
     for place, height in enumerate(heights):
-        total, count = height - place * apart, 1
+        total, count = height - place * spacing, 1
         while blocks and blocks[-1][0] / blocks[-1][1] >= total / count:
             total, count = total + blocks[-1][0], count + blocks[-1][1]
             blocks.pop()
         blocks.append((total, count))
     bases = [total / count for total, count in blocks for _ in range(count)]
-    top = high - max(0, len(heights) - 1) * apart
-    return [min(max(base, low), top) + place * apart for place, base in enumerate(bases)]
+    top = high - max(0, len(heights) - 1) * spacing
+    return [min(max(base, low), top) + place * spacing for place, base in enumerate(bases)]

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vP<X>ph8"
 DASHES = ("-", "--", "-.", (0, (8, 2, 2, 2, 2, 2)), (0, (4, 4)), (0, (12, 3)))
-REAL = "random"  # the image source that is not distilled: hollow, and not on a frontier
 NEAR = 11.0  # points; a number further from its point is tied to it
 
 
@@ -58,7 +57,7 @@ def figures(found: Iterable[Comparison]) -> list[Picture]:
     """One picture for each dataset, student, recipe and teacher, on and off protocol."""
     found = list(found)
     colours = colours_of(found)
-    sources = sorted({row.images for c in found for row in c.rows if row.n} - {REAL})
+    sources = distilled_sources(found)
     groups: dict[str, list[Comparison]] = {}
     for comparison in found:
         groups.setdefault(comparison.setting.family, []).append(comparison)
@@ -69,6 +68,12 @@ def figures(found: Iterable[Comparison]) -> list[Picture]:
         with style():
             made.append(Picture("frontier", title, short, _draw(title, members, colours, sources)))
     return made
+
+
+def distilled_sources(found: Iterable[Comparison]) -> list[str]:
+    """The image sources that are not baselines: those have a frontier, the others stand hollow."""
+    rows = [row for comparison in found for row in comparison.rows]
+    return sorted({row.images for row in rows} - {row.images for row in rows if row.baseline})
 
 
 def point(row: Row) -> Point:
@@ -192,7 +197,7 @@ def _panel(
 
 def _marker(source: str, colour: str, looks: Mapping[str, Mapping]) -> dict:
     """Filled, and of its source's shape; hollow for real images."""
-    if source == REAL:
+    if source not in looks:
         face, edge, shape = "white", colour, "o"
     else:
         face, edge, shape = colour, "white", looks[source]["marker"]
@@ -201,7 +206,7 @@ def _marker(source: str, colour: str, looks: Mapping[str, Mapping]) -> dict:
         "markersize": 5.5,
         "markerfacecolor": face,
         "markeredgecolor": edge,
-        "markeredgewidth": 1.0 if source == REAL else 0.4,
+        "markeredgewidth": 0.4 if source in looks else 1.0,
         "linestyle": "none",
     }
 
@@ -217,9 +222,9 @@ def _legend(
     priors = {p.method: f"needs a public prior of {_amount(p.prior)}" for p in found if p.prior}
     handles = entries(numbers, colours, priors)
     sources = {point.images for point in found}
-    if REAL in sources:
-        look = _marker(REAL, "0.3", looks)
-        handles.append(Line2D([], [], **look, label="random real images"))
+    for source in sorted(sources - looks.keys()):
+        look = _marker(source, "0.3", looks)
+        handles.append(Line2D([], [], **look, label=f"{one_line(source)}, real images"))
     for source, look in looks.items():
         if source in sources:
             line = {"linestyle": look["linestyle"], "color": "0.6", "linewidth": 0.8}

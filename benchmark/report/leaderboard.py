@@ -13,6 +13,7 @@ from ..core.files import digest
 from ..records.comparison import Comparison, Row
 from ..records.record import Record
 from ..records.replications import Replications, replications
+from . import columns
 from .speeds import Speed, speeds
 
 NOTES = {
@@ -196,27 +197,11 @@ def _accuracy(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _ratio(soft: int, total: int) -> str:
-    """How much smaller than all labels; a method that is larger says so."""
-    ratio = f"{soft / total:.1f}x"
-    larger = total > soft and ratio != "1.0x"  # all labels themselves come in a container
-    return f"{ratio} (more than all labels)" if larger else ratio
-
-
 def _storage(rows: Sequence[Row]) -> pd.DataFrame:
     made = []
     for row in sorted(rows, key=lambda row: (row.storage["total"], row.name)):
-        stored = row.storage
-        line = _name(row)
-        for name in ("values", "indices", "views", "weights", "container", "total"):
-            line[name] = f"{stored[name]:,}"
-        line["ratio"] = _ratio(stored["soft"], stored["total"])
-        line["prior"] = _prior(row)
-        line["teacher"] = f"{stored['teacher']:,}"
-        line["images (B)"] = f"{stored['images']:,}"
-        line["logits"] = f"{stored['values'] + stored['indices']:,}"
-        line["parameters"] = f"{stored['parameters']:,}"
-        line["blocks"] = f"{stored['blocks']:,}"
+        line = _name(row) | {column.name: column.text(row) for column in columns.STORAGE}
+        line["prior"] = _prior(row)  # by its name
         made.append(line)
     return pd.DataFrame(made)
 
@@ -241,22 +226,14 @@ def _images(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def _throughput(found: Sequence[Speed]) -> pd.DataFrame:
-    lines = [
-        {
-            **_name(speed.row),
-            "labels/s": f"{speed.labels:,.0f}",
-            "images/s": f"{speed.images:,.0f}",
-            "ratio to bare step": f"{speed.ratio:.2f}",
-            "lowest..highest": f"{speed.lowest:.2f}..{speed.highest:.2f}",
-            "share of step": f"{speed.share:.1%}",
-            "over floor": "-" if speed.over_floor is None else f"{speed.over_floor:.2f}x",
-            "repeats": str(speed.repeats),
-            "fit (s)": f"{speed.fit:.1f}",
-            "prior": _prior(speed.row),
-        }
-        for speed in found
-    ]
-    return pd.DataFrame(lines)
+    return pd.DataFrame(
+        [
+            _name(speed.row)
+            | {column.name: column.text(speed) for column in columns.THROUGHPUT}
+            | {"prior": _prior(speed.row)}
+            for speed in found
+        ]
+    )
 
 
 def _replications(several: Replications) -> tuple[pd.DataFrame, str]:

@@ -22,19 +22,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours and their grey, then some of Tol's: all safe for the colour-blind.
-COLOURS = {
-    "hard": "#000000",
-    "smoothed": "#999999",
-    "soft": "#0072B2",
-    "teacher": "#009E73",
-    "lpqld": "#D55E00",
-    "hello": "#CC79A7",
-    "ld": "#E69F00",
-    "ld_rr": "#F0E442",
-    "expert": "#56B4E9",
-    "label_solve": "#882255",
-}
-OTHERS = ("#332288", "#999933", "#44AA99", "#DDCC77", "#AA4499", "#117733")
+CONTROLS = {"floor": "#000000", "full": "#0072B2", "ceiling": "#009E73"}
+OTHERS = (
+    "#D55E00",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#882255",
+    "#999933",
+    "#332288",
+    "#44AA99",
+    "#DDCC77",
+    "#AA4499",
+    "#117733",
+    "#999999",
+    "#F0E442",
+)
 
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "labelbench",  # the same picture, the same bytes
@@ -111,9 +114,12 @@ def family(method: str) -> str:
 
 def colours_of(found: Iterable[Comparison]) -> dict[str, str]:
     """A colour for each family, the same in all pictures of these comparisons."""
-    methods = {row.method for comparison in found for row in comparison.rows}
-    families = sorted({family(method) for method in methods} - {*COLOURS})
-    return COLOURS | {f: OTHERS[i % len(OTHERS)] for i, f in enumerate(families)}
+    rows = [row for comparison in found for row in comparison.rows]
+    marked = {(row.control, family(row.method)) for row in rows if row.control}
+    order = sorted(marked, key=lambda pair: ([*CONTROLS].index(pair[0]), pair[1]))
+    controls = {name: CONTROLS[control] for control, name in order}
+    others = sorted({family(row.method) for row in rows} - {*controls})
+    return controls | {f: OTHERS[i % len(OTHERS)] for i, f in enumerate(others)}
 
 
 def numbered(rows: Iterable[Row], families: Sequence[str]) -> dict[str, int]:

@@ -3,13 +3,17 @@
 Problems are what makes a record wrong; warnings are what a reader of its tables should know.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError
-from ..data.recipes import RECIPES
+from ..core.plugins import DATASETS, IMAGES, METHODS, NETWORKS, RECIPES, is_builtin
+from ..data import recipes
+from ..data.recipe_source import RecipeSetting
+from ..models import networks
 from ..records.comparison import Comparison, comparisons
 from ..records.record import Record
 from ..records.store import Entry, Identity, entries, identity, path_of
@@ -43,6 +47,7 @@ def verify_records(paths: Iterable[Path]) -> Report:
             continue
         warnings += [f"{entry.where}: {warning}" for warning in remarks(record)]
         problems += [f"{entry.where}: {problem}" for problem in _misnamed(entry.file, record)]
+        problems += [f"{entry.where}: {problem}" for problem in unnamed(record)]
         first = whole.setdefault(identity(record), entry)
         if first.record != record:
             problems.append(f"{entry.where}: {first.where} has its key and world, and differs")
@@ -61,6 +66,35 @@ def _misnamed(file: Path, record: Record) -> Iterator[str]:
         yield f"should be named {name}, by its key and world"
 
 
+def unnamed(record: Record) -> Iterator[str]:
+    """What a record was measured with that is not built in, and that it does not name as a plugin.
+
+    Without a plugin's version and digest nobody could measure the record again.
+    """
+    cell = record["cell"]
+    told = {(plugin["kind"], plugin["name"]) for plugin in record["plugins"]}
+    kinds = {kind for kind, _ in told}
+    used = {
+        METHODS: re.split(r"[\[ ]", cell["method"])[0],
+        IMAGES: re.split(r"[\[:]", cell["images"])[0],
+        DATASETS: cell["dataset"].partition(":")[0],
+        RECIPES: cell["recipe"].removesuffix(" (changed)"),
+    }
+    for kind, name in used.items():
+        if not is_builtin(kind, name) and (kind.name, name) not in told:
+            yield f"{kind.name} {name} is not built in, and it names no plugin of that name"
+    for name in (cell["student"], cell["teacher"]):
+        if not _is_ours(name) and NETWORKS.name not in kinds:
+            yield f"network {name} is not built in, and it names no plugin that makes it"
+
+
+def _is_ours(network: str) -> bool:
+    """Whether a network, or the one that a teacher's file is for, is built in."""
+    parts = network.split(":")
+    name = ":".join(parts[:2]) if parts[0] == "timm" else parts[0]
+    return any(f.plugin.builtin and f.answers(name) for f in networks.families())
+
+
 def remarks(record: Record) -> Iterator[str]:
     """What is not wrong in a record, but worth a second look."""
     commit = record["environment"]["commit"]
@@ -69,14 +103,24 @@ def remarks(record: Record) -> Iterator[str]:
     elif commit.endswith("-dirty"):
         yield f"measured from a changed source tree, commit {commit}"
     name = record["recipe"].get("name")
-    if record["on_protocol"] and not _is_of_this_version(record["recipe"]):
+    if record["on_protocol"] and not _is_of_this_version(record):
         yield f"recipe {name} is not this version's"
 
 
-def _is_of_this_version(recipe: Mapping[str, Any]) -> bool:
-    """Whether a recipe is the one of its name; fields that came later have their defaults."""
-    ours = RECIPES.get(str(recipe.get("name")))
-    return ours is not None and _agree(recipe, ours)
+def _is_of_this_version(record: Record) -> bool:
+    """Whether a recipe is the one of its name; fields that came later have their defaults.
+
+    Records of schema 2 and before do not say for which setting their recipe was made.
+    """
+    inputs, cell = record["inputs"], record["cell"]
+    if "classes" not in inputs or "resolution" not in inputs:
+        return True
+    setting = RecipeSetting(inputs["classes"], cell["ipc"], inputs["resolution"], cell["student"])
+    try:
+        ours = recipes.make(cell["recipe"], setting)
+    except UserError:
+        return False
+    return _agree(record["recipe"], ours)
 
 
 def _agree(values: Mapping[str, Any], ours: Any) -> bool:
@@ -104,12 +148,12 @@ def gaps(comparison: Comparison) -> Iterator[str]:
         if 0 < row.n < row.asked:
             yield f"{row.method} on {row.images} has {row.n} of {row.asked} repeats"
     present = [row for row in comparison.rows if row.n]
-    methods = {row.method.partition("[")[0] for row in present}
-    for control in ("hard", "soft", "teacher"):
-        if control not in methods:
-            yield f"lacks the control {control}"
-    if "random" not in {row.images for row in present}:
-        yield "lacks the control of random real images"
+    marked = {row.control for row in present}
+    for control in ("floor", "full", "ceiling"):
+        if control not in marked:
+            yield f"lacks the {control} (a control)"
+    if not any(row.baseline for row in present):
+        yield "lacks the baseline of real images (a control)"
     tests = {record["inputs"]["test"] for record in comparison.records}
     if len(tests) > 1:
         yield f"was tested on {len(tests)} different test sets"

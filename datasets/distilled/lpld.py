@@ -20,10 +20,10 @@ from benchmark.core.files import write_atomic
 from benchmark.core.needs import Needs
 from benchmark.data.images import Dataset, ResidentImages
 from benchmark.models.batch_norm import Statistics, check_classes, class_statistics
-from benchmark.models.image_task import ImageTask
+from benchmark.models.image_source import ImageSource, ImageTask
 
 from . import sre2l
-from .sre2l import Group, crops, even_parts, recover
+from .sre2l import Group, crops, even_parts, recover, require_statistics
 
 
 @dataclass(frozen=True)
@@ -47,31 +47,32 @@ class Options(sre2l.Options):
             raise ValueError(f"squeeze_batch must be at least 1, got {self.squeeze_batch}")
 
 
-def needs(options: Options, ipc: int) -> Needs:
-    """What `make` is given beside the real dataset."""
-    return Needs(teacher=True)
+class LPLD(ImageSource[Options]):
+    """Noise drawn towards the statistics of its own class."""
 
+    paper = "Xiao and He, arXiv 2410.15919"
 
-def make(task: ImageTask, options: Options) -> ResidentImages:
-    """Images recovered in groups of one class.
+    def needs(self, ipc: int) -> Needs:
+        return Needs(teacher=True)
 
-    Raises:
-        UserError: the teacher has no batch normalisation, a class no images, or the loss is
-            not finite.
-    """
-    check(task.dataset, task.ipc, options, task.taught())
-    groups = [
-        Group(label * task.ipc + part, target=label)
-        for part in even_parts(task.ipc)
-        for label in range(len(task.dataset.class_names))
-    ]
-    return recover(task, options, groups, squeeze(task, options))
+    def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
+        require_statistics(ipc, network)
+        check_classes(dataset.train)
 
+    def make(self, task: ImageTask) -> ResidentImages:
+        """Images recovered in groups of one class.
 
-def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> None:
-    """Raise a UserError if `make` would, as far as that shows before anything is made."""
-    sre2l.check(dataset, ipc, options, network)
-    check_classes(dataset.train)
+        Raises:
+            UserError: the teacher has no batch normalisation, a class no images, or the loss is
+                not finite.
+        """
+        self.validate(task.dataset, task.ipc, task.taught())
+        groups = [
+            Group(label * task.ipc + part, target=label)
+            for part in even_parts(task.ipc)
+            for label in range(len(task.dataset.class_names))
+        ]
+        return recover(task, self.options, groups, squeeze(task, self.options))
 
 
 def squeeze(task: ImageTask, options: Options) -> Statistics:

@@ -22,7 +22,7 @@ from benchmark.core.needs import Needs
 from benchmark.core.progress import track
 from benchmark.data.class_folders import class_folders, image_files
 from benchmark.data.images import Dataset, Encoded, ResidentImages, Source, decode
-from benchmark.models.image_task import ImageTask
+from benchmark.models.image_source import ImageSource, ImageTask
 
 from ..parquet import describe, labels_of, sources_of
 from .random import check_enough
@@ -39,33 +39,34 @@ class Options:
     path: str = ""
 
 
-def needs(options: Options, ipc: int) -> Needs:
-    """What `make` is given beside the real dataset."""
-    return Needs(files=(Path(options.path),))
+class PathImages(ImageSource[Options]):
+    """Images that others distilled."""
 
+    argument = "path"
 
-def make(task: ImageTask, options: Options) -> ResidentImages:
-    """The first `ipc` images of each class, by file name or table row.
+    def needs(self, ipc: int) -> Needs:
+        return Needs(files=(Path(self.options.path),))
 
-    Images of another size are resized and centre cropped to the dataset's resolution.
+    def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
+        find(dataset, ipc, self.options)
 
-    Raises:
-        UserError: nothing is there, its classes are not the dataset's, a class holds fewer
-            than `ipc` images, or one cannot be decoded.
-    """
-    dataset, images = task.dataset, task.dataset.train
-    sources = find(dataset, task.ipc, options)
-    chosen = [source for found in sources for source in found[: task.ipc]]
-    as_array = partial(decode, channels=images.channels, resolution=images.resolution)
-    with ThreadPoolExecutor() as pool:
-        arrays = list(track(pool.map(as_array, chosen), "decode images", len(chosen)))
-    labels = torch.arange(len(sources)).repeat_interleave(task.ipc)
-    return ResidentImages(torch.from_numpy(np.stack(arrays)), labels, dataset.class_names)
+    def make(self, task: ImageTask) -> ResidentImages:
+        """The first `ipc` images of each class, by file name or table row.
 
+        Images of another size are resized and centre cropped to the dataset's resolution.
 
-def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> None:
-    """Raise a UserError if `make` would, as far as that shows before anything is made."""
-    find(dataset, ipc, options)
+        Raises:
+            UserError: nothing is there, its classes are not the dataset's, a class holds fewer
+                than `ipc` images, or one cannot be decoded.
+        """
+        dataset, images = task.dataset, task.dataset.train
+        sources = find(dataset, task.ipc, self.options)
+        chosen = [source for found in sources for source in found[: task.ipc]]
+        as_array = partial(decode, channels=images.channels, resolution=images.resolution)
+        with ThreadPoolExecutor() as pool:
+            arrays = list(track(pool.map(as_array, chosen), "decode images", len(chosen)))
+        labels = torch.arange(len(sources)).repeat_interleave(task.ipc)
+        return ResidentImages(torch.from_numpy(np.stack(arrays)), labels, dataset.class_names)
 
 
 def find(dataset: Dataset, ipc: int, options: Options) -> Sequence[Sequence[Source]]:

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.core.errors import UserError
-from benchmark.core.needs import Needs
 from benchmark.core.progress import track
 from benchmark.data.images import Dataset, ResidentImages
 from benchmark.data.views import SAMPLE, permutation, random_words
-from benchmark.models.image_task import ImageTask
+from benchmark.models.image_source import ImageSource, ImageTask
 
 
 @dataclass(frozen=True)
@@ -24,36 +23,35 @@ class Options:
             raise ValueError(f"draw must not be negative, got {self.draw}")
 
 
-def needs(options: Options, ipc: int) -> Needs:
-    """What `make` is given beside the real dataset."""
-    return Needs()
+class RandomImages(ImageSource[Options]):
+    """Real images drawn at random."""
 
+    draws = "draw"
+    baseline = True
 
-def make(task: ImageTask, options: Options) -> ResidentImages:
-    """The first `ipc` training images of each class in its random order.
+    def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
+        for label, available in enumerate(dataset.train.labels.bincount().tolist()):
+            check_enough(ipc, available, dataset.class_names[label], "the training set")
 
-    The order does not depend on `ipc`: the images of IPC 1 are among those of IPC 10.
+    def make(self, task: ImageTask) -> ResidentImages:
+        """The first `ipc` training images of each class in its random order.
 
-    Raises:
-        UserError: `ipc` is below 1, or a class holds fewer images.
-    """
-    dataset, drawn = task.dataset, []
-    for label in range(len(dataset.class_names)):
-        order = random_order(dataset, label, task.seed, options.draw)
-        check_enough(task.ipc, len(order), dataset.class_names[label], "the training set")
-        drawn.append(order[: task.ipc])
-    indices = torch.cat(drawn)
-    side = dataset.train.resolution
-    pixels = torch.empty(len(indices), dataset.train.channels, side, side, dtype=torch.uint8)
-    for rows in track(torch.arange(len(indices)).split(256), "random images"):
-        pixels[rows] = dataset.train.take(indices[rows]).cpu()
-    return ResidentImages(pixels, dataset.train.labels[indices], dataset.class_names)
+        The order does not depend on `ipc`: the images of IPC 1 are among those of IPC 10.
 
-
-def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> None:
-    """Raise a UserError if `make` would, as far as that shows before anything is made."""
-    for label, available in enumerate(dataset.train.labels.bincount().tolist()):
-        check_enough(ipc, available, dataset.class_names[label], "the training set")
+        Raises:
+            UserError: `ipc` is below 1, or a class holds fewer images.
+        """
+        dataset, drawn = task.dataset, []
+        for label in range(len(dataset.class_names)):
+            order = random_order(dataset, label, task.seed, self.options.draw)
+            check_enough(task.ipc, len(order), dataset.class_names[label], "the training set")
+            drawn.append(order[: task.ipc])
+        indices = torch.cat(drawn)
+        side = dataset.train.resolution
+        pixels = torch.empty(len(indices), dataset.train.channels, side, side, dtype=torch.uint8)
+        for rows in track(torch.arange(len(indices)).split(256), "random images"):
+            pixels[rows] = dataset.train.take(indices[rows]).cpu()
+        return ResidentImages(pixels, dataset.train.labels[indices], dataset.class_names)
 
 
 def random_order(dataset: Dataset, label: int, seed: int, draw: int = 0) -> Tensor:

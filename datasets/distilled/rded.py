@@ -19,7 +19,7 @@ from benchmark.core.progress import track
 from benchmark.data.images import Dataset, ResidentImages
 from benchmark.data.rendering import render
 from benchmark.data.views import SAMPLE, Augmentation, ViewPlan, random_words
-from benchmark.models.image_task import ImageTask
+from benchmark.models.image_source import ImageSource, ImageTask
 
 from .random import check_enough, random_order
 
@@ -51,48 +51,51 @@ class Options:
             raise ValueError(f"scale_low must be above 0 and at most 1, got {self.scale_low}")
 
 
-def needs(options: Options, ipc: int) -> Needs:
-    """What `make` is given beside the real dataset."""
-    return Needs(teacher=True)
+class RDED(ImageSource[Options]):
+    """The most realistic crops of real images, by the teacher."""
 
+    paper = "Sun et al., On the Diversity and Realism of Distilled Dataset, CVPR 2024"
 
-def make(task: ImageTask, options: Options) -> ResidentImages:
-    """Mosaics of the crops with the lowest cross-entropy; the best of all in the first tile.
+    def needs(self, ipc: int) -> Needs:
+        return Needs(teacher=True)
 
-    Where an IPC needs more crops than there are `candidates`, all images of the class are
-    candidates.
-
-    Raises:
-        UserError: `factor` does not divide the resolution, a class holds too few images, or
-            the teacher's logits are not finite.
-    """
-    dataset, ipc, teacher = task.dataset, task.ipc, task.taught()
-    check(dataset, ipc, options, teacher)
-    parts = options.factor**2
-    mosaics = []
-    for label in track(range(len(dataset.class_names)), "RDED classes"):
-        order = random_order(dataset, label, task.seed)
-        if options.candidates >= ipc * parts:
-            order = order[: options.candidates]
-        patches, losses = best_crops(task, order, label, options)
-        if not losses.isfinite().all():
+    def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
+        side = dataset.train.resolution
+        if side % self.options.factor:
+            valid = ", ".join(str(f) for f in range(1, side + 1) if side % f == 0)
+            raise UserError(
+                f"factor {self.options.factor} does not divide {side} pixels; valid: {valid}."
+            )
+        for label, available in enumerate(dataset.train.labels.bincount().tolist()):
             name = dataset.class_names[label]
-            raise UserError(f"The teacher's logits for class {name!r} are not finite.")
-        ranked = patches[losses.argsort(stable=True)[: ipc * parts]]
-        mosaics.append(tile(ranked, options.factor).cpu())
-    labels = torch.arange(len(mosaics)).repeat_interleave(ipc)
-    return ResidentImages(torch.cat(mosaics), labels, dataset.class_names)
+            check_enough(ipc, available, name, "the training set", self.options.factor**2)
 
+    def make(self, task: ImageTask) -> ResidentImages:
+        """Mosaics of the crops with the lowest cross-entropy; the best of all in the first tile.
 
-def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> None:
-    """Raise a UserError if `make` would, as far as that shows before anything is made."""
-    side = dataset.train.resolution
-    if side % options.factor:
-        valid = ", ".join(str(f) for f in range(1, side + 1) if side % f == 0)
-        raise UserError(f"factor {options.factor} does not divide {side} pixels; valid: {valid}.")
-    for label, available in enumerate(dataset.train.labels.bincount().tolist()):
-        name = dataset.class_names[label]
-        check_enough(ipc, available, name, "the training set", options.factor**2)
+        Where an IPC needs more crops than there are `candidates`, all images of the class are
+        candidates.
+
+        Raises:
+            UserError: `factor` does not divide the resolution, a class holds too few images, or
+                the teacher's logits are not finite.
+        """
+        dataset, ipc, teacher = task.dataset, task.ipc, task.taught()
+        self.validate(dataset, ipc, teacher)
+        parts = self.options.factor**2
+        mosaics = []
+        for label in track(range(len(dataset.class_names)), "RDED classes"):
+            order = random_order(dataset, label, task.seed)
+            if self.options.candidates >= ipc * parts:
+                order = order[: self.options.candidates]
+            patches, losses = best_crops(task, order, label, self.options)
+            if not losses.isfinite().all():
+                name = dataset.class_names[label]
+                raise UserError(f"The teacher's logits for class {name!r} are not finite.")
+            ranked = patches[losses.argsort(stable=True)[: ipc * parts]]
+            mosaics.append(tile(ranked, self.options.factor).cpu())
+        labels = torch.arange(len(mosaics)).repeat_interleave(ipc)
+        return ResidentImages(torch.cat(mosaics), labels, dataset.class_names)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ up one stored image, as in `rded`: the base's best images of a class in its firs
 
 The authors published neither code nor settings. What the paper leaves open, and our choice:
 - what is refined: RDED's best crops at full resolution, four to an image (base=rded, factor=2);
-- the optimiser and how long it works: Adam, its rate constant (steps=100, lr=0.01), pixels
+- the optimiser and how long it works: Adam, its lr constant (steps=100, lr=0.01), pixels
   clamped to 0..1 after each step; the last iterate counts;
 - the features: of the prior's image tower without any LoRA, scaled to unit length
   (prior=embedded, where the paper's is CLIP);
@@ -33,7 +33,7 @@ from benchmark.core.files import write_atomic
 from benchmark.core.needs import Needs
 from benchmark.core.progress import track
 from benchmark.data.images import Dataset, ResidentImages
-from benchmark.models.image_task import ImageTask
+from benchmark.models.image_source import ImageSource, ImageTask
 from benchmark.models.priors import Prior, load_prior
 
 from .rded import tile
@@ -47,7 +47,7 @@ class Options:
         base: the source of the images to shrink, with its options from `--set`.
         factor: tiles a side of each stored image.
         steps: of Adam, for each tile.
-        rate: Adam's, in units of pixels in 0..1.
+        lr: Adam's, in units of pixels in 0..1.
         prior: whose features tell images apart, named as `hello` names its own.
         batch_size: tiles refined at once; only memory and time depend on it.
     """
@@ -68,45 +68,52 @@ class Options:
         if self.steps < 0:
             raise ValueError(f"steps must not be negative, got {self.steps}")
         if not self.lr > 0:
-            raise ValueError(f"rate must be positive, got {self.lr}")
+            raise ValueError(f"lr must be positive, got {self.lr}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
 
 
-def needs(options: Options, ipc: int) -> Needs:
-    """What `make` is given beside the real dataset: the prior, and the images to shrink."""
-    return Needs(priors=(options.prior,), images=(options.base, ipc * options.factor**2))
+class Refined(ImageSource[Options]):
+    """HeLlO's image update of another source's images."""
 
+    paper = "Heavy Labels Out!, ICCV 2025, arXiv 2408.08201"
 
-def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> None:
-    """Raise a UserError if `make` would, as far as that shows before anything is made."""
-    side = dataset.train.resolution
-    if side % options.factor:
-        valid = ", ".join(str(f) for f in range(2, side + 1) if side % f == 0)
-        raise UserError(f"factor {options.factor} does not divide {side} pixels; valid: {valid}.")
+    def needs(self, ipc: int) -> Needs:
+        return Needs(
+            priors=(self.options.prior,), images=(self.options.base, ipc * self.options.factor**2)
+        )
 
+    def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
+        side = dataset.train.resolution
+        if side % self.options.factor:
+            valid = ", ".join(str(f) for f in range(2, side + 1) if side % f == 0)
+            raise UserError(
+                f"factor {self.options.factor} does not divide {side} pixels; valid: {valid}."
+            )
 
-def make(task: ImageTask, options: Options) -> ResidentImages:
-    """Mosaics of the base's images, shrunk and refined; finished batches stay in `task.scratch`.
+    def make(self, task: ImageTask) -> ResidentImages:
+        """Mosaics of the base's images, shrunk and refined.
 
-    Raises:
-        UserError: `factor` does not divide the resolution, there is no such prior, or its
-            features are not finite.
-    """
-    check(task.dataset, task.ipc, options, nn.Identity())
-    names = task.dataset.class_names
-    batches = task.based().pixels.split(options.batch_size)
-    files = [task.scratch / f"tiles-{number}.safetensors" for number in range(len(batches))]
-    missing = [
-        (batch, file) for batch, file in zip(batches, files, strict=True) if not file.is_file()
-    ]
-    steps = refine(missing, task, options)
-    for _ in track(steps, "refine images", len(missing) * (options.steps + 1)):
-        pass
-    tiles = torch.cat([load_file(file)["tiles"] for file in files])
-    mosaics = [tile(of_class, options.factor) for of_class in tiles.chunk(len(names))]
-    labels = torch.arange(len(names)).repeat_interleave(task.ipc)
-    return ResidentImages(torch.cat(mosaics), labels, names)
+        Finished batches stay in `task.scratch`.
+
+        Raises:
+            UserError: `factor` does not divide the resolution, there is no such prior, or its
+                features are not finite.
+        """
+        self.validate(task.dataset, task.ipc, nn.Identity())
+        names = task.dataset.class_names
+        batches = task.based().pixels.split(self.options.batch_size)
+        files = [task.scratch / f"tiles-{number}.safetensors" for number in range(len(batches))]
+        missing = [
+            (batch, file) for batch, file in zip(batches, files, strict=True) if not file.is_file()
+        ]
+        steps = refine(missing, task, self.options)
+        for _ in track(steps, "refine images", len(missing) * (self.options.steps + 1)):
+            pass
+        tiles = torch.cat([load_file(file)["tiles"] for file in files])
+        mosaics = [tile(of_class, self.options.factor) for of_class in tiles.chunk(len(names))]
+        labels = torch.arange(len(names)).repeat_interleave(task.ipc)
+        return ResidentImages(torch.cat(mosaics), labels, names)
 
 
 def refine(batches: list[tuple[Tensor, Path]], task: ImageTask, options: Options) -> Iterator[None]:

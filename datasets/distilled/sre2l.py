@@ -38,7 +38,7 @@ from benchmark.models.batch_norm import (
     layers,
     watch,
 )
-from benchmark.models.image_task import ImageTask
+from benchmark.models.image_source import ImageSource, ImageTask
 from benchmark.models.training import Optimisation, optimise
 
 LARGEST_GROUP = 100
@@ -52,7 +52,7 @@ class Options:
 
     Attributes:
         iterations: steps of Adam (4000; ImageNet-21K 2000, SRe2L's CIFAR-100 1000).
-        rate: Adam's at the start, in units of the teacher's normalised pixels; it falls along
+        lr: Adam's at the start, in units of the teacher's normalised pixels; it falls along
             a half cosine to zero (Tiny 0.1, ImageNet 0.25, ImageNet-21K 0.05).
         weight: of the statistics against the cross-entropy (SRe2L: Tiny 1.0, ImageNet 0.01).
         first_weight: of the first batch-norm layer against the others (10).
@@ -78,7 +78,7 @@ class Options:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not self.lr > 0:
-            raise ValueError(f"rate must be positive, got {self.lr}")
+            raise ValueError(f"lr must be positive, got {self.lr}")
         if not 0 < self.crop_low <= 1:
             raise ValueError(f"crop_low must be above 0 and at most 1, got {self.crop_low}")
 
@@ -96,29 +96,35 @@ class Group:
     target: int
 
 
-def needs(options: Options, ipc: int) -> Needs:
-    """What `make` is given beside the real dataset."""
-    return Needs(teacher=True)
+class SRe2L(ImageSource[Options]):
+    """Noise drawn towards the statistics of all classes."""
+
+    paper = "Yin et al., Squeeze, Recover and Relabel (SRe2L), NeurIPS 2023"
+
+    def needs(self, ipc: int) -> Needs:
+        return Needs(teacher=True)
+
+    def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
+        require_statistics(ipc, network)
+
+    def make(self, task: ImageTask) -> ResidentImages:
+        """Images recovered in groups of one image a class.
+
+        Raises:
+            UserError: the teacher has no batch normalisation, or the loss is not finite.
+        """
+        teacher = task.taught()
+        self.validate(task.dataset, task.ipc, teacher)
+        groups = [
+            Group(classes * task.ipc + i, target=0)
+            for classes in even_parts(len(task.dataset.class_names))
+            for i in range(task.ipc)
+        ]
+        return recover(task, self.options, groups, global_statistics(teacher))
 
 
-def make(task: ImageTask, options: Options) -> ResidentImages:
-    """Images recovered in groups of one image a class.
-
-    Raises:
-        UserError: the teacher has no batch normalisation, or the loss is not finite.
-    """
-    teacher = task.taught()
-    check(task.dataset, task.ipc, options, teacher)
-    groups = [
-        Group(classes * task.ipc + i, target=0)
-        for classes in even_parts(len(task.dataset.class_names))
-        for i in range(task.ipc)
-    ]
-    return recover(task, options, groups, global_statistics(teacher))
-
-
-def check(dataset: Dataset, ipc: int, options: Options, network: nn.Module) -> None:
-    """Raise a UserError if `make` would, as far as that shows before anything is made."""
+def require_statistics(ipc: int, network: nn.Module) -> None:
+    """Raise a UserError if there are no images to make, or no statistics to draw them towards."""
     if ipc < 1:
         raise UserError(f"IPC must be at least 1, got {ipc}.")
     layers(network)

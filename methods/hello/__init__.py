@@ -25,7 +25,7 @@ much open. Our choices, each an option:
   that does not know the domain (ours, on digits) stayed at chance for hundreds of steps,
   because its features then differ little from image to image.
 - `loss`, `ce_weight`: mean squared error of logits, as in the paper, plus 0.1 x cross-entropy;
-  the weight, optimiser (AdamW), rate, batch and epochs are not in the paper.
+  the weight, optimiser (AdamW), lr, batch and epochs are not in the paper.
 - `weights`: fp16. The paper counts numbers, not bytes.
 - students: the recipes `hello` and `cpu-mse` have the paper's loss for them.
 """
@@ -34,7 +34,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -44,8 +44,10 @@ from benchmark.core.errors import ArtefactError
 from benchmark.core.needs import Needs
 from benchmark.data.views import ViewBatch
 from benchmark.labels.artefact import Artefact, StoredTensor
-from benchmark.labels.contract import LabelSource, LabelTask
+from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.distill import DistillOptions, TeacherBatches, distill
+from benchmark.labels.manifest import Requirement
+from benchmark.labels.task import LabelTask
 from benchmark.labels.weights import decode, encode
 from benchmark.models.priors import Prior, content, load_prior
 from benchmark.models.priors.prompts import templates
@@ -54,77 +56,82 @@ from . import lora
 from .projector import Projector
 
 
-class HeLlO(LabelSource):
+@dataclass(frozen=True)
+class Options:
+    """How the projector is built, fitted and shipped.
+
+    Attributes:
+        prior: `embedded`, an open_clip `MODEL:WEIGHTS`, `timm:MODEL:WEIGHTS` or
+            `torchvision:MODEL:WEIGHTS`.
+        prompts: `photo`, `simple`, `imagenet`, or texts with one `{}` each, joined by `|`.
+        text: whether the map starts as the class names' text embeddings, or at zero.
+        layers: that get low-rank changes: `auto`, or kinds joined by `+` (see `lora`).
+        form: of the changes to convolutions.
+        rank: of the changes to the image tower; 0 leaves it as it is (a linear probe).
+        map_rank: of the change to the map (the paper's 64 for 100 classes, 128 for 1,000);
+            0 is a full matrix.
+        alpha: LoRA's scaling; changes are multiplied by alpha / rank.
+        teachers: `final`, or the mean of a `trajectory` of weak ones.
+        epochs, batch_size, lr, loss, held_out, patience, minutes, replay: of the fit on
+            the real training set; see `benchmark.distill.DistillOptions`.
+        ce_weight: of the cross-entropy with real labels (the paper's lambda).
+        probe: views on which the map is first solved for in closed form; 0 goes without.
+        weights: how the changes are shipped.
+    """
+
+    prior: str = "embedded"
+    prompts: str = "photo"
+    text: bool = True
+    layers: str = "auto"
+    form: lora.LoraForm = "peft"
+    rank: int = 8
+    map_rank: int = 64
+    alpha: float = 16.0
+    teachers: Literal["final", "trajectory"] = "final"
+    epochs: int = 10
+    batch_size: int = 64
+    lr: float = 2e-3
+    loss: Literal["mse", "kl"] = "mse"
+    ce_weight: float = 0.1
+    held_out: float = 0.02
+    patience: int = 0
+    minutes: float = 0.0
+    replay: int = 0
+    probe: int = 8192
+    weights: Literal["fp16", "int8", "int4"] = "fp16"
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "map_rank", "probe"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.rank > 4096:
+            raise ValueError(f"rank must be at most 4096, got {self.rank}")
+        if not self.alpha > 0:
+            raise ValueError(f"alpha must be positive, got {self.alpha}")
+        templates(self.prompts)
+        self.fit()
+
+    def fit(self) -> DistillOptions:
+        """How the projector is fitted."""
+        return DistillOptions(**{f.name: getattr(self, f.name) for f in fields(DistillOptions)})
+
+
+class HeLlO(LabelSource[Options]):
     """Logits of the fitted projector on every view."""
 
     paper = "Heavy Labels Out! Dataset Distillation with Label Space Lightening, ICCV 2025"
     space = "logits"
 
-    @dataclass(frozen=True)
-    class Options:
-        """How the projector is built, fitted and shipped.
-
-        Attributes:
-            prior: `embedded`, an open_clip `MODEL:WEIGHTS`, `timm:MODEL:WEIGHTS` or
-                `torchvision:MODEL:WEIGHTS`.
-            prompts: `photo`, `simple`, `imagenet`, or texts with one `{}` each, joined by `|`.
-            text: whether the map starts as the class names' text embeddings, or at zero.
-            layers: that get low-rank changes: `auto`, or kinds joined by `+` (see `lora`).
-            form: of the changes to convolutions.
-            rank: of the changes to the image tower; 0 leaves it as it is (a linear probe).
-            map_rank: of the change to the map (the paper's 64 for 100 classes, 128 for 1,000);
-                0 is a full matrix.
-            alpha: LoRA's scaling; changes are multiplied by alpha / rank.
-            teachers: `final`, or the mean of a `trajectory` of weak ones.
-            epochs, batch_size, rate, loss, held_out, patience, minutes, replay: of the fit on
-                the real training set; see `benchmark.distill.DistillOptions`.
-            ce_weight: of the cross-entropy with real labels (the paper's lambda).
-            probe: views on which the map is first solved for in closed form; 0 goes without.
-            weights: how the changes are shipped.
-        """
-
-        prior: str = "embedded"
-        prompts: str = "photo"
-        text: bool = True
-        layers: str = "auto"
-        form: lora.LoraForm = "peft"
-        rank: int = 8
-        map_rank: int = 64
-        alpha: float = 16.0
-        teachers: Literal["final", "trajectory"] = "final"
-        epochs: int = 10
-        batch_size: int = 64
-        lr: float = 2e-3
-        loss: Literal["mse", "kl"] = "mse"
-        ce_weight: float = 0.1
-        held_out: float = 0.02
-        patience: int = 0
-        minutes: float = 0.0
-        replay: int = 0
-        probe: int = 8192
-        weights: Literal["fp16", "int8", "int4"] = "fp16"
-
-        def __post_init__(self) -> None:
-            for name in ("rank", "map_rank", "probe"):
-                if getattr(self, name) < 0:
-                    raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-            if self.rank > 4096:
-                raise ValueError(f"rank must be at most 4096, got {self.rank}")
-            if not self.alpha > 0:
-                raise ValueError(f"alpha must be positive, got {self.alpha}")
-            templates(self.prompts)
-            self.fit()
-
-        def fit(self) -> DistillOptions:
-            """How the projector is fitted."""
-            return DistillOptions(**{f.name: getattr(self, f.name) for f in fields(DistillOptions)})
-
     def __init__(
-        self, task: LabelTask, options: Any, projector: Projector, shipped: Sequence[StoredTensor]
+        self,
+        task: LabelTask,
+        options: Options,
+        projector: Projector,
+        shipped: Sequence[StoredTensor],
     ) -> None:
         super().__init__(task, options)
         self.projector, self.shipped = projector, shipped
-        tensors = {blob.name: blob.tensor for blob in shipped}
+        tensors = {part.name: part.tensor for part in shipped}
         places = projector.changes()
         values = decode(tensors, options.weights, [p.shape for p in places])  # type: ignore[arg-type]
         with torch.no_grad():
@@ -133,7 +140,7 @@ class HeLlO(LabelSource):
         projector.merge()
 
     @classmethod
-    def _build(cls, task: LabelTask, options: Any) -> Projector:
+    def _build(cls, task: LabelTask, options: Options) -> Projector:
         prior = load_prior(options.prior, task.device)
         names = task.images.class_names
         if options.text:
@@ -151,13 +158,13 @@ class HeLlO(LabelSource):
         )
 
     @classmethod
-    def needs(cls, options: Any) -> Needs:
+    def needs(cls, options: Options) -> Needs:
         # The final teacher also tells how well the fit agrees, whichever teachers it is fitted to.
         snapshots = options.teachers == "trajectory"
         return Needs(teacher=True, snapshots=snapshots, priors=(options.prior,))
 
     @classmethod
-    def fit(cls, task: LabelTask, options: Any) -> Self:
+    def fit(cls, task: LabelTask, options: Options) -> Self:
         # Neither the distilled images nor the shipped form matter to the fit.
         key = {name: value for name, value in asdict(options).items() if name != "weights"}
         key["weights of the prior"] = content(options.prior)
@@ -186,12 +193,12 @@ class HeLlO(LabelSource):
     def tensors(self) -> Iterable[StoredTensor]:
         return self.shipped
 
-    def requires(self) -> Mapping[str, Any]:
+    def requires(self) -> Mapping[Literal["prior", "teacher"], Requirement]:
         prior = self.projector.prior
-        return {"prior": {"name": prior.name, "bytes": prior.bytes, "sha256": prior.digest}}
+        return {"prior": Requirement(name=prior.name, bytes=prior.bytes, sha256=prior.digest)}
 
     @classmethod
-    def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
+    def restore(cls, task: LabelTask, options: Options, shipped: Artefact) -> Self:
         target = shipped.manifest["requires"].get("prior")
         if target is None:
             raise ArtefactError("The labels do not say which prior they were made with.")
@@ -215,8 +222,8 @@ class HeLlO(LabelSource):
 
 
 def fit_projector(
-    task: LabelTask, options: Any, projector: Projector, checkpoint: Path
-) -> dict[str, Any]:
+    task: LabelTask, options: Options, projector: Projector, checkpoint: Path
+) -> dict[str, Json]:
     """DistillOptions a fresh projector to the teachers; returns what there is to tell."""
     final, _, _ = task.fitting()
     teachers = task.snapshots() if options.teachers == "trajectory" else [final]

@@ -69,13 +69,13 @@ def adapted_layers(tower: nn.Module, layers: str) -> list[str]:
     found = dict(_kinds(tower))
     kinds = set(found.values())
     if layers == "auto":
-        wanted = {"conv3x3"} if "conv3x3" in kinds else {"linear", "attention"}
+        chosen = {"conv3x3"} if "conv3x3" in kinds else {"linear", "attention"}
     else:
-        wanted = set(layers.split("+"))
-        for kind in wanted - set(KINDS):
+        chosen = set(layers.split("+"))
+        for kind in chosen - set(KINDS):
             raise unknown("kind of layers", kind, ["auto", *KINDS])
-        wanted |= {"conv3x3"} if "conv" in wanted else set()
-    names = [name for name, kind in found.items() if kind in wanted]
+        chosen |= {"conv3x3"} if "conv" in chosen else set()
+    names = [name for name, kind in found.items() if kind in chosen]
     if not names:
         raise UserError(
             f"This prior's image tower has no layers of the kind {layers!r}; it has "

@@ -24,25 +24,28 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.core.needs import Needs
+from benchmark.core.options import build
 from benchmark.data.views import ViewBatch
 from benchmark.exchange.official import open_folder
 from benchmark.labels.artefact import Artefact, StoredTensor
-from benchmark.labels.contract import LabelSource, LabelTask, TaskShape
-from benchmark.labels.ensemble import Teachers, needs_of, taught_by
+from benchmark.labels.contract import Json, LabelSource
+from benchmark.labels.ensemble import needs_of, taught_by
 from benchmark.labels.packing import MAX_WIDTH
 from benchmark.labels.stored_views import StoredViews
+from benchmark.labels.task import LabelTask, TaskShape
 
 from .budget import kept_logits, within
-from .coding import PARTS, CodedLabels, CodedWriter, Coding, Quantiser, Values
-from .pool import Granularity, Order, PlannedViews, Pool, Select, choose, score
-from .reuse import TemperatureSchedule, calibrated, label_temperature
+from .coding import PARTS, CodedLabels, CodedWriter, Coding
+from .options import Options
+from .pool import PlannedViews, Pool, choose, score
+from .reuse import calibrated, label_temperature
 from .supply import Imported, Made, check_theirs
 
 
@@ -57,82 +60,16 @@ class Extra:
             raise ValueError(f"batch_size must be in 1..{2**MAX_WIDTH}, got {self.batch_size}")
 
 
-class LPQLD(LabelSource):
+class LPQLD(LabelSource[Options]):
     """A pool of stored batches of labels."""
 
     paper = "Xiao and He, Soft Label Pruning and Quantization (LPQLD), arXiv 2604.18135"
-
-    @dataclass(frozen=True)
-    class Options:
-        """What is kept, and how it is reused.
-
-        Attributes:
-            keep: share of all batches of the plan that are stored, 1 - r of the papers.
-            batches: how many are stored, instead of a share; 0 goes by `keep`.
-            select: which are stored: the `first` of the plan (as released), `random` ones, or
-                those where a metric of the teacher is highest or lowest: `confidence` (its
-                largest probability), `entropy`, `loss` (cross-entropy with the image's class).
-            order: whether the metric's highest or lowest are stored.
-            granularity: an epoch draws from all stored batches (`pool`), takes each batch from
-                the same place of some stored epoch (`batch`), or a whole stored `epoch`.
-            replacement: whether a draw may repeat itself: LPLD's may, LPQLD's does not.
-            quantise: what is kept of a label; `none` keeps all logits. See `coding`.
-            k: logits kept a label by `mr` and `ms`; 0 keeps a tenth of the classes, as MR-100
-                of 1,000 does, but at least 2.
-            mass: probability that `adaptive` keeps.
-            values: what a kept logit is stored as; whole numbers have a scale for each label.
-            schedule: of the temperature over the epochs; `none` keeps the recipe's.
-            decay: factor of the `step` schedule at each step down (gamma).
-            interval: share of the epochs between its steps (30 of 300).
-            floor: lowest temperature.
-            calibrate: calibrated student-teacher alignment; without it the student is
-                compared at the labels' temperature.
-            path: a folder of labels in SRe2L's, LPLD's or LPQLD's form, to be taken instead of
-                the teacher's; its image numbers count these images in their order.
-            teachers: whose logits are kept: the `final` one's, as in the papers, or the mean of
-                weak ones' along a `trajectory`, as HeLlO has.
-        """
-
-        keep: float = 0.1
-        batches: int = 0
-        select: Select = "first"
-        order: Order = "highest"
-        granularity: Granularity = "pool"
-        replacement: bool = False
-        quantise: Quantiser = "mr"
-        k: int = 0
-        mass: float = 0.95
-        values: Values = "fp16"
-        schedule: TemperatureSchedule = "step"
-        decay: float = 0.7
-        interval: float = 0.1
-        floor: float = 2.0
-        calibrate: bool = True
-        path: str = ""
-        teachers: Teachers = "final"
-
-        def __post_init__(self) -> None:
-            if self.path and self.teachers != "final":
-                raise ValueError("path brings labels that are made; teachers has no say in them")
-            if not 0 < self.keep <= 1 or not 0 < self.mass <= 1:
-                raise ValueError(
-                    "keep and mass must be shares above 0 and at most 1, got "
-                    f"{self.keep}, {self.mass}"
-                )
-            if self.k < 0 or self.batches < 0:
-                raise ValueError(
-                    f"k and batches must not be negative, got {self.k}, {self.batches}"
-                )
-            if not 0 < self.interval <= 1 or not 0 < self.decay <= 1 or not self.floor > 0:
-                raise ValueError(
-                    "interval and decay must be in (0, 1] and floor positive, got "
-                    f"{self.interval}, {self.decay}, {self.floor}"
-                )
+    imports = True
 
     def __init__(
         self,
         task: LabelTask,
-        options: Any,
+        options: Options,
         stored: PlannedViews | StoredViews,
         labels: CodedLabels,
     ) -> None:
@@ -143,7 +80,7 @@ class LPQLD(LabelSource):
         )
 
     @classmethod
-    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: Options, shape: TaskShape, budget: int | None) -> Options:
         """Under a budget: the most logits at the given pruning; then more, or fewer, batches."""
         steps = available = shape.epochs * shape.batches
         known, theirs = shape.classes, None
@@ -163,8 +100,8 @@ class LPQLD(LabelSource):
         if options.batches > available:
             raise UserError(f"lpqld.batches is {options.batches}, but there are {available}.")
         ks = kept_logits(options, shape.classes, known)
-        wanted = options.batches or round(options.keep * steps)
-        size = sizes[max(0, bisect_right(sizes, wanted) - 1)]
+        chosen = options.batches or round(options.keep * steps)
+        size = sizes[max(0, bisect_right(sizes, chosen) - 1)]
         if budget is not None:
             size, k = within(budget, options, shape, sizes, size, ks, theirs)
         elif options.k or len(ks) == 1:
@@ -174,13 +111,21 @@ class LPQLD(LabelSource):
         return replace(options, batches=size, keep=size / steps, k=k)
 
     @classmethod
-    def needs(cls, options: Any) -> Needs:
+    def needs(cls, options: Options) -> Needs:
         if options.path:  # the teacher only tells whether labels and images belong together
             return Needs(teacher=True, files=(Path(options.path),))
         return needs_of(options.teachers)
 
     @classmethod
-    def fit(cls, task: LabelTask, options: Any) -> Self:
+    def importing(cls, folder: Path, kept: int | None, options: Mapping[str, object]) -> Options:
+        form = "none" if kept is None else "mr"
+        wished = {"quantise": form, "keep": 1.0, **options, "path": str(folder)}
+        if wished["quantise"] == form == "mr":
+            wished = {"k": kept, **wished}
+        return build(Options, wished, cls.name)
+
+    @classmethod
+    def fit(cls, task: LabelTask, options: Options) -> Self:
         task = taught_by(task, options.teachers)
         supply = Imported(task, Path(options.path)) if options.path else Made(task)
         scores = (
@@ -199,9 +144,11 @@ class LPQLD(LabelSource):
         labels = CodedWriter(coding_of(options, task), task.workspace())
         for _, logits in supply.labels(chosen, f"label {len(chosen)} batches"):
             labels.add(logits)
-        return cls(task, options, supply.views(chosen), labels.labels())
+        # The folder's name says where labels came from; its path is nobody else's business.
+        named = replace(options, path=Path(options.path).name) if options.path else options
+        return cls(task, named, supply.views(chosen), labels.labels())
 
-    def manifest(self) -> Mapping[str, Any]:
+    def manifest(self) -> Mapping[str, Json]:
         stored = self.stored
         return {"batch_size": stored.batch_size} if isinstance(stored, StoredViews) else {}
 
@@ -210,7 +157,7 @@ class LPQLD(LabelSource):
         yield from self.stored.tensors()
 
     @classmethod
-    def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
+    def restore(cls, task: LabelTask, options: Options, shipped: Artefact) -> Self:
         parts = {name: part for name, part in shipped.tensors.items() if name in PARTS}
         if options.path:
             largest = shipped.extra(Extra).batch_size
@@ -266,7 +213,7 @@ class LPQLD(LabelSource):
         return loss
 
 
-def coding_of(options: Any, task: LabelTask) -> Coding:
+def coding_of(options: Options, task: LabelTask) -> Coding:
     """How labels of a task are stored under these options."""
     return Coding(
         task.classes,

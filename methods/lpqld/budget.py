@@ -5,16 +5,16 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from benchmark.core.errors import UserError
 from benchmark.exchange.official import OfficialLabels
 from benchmark.labels import artefact
-from benchmark.labels.contract import TaskShape
 from benchmark.labels.packing import packed_bytes, width_for
 from benchmark.labels.stored_views import batch_bytes
+from benchmark.labels.task import TaskShape
 
 from .coding import Coding
+from .options import Options
 
 # The manifest and headers of an artefact of this kind stay below this, in one shard.
 CONTAINER_BYTES = 1792
@@ -28,7 +28,7 @@ def container_bytes(budget: int, path: str) -> int:
     return most
 
 
-def kept_logits(options: Any, classes: int, known: int) -> Sequence[int]:
+def kept_logits(options: Options, classes: int, known: int) -> Sequence[int]:
     """Numbers of logits a label that the options allow, rising; one, where they leave none open.
 
     Args:
@@ -57,7 +57,7 @@ def kept_logits(options: Any, classes: int, known: int) -> Sequence[int]:
 
 def within(
     budget: int,
-    options: Any,
+    options: Options,
     shape: TaskShape,
     sizes: Sequence[int],
     size: int,

@@ -177,15 +177,15 @@ class CodedLabels:
             length = packed_bytes(labels, coding.index_width)
             _fits(parts, "counts", torch.uint8, length)
             count = int(self._ends[labels])
-        wanted: dict[str, tuple[torch.dtype, int]] = {}
+        layout: dict[str, tuple[torch.dtype, int]] = {}
         if coding.form != "none":
-            wanted["indices"] = torch.uint8, packed_bytes(count, coding.index_width)
+            layout["indices"] = torch.uint8, packed_bytes(count, coding.index_width)
         if coding.form != "hard" and coding.values in BITS:
-            wanted["values"] = torch.uint8, packed_bytes(count, BITS[coding.values])
-            wanted["scales"] = torch.float16, labels
+            layout["values"] = torch.uint8, packed_bytes(count, BITS[coding.values])
+            layout["scales"] = torch.float16, labels
         elif coding.form != "hard":
-            wanted["values"] = FLOATS[coding.values], count
-        for name, (dtype, length) in wanted.items():
+            layout["values"] = FLOATS[coding.values], count
+        for name, (dtype, length) in layout.items():
             _fits(parts, name, dtype, length)
         if coding.form == "none" or coding.classes == 2**coding.index_width:
             return

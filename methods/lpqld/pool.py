@@ -77,14 +77,14 @@ def choose(
         available: batches to choose from.
         scores: one for each available batch; only asked for by the metrics.
     """
-    groups, wanted = available // group, size // group
+    groups, chosen = available // group, size // group
     if select == "first":
-        kept = np.arange(wanted)
+        kept = np.arange(chosen)
     elif select == "random":
-        kept = permutation(random_words(seed, 0, 0, SAMPLE, groups))[:wanted]
+        kept = permutation(random_words(seed, 0, 0, SAMPLE, groups))[:chosen]
     else:
         ranks = np.array(list(scores))[: groups * group].reshape(groups, group).mean(1)
-        kept = np.argsort(ranks if order == "lowest" else -ranks, kind="stable")[:wanted]
+        kept = np.argsort(ranks if order == "lowest" else -ranks, kind="stable")[:chosen]
     return [g * group + b for g in sorted(kept.tolist()) for b in range(group)]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from math import sqrt
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,10 +13,11 @@ from benchmark.core.progress import track
 from benchmark.data.rendering import render
 from benchmark.data.views import ViewBatch
 from benchmark.exchange.official import OfficialLabels, open_folder
-from benchmark.labels.contract import LabelTask, TaskShape
 from benchmark.labels.stored_views import StoredViews, ViewWriter
+from benchmark.labels.task import LabelTask, TaskShape
 from benchmark.labels.teacher_logits import teacher_logits
 
+from .options import Options
 from .pool import PlannedViews
 
 FEW = 100  # views; fewer cannot tell right labels from wrong ones
@@ -105,7 +106,7 @@ class Imported:
         return writer.stored()
 
 
-def check_theirs(options: Any, shape: TaskShape, theirs: OfficialLabels) -> None:
+def check_theirs(options: Options, shape: TaskShape, theirs: OfficialLabels) -> None:
     """Refuse options that a folder of labels cannot serve.
 
     Raises:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Self
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -21,13 +21,15 @@ from torch import Tensor, nn
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.data.views import ViewBatch
 from benchmark.labels.artefact import Artefact, StoredTensor
-from benchmark.labels.contract import LabelSource, LabelTask, TaskShape
+from benchmark.labels.contract import Json, LabelSource
+from benchmark.labels.task import LabelTask, TaskShape
 from benchmark.labels.weights import WeightForm, decode, encode
 from benchmark.models import networks
 from benchmark.models.classifier import Floats
 from benchmark.models.teachers import Teacher
 
 from . import sparse
+from .options import Options
 from .shrink import STEPS, LowRank, Pruning, dense, largest_share, layout, matrices, whole
 from .tuning import tune
 
@@ -63,48 +65,18 @@ class Extra:
         return mean, std
 
 
-class ShippedTeacher(LabelSource):
+class ShippedTeacher(LabelSource[Options]):
     """Logits of the shipped network on every view."""
 
     paper = "Sun et al., On the Diversity and Realism of Distilled Dataset (RDED), CVPR 2024"
     space = "logits"
-
-    @dataclass(frozen=True)
-    class Options:
-        """How the network is shipped.
-
-        Attributes:
-            weights: how its numbers are stored; int8 and int4 for weights of two or more
-                dimensions, with one fp16 scale for each output channel, all others as fp16.
-            shrink: `prune` leaves out the smallest weights, `low-rank` ships factors of each.
-            bytes: the artefact's size on disk that shrinking must not exceed.
-            epochs, batch_size, rate: of tuning after shrinking, towards the whole teacher on
-                the real training set.
-        """
-
-        weights: WeightForm = "fp32"
-        shrink: Literal["none", "prune", "low-rank"] = "none"
-        bytes: int = 0
-        epochs: int = 0
-        batch_size: int = 64
-        lr: float = 1e-3
-
-        def __post_init__(self) -> None:
-            if self.bytes < 0 or self.epochs < 0 or self.batch_size < 1 or not self.lr > 0:
-                raise ValueError(
-                    "bytes and epochs must not be negative, batch_size at least 1 and rate "
-                    f"positive, got {self.bytes}, {self.epochs}, {self.batch_size}, {self.lr}"
-                )
-            if self.shrink == "none" and (self.bytes or self.epochs):
-                raise ValueError(
-                    "bytes and epochs are for a shrunk network: choose shrink=prune or "
-                    "shrink=low-rank"
-                )
+    control = "ceiling"
+    control_forms = ("", "weights=fp16", "weights=int8")
 
     def __init__(
         self,
         task: LabelTask,
-        options: Any,
+        options: Options,
         teacher: Teacher,
         state: Mapping[str, Tensor],
         share: float = 1.0,
@@ -115,7 +87,7 @@ class ShippedTeacher(LabelSource):
         self.state = dict(sorted(state.items()))
 
     @classmethod
-    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: Options, shape: TaskShape, budget: int | None) -> Options:
         """Under a budget: the network is shrunk to it, or to `bytes` if those are fewer."""
         if budget is not None and options.shrink == "none":
             raise UserError(
@@ -133,7 +105,7 @@ class ShippedTeacher(LabelSource):
         return options
 
     @classmethod
-    def fit(cls, task: LabelTask, options: Any) -> Self:
+    def fit(cls, task: LabelTask, options: Options) -> Self:
         teacher, _, _ = task.fitting()
         if options.shrink == "none":
             return cls(task, options, teacher, whole(teacher.network))
@@ -149,7 +121,7 @@ class ShippedTeacher(LabelSource):
         return source
 
     @classmethod
-    def _shrink(cls, task: LabelTask, options: Any, folder: Path) -> None:
+    def _shrink(cls, task: LabelTask, options: Options, folder: Path) -> None:
         """Shrink the teacher to its bytes and tune it; state and notes go into `folder`.
 
         Raises:
@@ -183,14 +155,14 @@ class ShippedTeacher(LabelSource):
 
     @cached_property
     def _sparse(self) -> tuple[list[StoredTensor], sparse.Gaps]:
-        """Blobs of the pruned weights, and how to read them."""
+        """Tensors of the pruned weights, and how to read them."""
         names = sorted(matrices(self.teacher.network))
         return sparse.encode([self.state[name] for name in names], self.options.weights)
 
-    def manifest(self) -> Mapping[str, Any]:
+    def manifest(self) -> Mapping[str, Json]:
         teacher = self.teacher
         norm = [list(teacher.mean), list(teacher.std)]
-        facts: dict[str, Any] = {"network": teacher.network_name, "norm": norm}
+        facts: dict[str, Json] = {"network": teacher.network_name, "norm": norm}
         if self.share < 1:
             facts["share"] = self.share
         if self._pruned:
@@ -206,7 +178,7 @@ class ShippedTeacher(LabelSource):
         return [*encode(rest, _rest_form(form)), *self._sparse[0]]
 
     @classmethod
-    def restore(cls, task: LabelTask, options: Any, shipped: Artefact) -> Self:
+    def restore(cls, task: LabelTask, options: Options, shipped: Artefact) -> Self:
         images, extra, tensors = task.images, shipped.extra(Extra), shipped.tensors
         name, form, share = extra.network, options.weights, extra.share
         network = networks.create(name, task.classes, images.channels, images.resolution)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from benchmark.labels.contract import LabelTask
 from benchmark.labels.distill import DistillOptions, distill
+from benchmark.labels.task import LabelTask
 from benchmark.models.teachers import Teacher
 
+from .options import Options
 from .shrink import dense, matrices
 
 
@@ -54,7 +55,7 @@ def tune(
     task: LabelTask,
     teacher: Teacher,
     state: Mapping[str, Tensor],
-    options: Any,
+    options: Options,
     folder: Path,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Train what is left of a network, on views of the real training set.

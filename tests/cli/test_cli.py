@@ -71,11 +71,31 @@ def test_list_names_what_there_is():
     for name in ("lpqld", "digits", "rded", "resnet18", "standard", "quick"):
         assert f"\n  {name} " in out
     assert "Hard labels: " in out
-    assert "\n  quick        60 epochs, batch 50, adamw 0.005, cutmix, kl at T=20\n" in out
-    constant = "at most 1000 steps, batch 50, adamw 0.001 constant, none, kl at T=1"
-    chosen = "steps chosen on held-out images"
-    assert f"\n  ld           {constant}, {chosen}\n" in out
-    assert f"\n  ld-ridge     {constant}, {chosen}, ridge evaluator\n" in out
+    assert "\n  quick        The quick start: 8x8 digits on a laptop.\n" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("quick", "60 epochs, batch 50, adamw 0.005, cutmix, kl at T=20"),
+        ("ld", "1000 steps, batch 50, adamw 0.001 constant, none, kl at T=1, steps chosen on"),
+        ("ld-ridge", "steps chosen on held-out images, ridge evaluator"),
+        ("ld", "deviation: There 20 repeats are counted"),
+        ("lpqld", "\n  keep: float = 0.1\n"),
+        ("rded", "\n  factor: int = 1\n"),
+        ("hello", "paper: Heavy Labels Out!"),
+    ],
+)
+def test_list_shows_one_with_its_options(name, words):
+    code, out, _ = run_main("list", name)
+    assert code == 0
+    assert words in out
+
+
+def test_list_of_what_is_not_there():
+    code, _, err = run_main("list", "lpqd")
+    assert code == 2
+    assert "Unknown plugin 'lpqd'. Did you mean 'lpqld'" in err
 
 
 def test_a_users_error_is_one_line_and_exit_code_2(tmp_path):
@@ -144,7 +164,10 @@ BAD = [
     ("--dataset cifar10 --data-root empty", "'cifar10' is not in the data root 'empty': put"),
     ("--dataset cifar10 --data-root nowhere", "The data root 'nowhere' is not a folder"),
     ("--shard 2/2", "--shard takes I/N with 0 <= I < N, got '2/2'"),
-    ("--plugin nowhere.py", "--plugin takes a Python file; 'nowhere.py' is none"),
+    (
+        "--plugin nowhere.py",
+        "--plugin takes a Python file, or a folder with __init__.py; 'nowhere.py' is none",
+    ),
 ]
 
 
@@ -156,7 +179,7 @@ def place(tmp_path, monkeypatch) -> Path:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LABELBENCH_DATA", raising=False)
-    monkeypatch.setattr(plugins, "_plugins", {})
+    monkeypatch.setattr(plugins, "_added", {})
     return tmp_path
 
 

@@ -5,12 +5,16 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import recipe_of
 
 from benchmark.core.errors import UserError
 from benchmark.core.options import build, change, convert
 from benchmark.data.recipe import Augmentation, Recipe
-from benchmark.data.recipes import RECIPES
 from benchmark.data.views import ViewPlan
+from benchmark.methods.expert import Expert
+from benchmark.methods.ld import LD
+from benchmark.methods.soft import Soft
+from benchmark.models.teachers import TeacherOptions
 
 
 @dataclass(frozen=True)
@@ -147,16 +151,44 @@ def test_a_missing_field():
 
 def test_changes_reach_into_nested_classes():
     changed = change(
-        RECIPES["quick"],
+        recipe_of("quick"),
         {"objective.temperature": "4", "augmentation.crop_scale": "0.2,0.8", "epochs": 3},
         "recipe",
     )
     assert changed.objective.temperature == 4.0
     assert changed.augmentation.crop_scale == (0.2, 0.8)
-    assert (changed.epochs, changed.batch_size) == (3, RECIPES["quick"].batch_size)
-    assert change(RECIPES["quick"], {}, "recipe") is RECIPES["quick"]
+    assert (changed.epochs, changed.batch_size) == (3, recipe_of("quick").batch_size)
+    quick = recipe_of("quick")
+    assert change(quick, {}, "recipe") is quick
 
 
 def test_changes_below_a_plain_value():
     with pytest.raises(UserError, match=r"outer\.count has no options of its own, got outer\.coun"):
         change(Outer(), {"count.low": 3}, "outer")
+
+
+@pytest.mark.parametrize(
+    ("cls", "where", "former", "now"),
+    [
+        (LD.Options, "ld", "label_rate", "label_lr"),
+        (LD.Options, "ld", "inner_rate", "inner_lr"),
+        (Expert.Options, "expert", "rate", "lr"),
+        (TeacherOptions, "teacher", "rate", "lr"),
+    ],
+)
+def test_a_former_name_is_answered_with_the_new_one(cls, where, former, now):
+    with pytest.raises(UserError, match=rf"^{where}.{former} is called {where}.{now} now\.$"):
+        build(cls, {former: 1}, where)
+
+
+@pytest.mark.parametrize(
+    ("former", "now"), [("rate", "lr"), ("course", "schedule"), ("tester", "evaluator")]
+)
+def test_a_recipes_former_names(former, now):
+    with pytest.raises(UserError, match=f"recipe.{former} is called recipe.{now} now"):
+        change(recipe_of("quick"), {former: "1"}, "recipe")
+
+
+def test_a_former_name_that_was_never_an_options_is_unknown():
+    with pytest.raises(UserError, match="Unknown option of soft 'rate'"):
+        build(Soft.Options, {"rate": 1}, "soft")

@@ -1,13 +1,14 @@
 from dataclasses import replace
 
 import pytest
+from tiny import recipe_of
 
+from benchmark.core import plugins
 from benchmark.data.recipe import Augmentation
-from benchmark.data.recipes import RECIPES
 
 
 def summary(name):
-    recipe = RECIPES[name]
+    recipe = recipe_of(name)
     augmentation, objective = recipe.augmentation, recipe.objective
     return {
         "length": (recipe.epochs, recipe.batch_size),
@@ -29,7 +30,7 @@ def test_the_published_recipe_for_imagenet_1k():
         "rest": (0.5, "cutmix", 0.0),
         "loss": ("kl", 20.0, False, 0.0),
     }
-    assert RECIPES["imagenet1k"].augmentation.mix_alpha == 1.0
+    assert recipe_of("imagenet1k").augmentation.mix_alpha == 1.0
 
 
 def test_the_published_recipe_for_imagenet_21k():
@@ -50,12 +51,14 @@ def test_the_published_recipe_for_tiny_imagenet():
         "rest": (0.5, "none", 0.0),
         "loss": ("kl", 20.0, True, 0.0),
     }
-    assert RECIPES["tiny"].momentum == 0.9
+    assert recipe_of("tiny").momentum == 0.9
 
 
 def test_recipes_go_by_their_names():
-    assert all(name == recipe.name for name, recipe in RECIPES.items())
-    assert {"quick", "cpu", "standard", "imagenet1k", "imagenet21k", "tiny"} <= RECIPES.keys()
+    assert all(name == recipe_of(name).name for name in plugins.found(plugins.RECIPES))
+    assert {"quick", "cpu", "standard", "imagenet1k", "imagenet21k", "tiny"} <= plugins.found(
+        plugins.RECIPES
+    ).keys()
 
 
 @pytest.mark.parametrize("cutout", [-0.1, 1.0, 1.5])
@@ -77,7 +80,7 @@ def test_the_tests_of_label_distillation():
         }
     )
     for name, evaluator in (("ld", "network"), ("ld-ridge", "ridge")):
-        recipe = RECIPES[name]
+        recipe = recipe_of(name)
         assert (recipe.steps, recipe.schedule, recipe.stop) == (1000, "constant", "held-out")
         assert recipe.evaluator == evaluator
 
@@ -86,8 +89,8 @@ def test_the_tests_of_label_distillation():
     ("images", "epochs"), [(1, 1000), (50, 1000), (51, 500), (100, 500), (150, 334), (10**6, 1)]
 )
 def test_steps_make_whole_epochs(images, epochs):
-    assert RECIPES["ld"].epochs_of(images) == epochs
-    assert RECIPES["quick"].epochs_of(images) == 60
+    assert recipe_of("ld").epochs_of(images) == epochs
+    assert recipe_of("quick").epochs_of(images) == 60
 
 
 @pytest.mark.parametrize(
@@ -97,12 +100,16 @@ def test_steps_make_whole_epochs(images, epochs):
         ("quick", {"steps": 9}, "steps stand in place of epochs, got 9 steps and 60 epochs"),
         ("ld", {"epochs": 2}, "steps stand in place of epochs, got 1000 steps and 2 epochs"),
         ("ld", {"steps": 0}, "epochs and batch_size must be at least 1, got 0, 50"),
-        ("quick", {"stop": "held-out"}, "constant from the start, .* got course cosine, warmup 0"),
-        ("ld", {"warmup": 0.1}, "constant from the start, .* got course constant, warmup 0.1"),
+        (
+            "quick",
+            {"stop": "held-out"},
+            "constant from the start, .* got schedule cosine, warmup 0",
+        ),
+        ("ld", {"warmup": 0.1}, "constant from the start, .* got schedule constant, warmup 0.1"),
         ("cpu-mse", {"evaluator": "ridge"}, "must be a plain kl; got Objective"),
         ("tiny", {"evaluator": "ridge"}, "must be a plain kl; got Objective"),
     ],
 )
 def test_recipes_that_contradict_themselves(name, changes, message):
     with pytest.raises(ValueError, match=message):
-        replace(RECIPES[name], **changes)
+        replace(recipe_of(name), **changes)

@@ -10,14 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import dataset_of, made_by
 from torch import Tensor, nn
 
 from benchmark.core.device import Compute
 from benchmark.core.errors import UserError
 from benchmark.data.images import Dataset, Encoded, ResidentImages, decode
-from benchmark.datasets import digits, parquet
+from benchmark.datasets import parquet
 from benchmark.datasets.distilled import path, random, rded
-from benchmark.models.image_task import ImageTask
+from benchmark.models.image_source import ImageTask
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 
@@ -25,7 +26,8 @@ CPU = Compute(torch.device("cpu"), bf16=False)
 def made(source, dataset, ipc, options, seed, teacher) -> ResidentImages:
     """What `source` makes; without anything that it need not know."""
     with tempfile.TemporaryDirectory() as scratch:
-        return source.make(ImageTask(dataset, ipc, seed, CPU, Path(scratch), teacher), options)
+        task = ImageTask(dataset, ipc, seed, CPU, Path(scratch), teacher)
+        return made_by(source, task, options)
 
 
 def shaded(names=("cat", "dog"), per_class=12, side=16, channels=3) -> Dataset:
@@ -180,7 +182,7 @@ def test_rded_shows_the_teacher_small_crops_on_the_mean_colour():
 
 
 def test_rded_crops_follow_seed_and_class():
-    dataset = digits.load(None)  # type: ignore[arg-type]
+    dataset = dataset_of("digits").load(None)  # type: ignore[arg-type]
     torch.manual_seed(0)
     teacher = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
     options = rded.Options(candidates=20)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import dataset_of
 
 from benchmark.core.errors import UserError
 from benchmark.data.images import IMAGENET_MEAN, EncodedImages
-from benchmark.datasets import imagenet, tiny_imagenet
 
 WNIDS = ["n01440764", "n02123045"]
 
@@ -43,7 +43,7 @@ def write_imagenet(folder: Path, encode, held_out: str = "val") -> None:
 
 def test_the_original_tiny_imagenet(place, encode):
     write_tiny(place.root / "tiny-imagenet-200", encode)
-    dataset = tiny_imagenet.load(place)
+    dataset = dataset_of("tiny_imagenet").load(place)
     assert dataset.class_names == ("tench, Tinca tinca", "tabby")
     assert dataset.train.labels.tolist() == [0, 0, 1, 1]
     assert dataset.train.pixels[:, 0, 9, 9].tolist() == [0, 10, 100, 110]
@@ -54,16 +54,16 @@ def test_the_original_tiny_imagenet(place, encode):
 
 def test_some_classes_of_tiny_imagenet(place, encode):
     write_tiny(place.root / "tiny-imagenet-200", encode)
-    assert tiny_imagenet.load(place, "2").train.digest
+    assert dataset_of("tiny_imagenet").load(place, "2").train.digest
     for wrong in ("1", "3", "all"):
         with pytest.raises(UserError, match=f"tiny_imagenet:{wrong} names no number of classes"):
-            tiny_imagenet.load(place, wrong)
+            dataset_of("tiny_imagenet").load(place, wrong)
 
 
 @pytest.mark.parametrize("held_out", ["val", "test"])
 def test_imagenet_is_decoded_on_demand(held_out, place, encode):
     write_imagenet(place.root / "imagenet", encode, held_out)
-    dataset = imagenet.load(place)
+    dataset = dataset_of("imagenet").load(place)
     assert isinstance(dataset.train, EncodedImages)
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert dataset.test.labels.tolist() == [0, 1]
@@ -77,24 +77,24 @@ def test_imagenet_is_decoded_on_demand(held_out, place, encode):
 def test_imagenet_class_names(place, encode):
     folder = place.root / "imagenet"
     write_imagenet(folder, encode)
-    assert imagenet.load(place).class_names == tuple(WNIDS)
+    assert dataset_of("imagenet").load(place).class_names == tuple(WNIDS)
     (folder / "words.txt").write_text("n01440764\ttench, Tinca tinca\n\n")
-    assert imagenet.load(place).class_names == ("tench, Tinca tinca", "n02123045")
+    assert dataset_of("imagenet").load(place).class_names == ("tench, Tinca tinca", "n02123045")
     (folder / "LOC_synset_mapping.txt").write_text("n01440764 tench\nn02123045 tabby, tabby cat\n")
-    assert imagenet.load(place).class_names == ("tench", "tabby, tabby cat")
+    assert dataset_of("imagenet").load(place).class_names == ("tench", "tabby, tabby cat")
 
 
 def test_the_imagenet_digest_is_that_of_names_and_sizes(place, encode):
     folder = place.root / "imagenet"
     write_imagenet(folder, encode)
-    digest = imagenet.load(place).train.digest
+    digest = dataset_of("imagenet").load(place).train.digest
     moved = place.root / "moved"
     moved.mkdir()
     shutil.copytree(folder, moved / "imagenet")
-    assert imagenet.load(replace(place, root=moved)).train.digest == digest
+    assert dataset_of("imagenet").load(replace(place, root=moved)).train.digest == digest
     file = moved / "imagenet" / "train" / WNIDS[0] / f"{WNIDS[0]}_0.JPEG"
     file.write_bytes(file.read_bytes() + b" ")
-    assert imagenet.load(replace(place, root=moved)).train.digest != digest
+    assert dataset_of("imagenet").load(replace(place, root=moved)).train.digest != digest
 
 
 def test_imagenet_that_is_not_whole_is_refused(place, encode):
@@ -103,10 +103,10 @@ def test_imagenet_that_is_not_whole_is_refused(place, encode):
     for file in (folder / "val" / WNIDS[1]).iterdir():
         file.unlink()
     with pytest.raises(UserError, match=r"Class folder '.*val/n02123045' holds no images"):
-        imagenet.load(place)
+        dataset_of("imagenet").load(place)
     (folder / "val" / WNIDS[1]).rmdir()
     with pytest.raises(UserError, match=r"train' has 2 classes .* has 1.*only: n02123045"):
-        imagenet.load(place)
+        dataset_of("imagenet").load(place)
     shutil.rmtree(folder / "val")
     with pytest.raises(UserError, match="test' holds no class folders"):
-        imagenet.load(place)
+        dataset_of("imagenet").load(place)

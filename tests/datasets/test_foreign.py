@@ -29,17 +29,17 @@ def test_the_first_of_a_shuffled_pass(monkeypatch):
             )
 
     Task.others = {"others": Task.Other}  # type: ignore[attr-defined]
-    made = foreign.make(Task, foreign.Options("others"))  # type: ignore[arg-type]
+    made = foreign.Foreign(foreign.Options("others")).make(Task)  # type: ignore[arg-type]
     assert made.labels.tolist() == [UNLABELLED] * 6
     assert not made.labelled
     assert made.class_names == ("a", "b", "c")
     values = made.pixels[:, 0, 0, 0].tolist()
     assert len(set(values)) == 6
-    other = foreign.make(Task, foreign.Options("others", draw=1))  # type: ignore[arg-type]
+    other = foreign.Foreign(foreign.Options("others", draw=1)).make(Task)  # type: ignore[arg-type]
     assert other.pixels[:, 0, 0, 0].tolist() != values
     Task.ipc = 5
     with pytest.raises(UserError, match=r"needs 15 images, but others has 12: .* at most 4"):
-        foreign.make(Task, foreign.Options("others"))  # type: ignore[arg-type]
+        foreign.Foreign(foreign.Options("others")).make(Task)  # type: ignore[arg-type]
 
 
 def test_channels_and_size_follow_the_task():
@@ -56,15 +56,22 @@ def test_students_learn_from_foreign_images(tmp_path, monkeypatch):
     table = run_tiny(tmp_path, "--images", "foreign[dataset=digits]", *QUICK)
     records = [json.loads(p.read_text()) for p in (tmp_path / "records").glob("*.json")]
     shown = {(r["cell"]["images"], r["cell"]["method"]) for r in records}
-    assert ("foreign[dataset=digits]", "soft") in shown
-    assert ("foreign[dataset=digits]", "hard") not in shown
+    assert ("foreign:digits", "soft") in shown
+    assert ("foreign:digits", "hard") not in shown
     assert ("random", "hard") in shown
-    assert "foreign[dataset=digits]" in table
+    assert "foreign:digits" in table
 
 
-def test_base_images_is_short_for_it():
+def test_the_other_dataset_stands_after_a_colon():
     code, _, err = run_main(
-        "run", "--dataset", "digits", "--base-images", "nowhere", "--methods", "soft", "--dry-run"
+        "run",
+        "--dataset",
+        "digits",
+        "--images",
+        "foreign:nowhere",
+        "--methods",
+        "soft",
+        "--dry-run",
     )
     assert code == 2
     assert "Unknown dataset 'nowhere'" in err
@@ -82,5 +89,5 @@ def test_hard_labels_of_foreign_images_are_refused(tmp_path):
 
 
 def test_a_dataset_must_be_named():
-    with pytest.raises(ValueError, match=r"as in foreign\[dataset=omniglot:Latin\]"):
+    with pytest.raises(ValueError, match=r"as in foreign:omniglot:Latin"):
         foreign.Options()

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import dataset_of
 
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
@@ -17,7 +18,7 @@ def test_colour_pictures_with_class_names(place, encode, write_table):
         file = folder / f"train-0000{part}-of-00002.parquet"
         write_table(file, [encode(shade)] * 2, [part, 1 - part], ["cat", "dog"])
     write_table(folder / "test-00000-of-00001.parquet", [encode(9)], [1], ["cat", "dog"])
-    dataset = parquet.load(place, "pets")
+    dataset = dataset_of("parquet").load(place, "pets")
     assert dataset.name == "parquet:pets"
     assert dataset.class_names == ("cat", "dog")
     assert dataset.train.labels.tolist() == [0, 1, 1, 0]
@@ -31,7 +32,7 @@ def test_grey_pictures_without_class_names(place, encode, write_table):
     folder = place.root / "ink"
     write_table(folder / "train-0.parquet", [encode(s, mode="L") for s in (0, 255)], [0, 2])
     write_table(folder / "validation-0.parquet", [encode(7, mode="L")], [1])
-    dataset = parquet.load(place, str(folder))
+    dataset = dataset_of("parquet").load(place, str(folder))
     assert dataset.class_names == ("0", "1", "2")
     assert dataset.train.pixels.shape == (2, 1, 4, 4)
     assert dataset.test.labels.tolist() == [1]
@@ -43,7 +44,7 @@ def test_the_commonest_size_is_everyones_and_one_colour_picture_makes_all_colour
     images = [encode(9, mode="L"), encode(9, mode="L"), encode((1, 2, 3), side=(12, 6))]
     write_table(place.root / "mixed" / "train-0.parquet", images, [0, 0, 0])
     write_table(place.root / "mixed" / "test-0.parquet", images[2:], [0])
-    dataset = parquet.load(place, "mixed")
+    dataset = dataset_of("parquet").load(place, "mixed")
     assert dataset.train.pixels.shape == (3, 3, 4, 4)
     assert dataset.test.pixels[0, :, 0, 0].tolist() == [1, 2, 3]
 
@@ -51,9 +52,9 @@ def test_the_commonest_size_is_everyones_and_one_colour_picture_makes_all_colour
 def test_pixels_are_decoded_once_and_found_again(place, encode, write_table, monkeypatch):
     for split in ("train", "test"):
         write_table(place.root / "pets" / f"{split}-0.parquet", [encode(1), encode(2)], [0, 1])
-    first = parquet.load(place, "pets")
+    first = dataset_of("parquet").load(place, "pets")
     monkeypatch.setattr(parquet, "decode_all", None)
-    again = parquet.load(place, "pets")
+    again = dataset_of("parquet").load(place, "pets")
     assert torch.equal(first.train.pixels, again.train.pixels)
     assert first.train.digest == again.train.digest
 
@@ -63,30 +64,30 @@ def test_named_sets_are_read_from_parquet(module, place, encode, write_table):
     name = module.__name__.split(".")[-1]
     for split in ("train", "test"):
         write_table(place.root / name / f"{split}-0.parquet", [encode(1)], [0], ["cat"])
-    dataset = module.load(place)
+    dataset = dataset_of(module.__name__.split(".")[-1]).load(place)
     assert (dataset.name, dataset.class_names, dataset.mirror) == (name, ("cat",), True)
 
 
 def test_errors_name_the_folder_or_file(place, encode, write_table):
     with pytest.raises(UserError, match="parquet:nowhere names no folder"):
-        parquet.load(place, "nowhere")
+        dataset_of("parquet").load(place, "nowhere")
     folder = place.root / "pets"
     folder.mkdir()
     with pytest.raises(UserError, match=r"pets' holds no train-\*\.parquet files"):
-        parquet.load(place, "pets")
+        dataset_of("parquet").load(place, "pets")
     (folder / "train-0.parquet").write_bytes(b"no table")
     with pytest.raises(UserError, match=r"Cannot read column 'image' of '.*train-0\.parquet'"):
-        parquet.load(place, "pets")
+        dataset_of("parquet").load(place, "pets")
     write_table(folder / "train-0.parquet", [encode(1)], [0])
     with pytest.raises(UserError, match="test"):
-        parquet.load(place, "pets")
+        dataset_of("parquet").load(place, "pets")
     for absent, words in [
         (b"no picture", r"Cannot decode row 1 of '.*train-0\.parquet': it is no picture"),
         (None, r"Row 1 of '.*train-0\.parquet' holds no picture"),
     ]:
         write_table(folder / "train-0.parquet", [encode(1), absent], [0, 0])
         with pytest.raises(UserError, match=words):
-            parquet.load(place, "pets")
+            dataset_of("parquet").load(place, "pets")
 
 
 def test_real_tiny_imagenet_is_described_as_it_is(data_root):
@@ -102,7 +103,7 @@ def test_real_cifar10_has_the_published_means(data_root):
     if not list((data_root / "cifar10").glob("train-*.parquet")):
         pytest.skip(f"cifar10/train-*.parquet is not in {data_root}")
     with tempfile.TemporaryDirectory() as stages:  # pytest would keep the 180 MB
-        dataset = cifar10.load(Place(data_root, Cache(Path(stages))))
+        dataset = dataset_of("cifar10").load(Place(data_root, Cache(Path(stages))))
         assert dataset.mean == pytest.approx((0.4914, 0.4822, 0.4465), abs=5e-5)
     assert dataset.train.labels.bincount().tolist() == [5000] * 10
     assert dataset.test.labels.bincount().tolist() == [1000] * 10

@@ -1,7 +1,7 @@
-import importlib
 from dataclasses import replace
 
 import pytest
+from tiny import dataset_of
 
 from benchmark.core.errors import UserError
 
@@ -16,7 +16,7 @@ LAYOUTS = {
 
 @pytest.fixture(params=LAYOUTS)
 def named(request):
-    return request.param, importlib.import_module(f"benchmark.datasets.{request.param}")
+    return request.param, dataset_of(request.param)
 
 
 def test_missing_data_is_an_error_that_writes_nothing(named, place):
@@ -41,6 +41,6 @@ def test_a_data_root_that_is_no_folder_is_named(named, place):
 
 @pytest.mark.parametrize("name", ["tiny_imagenet", "imagenet"])
 def test_sets_without_a_download_say_so(name, place):
-    module = importlib.import_module(f"benchmark.datasets.{name}")
+    module = dataset_of(name)
     with pytest.raises(UserError, match="has no download here"):
         module.load(replace(place, download=True))

@@ -18,7 +18,7 @@ from benchmark.experiment import dataset_and_teacher
 from benchmark.experiment.dataset_and_teacher import Runtime
 from benchmark.experiment.grid import cells, make_grid
 from benchmark.experiment.stages import Experiment
-from benchmark.models.image_task import ImageTask
+from benchmark.models.image_source import ImageTask
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 NAMES = ("cat", "dog")
@@ -69,12 +69,12 @@ def pictures(ipc: int, channels: int = 3, side: int = 16) -> ResidentImages:
 
 def made(scratch: Path, options: refined.Options, ipc: int = 2) -> ResidentImages:
     """What is made of random pictures."""
-    base = refined.needs(options, ipc).images
+    base = refined.Refined(options).needs(ipc).images
     assert base is not None
     images = pictures(base[1])
     dataset = Dataset("random", images, images, (0.5,) * 3, (0.2,) * 3, mirror=True)
     scratch.mkdir(exist_ok=True)
-    return refined.make(ImageTask(dataset, ipc, 0, CPU, scratch, base=images), options)
+    return refined.Refined(options).make(ImageTask(dataset, ipc, 0, CPU, scratch, base=images))
 
 
 def tiles_of(images: ResidentImages) -> Tensor:

@@ -5,22 +5,22 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import dataset_of, made_by
 from torch import Tensor, nn
 
 from benchmark.core.device import Compute
 from benchmark.core.errors import UserError
 from benchmark.data.images import ResidentImages
 from benchmark.data.rendering import look
-from benchmark.datasets import digits
 from benchmark.datasets.distilled import lpld, sre2l
 from benchmark.datasets.distilled.sre2l import Group, Recovery, blocks, crops, noise
 from benchmark.models import networks, training
 from benchmark.models.batch_norm import class_statistics, global_statistics
-from benchmark.models.image_task import ImageTask
+from benchmark.models.image_source import ImageTask, image_source
 from benchmark.models.teachers import Teacher
 
 CPU = Compute(torch.device("cpu"), bf16=False)
-DIGITS = digits.load(None)  # type: ignore[arg-type]
+DIGITS = dataset_of("digits").load(None)  # type: ignore[arg-type]
 SOURCES = pytest.mark.parametrize("source", [sre2l, lpld])
 
 
@@ -75,7 +75,7 @@ def groups_of(source, task, options, monkeypatch) -> tuple[list[Group], list]:
     """What a source would recover, and the statistics it would be drawn towards."""
     passed = {}
     monkeypatch.setattr(source, "recover", lambda *given: passed.update(given=given))
-    source.make(task, options)
+    made_by(source, task, options)
     return passed["given"][2:]
 
 
@@ -204,7 +204,7 @@ def test_noise_is_standard_normal_and_each_images_own():
 def test_recovered_images_are_known_and_fit_better(source, task):
     options = quick(source, iterations=150)
     kept = {name: value.clone() for name, value in task.taught().state_dict().items()}
-    images = source.make(task, options)
+    images = made_by(source, task, options)
     assert images.pixels.shape == (30, 1, 8, 8)
     assert images.labels.tolist() == [label for label in range(10) for _ in range(3)]
     assert images.class_names == DIGITS.class_names
@@ -231,8 +231,8 @@ def test_a_run_lowers_the_loss_and_stays_among_pixels(task):
 
 def test_images_follow_the_seed(task, tmp_path_factory):
     digests = [
-        lpld.make(
-            replace(task, seed=seed, scratch=tmp_path_factory.mktemp("scratch")), quick(lpld)
+        made_by(
+            lpld, replace(task, seed=seed, scratch=tmp_path_factory.mktemp("scratch")), quick(lpld)
         ).digest
         for seed in (2**64 - 1, 2**64 - 1, 1)
     ]
@@ -244,7 +244,7 @@ def test_a_killed_run_goes_on_where_it_was(source, task, monkeypatch, tmp_path_f
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_SECONDS", -1.0)
     monkeypatch.setattr(sre2l, "STRETCH", 2)
     options = quick(source, block=20)
-    whole = source.make(replace(task, scratch=tmp_path_factory.mktemp("whole")), options)
+    whole = made_by(source, replace(task, scratch=tmp_path_factory.mktemp("whole")), options)
     usual, asked = Recovery.losses, []
 
     def losses(self: Recovery, iteration: int) -> Tensor:
@@ -255,10 +255,10 @@ def test_a_killed_run_goes_on_where_it_was(source, task, monkeypatch, tmp_path_f
 
     monkeypatch.setattr(Recovery, "losses", losses)
     with pytest.raises(KeyboardInterrupt):
-        source.make(task, options)
+        made_by(source, task, options)
     monkeypatch.setattr(lpld, "class_statistics", None)  # they are there already
     # The first block is done, and two of the second one's three stretches are not.
-    resumed = source.make(task, options)
+    resumed = made_by(source, task, options)
     assert asked == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 2, 3, 4, 5]
     assert torch.equal(resumed.pixels, whole.pixels)
     assert not list(task.scratch.glob("*.pt"))
@@ -269,11 +269,15 @@ def test_what_cannot_be_is_refused(source, task):
     convnet = networks.create("convnet-d2-w8", 10, 1, 8)
     bare = Teacher("convnet-d2-w8", convnet, (0.4,), (0.3,))
     with pytest.raises(UserError, match="a ConvNet, has no batch normalisation"):
-        source.check(DIGITS, 1, source.Options(), convnet)
+        image_source(source.__name__.rpartition(".")[2])(source.Options()).validate(
+            DIGITS, 1, convnet
+        )
     with pytest.raises(UserError, match="no batch normalisation"):
-        source.make(replace(task, teacher=bare), quick(source))
+        made_by(source, replace(task, teacher=bare), quick(source))
     with pytest.raises(UserError, match="IPC must be at least 1, got 0"):
-        source.check(DIGITS, 0, source.Options(), task.taught())
+        image_source(source.__name__.rpartition(".")[2])(source.Options()).validate(
+            DIGITS, 0, task.taught()
+        )
     wrong = {"iterations": 0, "lr": 0.0, "weight": -1.0, "first_weight": -1.0}
     for name, value in (wrong | {"crop_low": 0.0, "roll": -1, "block": 0}).items():
         with pytest.raises(ValueError, match=f"{name} must .*{value}"):
@@ -287,5 +291,5 @@ def test_lpld_needs_images_of_every_class(task):
     few = ResidentImages(train.take(torch.arange(40)), train.labels[:40] % 9, train.class_names)
     gap = replace(DIGITS, train=few)
     with pytest.raises(UserError, match="no images of class"):
-        lpld.check(gap, 1, lpld.Options(), task.taught())
-    sre2l.check(gap, 1, sre2l.Options(), task.taught())
+        lpld.LPLD(lpld.Options()).validate(gap, 1, task.taught())
+    sre2l.SRe2L(sre2l.Options()).validate(gap, 1, task.taught())

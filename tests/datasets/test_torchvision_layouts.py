@@ -7,6 +7,7 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+from tiny import dataset_of
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from benchmark.core.errors import UserError
@@ -45,7 +46,7 @@ def write_cifar(root: Path, source: type, key: str, names: list[str], monkeypatc
 
 def test_mnist_from_its_files(place):
     write_mnist(place.root, {"train": [0, 255, 51], "t10k": [9]})
-    dataset = mnist.load(place)
+    dataset = dataset_of("mnist").load(place)
     assert dataset.train.pixels[:, 0, 5, 5].tolist() == [0, 255, 51]
     assert dataset.train.pixels.shape == (3, 1, 28, 28)
     assert dataset.train.labels.tolist() == [0, 1, 2]
@@ -61,7 +62,7 @@ def test_mnist_from_parquet_has_the_same_class_names(place, encode, write_table)
     for split in ("train", "test"):
         images = [encode(9, side=28, mode="L")]
         write_table(place.root / "mnist" / f"{split}-0.parquet", images, [3], digits)
-    dataset = mnist.load(place)
+    dataset = dataset_of("mnist").load(place)
     assert dataset.train.class_names == dataset.test.class_names
     assert dataset.class_names[3] == "three"
 
@@ -72,7 +73,7 @@ def test_mnist_from_parquet_has_the_same_class_names(place, encode, write_table)
 )
 def test_cifar_from_torchvisions_folder(module, source, key, place, monkeypatch):
     write_cifar(place.root, source, key, ["bus", "cat"], monkeypatch)
-    dataset = module.load(place)
+    dataset = dataset_of(module.__name__.split(".")[-1]).load(place)
     assert dataset.name == module.__name__.split(".")[-1]
     assert dataset.class_names == ("bus", "cat")
     assert dataset.train.labels.tolist() == [1, 0]
@@ -92,7 +93,7 @@ def test_a_damaged_folder_is_named(damage, place, monkeypatch):
         data = file.read_bytes()
         file.write_bytes(data[:-9] if damage == "cut" else data + b"more")
     with pytest.raises(UserError, match=r"'cifar10' is absent or damaged in '.*batches-py'"):
-        cifar10.load(place)
+        dataset_of("cifar10").load(place)
 
 
 def test_a_cut_file_of_mnist_is_named(place):
@@ -100,7 +101,7 @@ def test_a_cut_file_of_mnist_is_named(place):
     file = place.root / "MNIST" / "raw" / "train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"'mnist' is absent or damaged in '.*MNIST'"):
-        mnist.load(place)
+        dataset_of("mnist").load(place)
 
 
 def fetch(root: str, train: bool, download: bool) -> None:
@@ -120,19 +121,19 @@ def lose(root: str, train: bool, download: bool) -> None:
 def test_a_download_leaves_the_layout_and_nothing_else(place):
     cifar10.download("mnist", fetch, "MNIST", place.root)
     assert [path.name for path in place.root.iterdir()] == ["MNIST"]
-    assert len(mnist.load(place).train) == 1
+    assert len(dataset_of("mnist").load(place).train) == 1
 
 
 def test_a_failed_download_says_what_to_put_where_and_leaves_nothing(place, monkeypatch):
     monkeypatch.setattr(mnist, "MNIST", lose)
     with pytest.raises(UserError, match=r"'mnist' could not be downloaded .*no route to host"):
-        mnist.load(replace(place, download=True))
+        dataset_of("mnist").load(replace(place, download=True))
     assert list(place.root.iterdir()) == []
     with pytest.raises(UserError, match=r"put torchvision's folder 'MNIST', or a folder 'mnist'"):
-        mnist.load(replace(place, download=True))
+        dataset_of("mnist").load(replace(place, download=True))
 
 
 def test_a_set_that_is_there_is_not_downloaded(place, monkeypatch):
     write_mnist(place.root, {"train": [1], "t10k": [2]})
     monkeypatch.setattr(cifar10, "download", None)
-    assert len(mnist.load(replace(place, download=True)).test) == 1
+    assert len(dataset_of("mnist").load(replace(place, download=True)).test) == 1

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tiny import listing, run_main, tiny_task
+from tiny import listing, recipe_of, run_main, tiny_task
 from torch import nn
 
 from benchmark.core.errors import UserError
-from benchmark.data import distilled
+from benchmark.data import distilled, recipes
 from benchmark.data.images import ResidentImages
-from benchmark.data.recipes import RECIPES
 from benchmark.exchange.convert import import_labels, read_images
 from benchmark.exchange.official import OfficialBatch, write_images, write_lpqld
 from benchmark.exchange.shipping import open_labels
@@ -151,15 +150,16 @@ def test_what_is_wrong_is_said_and_nothing_written(tmp_path):
     assert listing(tmp_path) == before
 
 
-def test_more_labels_than_the_recipe_shows_are_not_dropped_in_silence(tmp_path):
+def test_more_labels_than_the_recipe_shows_are_not_dropped_in_silence(tmp_path, monkeypatch):
     shipped, _ = ship(tmp_path, keep=1.0)
     labels("export", shipped, tmp_path / "official")
     official = [tmp_path / "official" / part for part in ("labels", "images")]
-    short = replace(RECIPES["quick"], epochs=5)
+    short = replace(recipe_of("quick"), epochs=5)
+    monkeypatch.setattr(recipes, "make", lambda name, setting: short)
     with pytest.raises(UserError, match="holds 36 batches, and students of recipe 'quick' take 5"):
-        import_labels(official[0], official[1], tmp_path / "new", short, {})
+        import_labels(official[0], official[1], tmp_path / "new", "quick", {})
     assert not (tmp_path / "new").exists()
-    import_labels(official[0], official[1], tmp_path / "new", short, {"keep": "1"})
+    import_labels(official[0], official[1], tmp_path / "new", "quick", {"keep": "1"})
 
 
 def test_what_a_kill_left_behind_is_no_hindrance(tmp_path):

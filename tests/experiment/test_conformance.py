@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from benchmark.core import plugins
-from benchmark.experiment.conformance.method import CHECKS, check_method
+from benchmark.core.errors import UserError
+from benchmark.experiment.conformance import check
+from benchmark.experiment.conformance.method import CHECKS
 from benchmark.experiment.conformance.method_fit import tiny_task
 
 START = """
@@ -195,20 +197,21 @@ BROKEN = {
 @pytest.fixture
 def problems(tmp_path, monkeypatch):
     """The problems that the checks find in a plugin of this code."""
-    monkeypatch.setattr(plugins, "_plugins", {})
+    monkeypatch.setattr(plugins, "_added", {})
 
-    def check(name: str, code: str) -> list[str]:
+    def of_code(name: str, code: str) -> list[str]:
         file: Path = tmp_path / f"{name}.py"
         file.write_text(code)
-        found = check_method(plugins.add_plugin(file))
+        plugin = plugins.add(file)
+        found = check(plugin.kind, plugin.name)
         return [problem for _, problem in found if problem is not None]
 
-    return check
+    return of_code
 
 
-@pytest.mark.parametrize("name", sorted(plugins.methods()))
+@pytest.mark.parametrize("name", sorted(plugins.found(plugins.METHODS)))
 def test_every_method_keeps_the_contract(name):
-    results = list(check_method(name))
+    results = list(check(plugins.METHODS, name))
     assert [problem for _, problem in results if problem is not None] == []
     assert len(results) == len(CHECKS)
 
@@ -221,10 +224,10 @@ def test_a_broken_method_is_told_what_to_mend(problems, name):
 
 
 def test_a_file_with_no_method_or_two(problems):
-    (found,) = problems("no_method", "import torch")
-    assert "must define exactly one subclass of benchmark.LabelSource; it defines 0." in found
-    (found,) = problems("two_methods", f"{START}    pass\nclass More(Broken): pass")
-    assert "it defines 2: Broken, More." in found
+    with pytest.raises(UserError, match=r"exactly one class derived from .*; it defines 0\."):
+        problems("no_method", "import torch")
+    with pytest.raises(UserError, match=r"it defines 2: Broken, More\."):
+        problems("two_methods", f"{START}    pass\nclass More(Broken): pass")
 
 
 def test_a_method_that_misses_members(problems):

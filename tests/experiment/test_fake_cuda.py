@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import NETWORK, pictures, quick_clock, shipped, tiny_task  # type: ignore[import-not-found]
+from tiny import NETWORK, dataset_of, pictures, quick_clock, shipped, tiny_task  # type: ignore[import-not-found]
 from variants import QUICK, VARIANTS, fitted, label  # type: ignore[import-not-found]
 
 from benchmark.core import plugins
@@ -11,7 +11,6 @@ from benchmark.core.device import Compute
 from benchmark.data.images import ResidentImages
 from benchmark.data.recipe import Augmentation, Recipe
 from benchmark.data.views import ViewPlan
-from benchmark.datasets import digits
 from benchmark.datasets.distilled import lpld, rded, sre2l
 from benchmark.experiment import ridge_student, throughput
 from benchmark.experiment.conformance.fake_cuda import (
@@ -28,7 +27,7 @@ from benchmark.labels.label_learning.batched import BatchedRuns
 from benchmark.labels.label_learning.run import Run
 from benchmark.models import networks
 from benchmark.models.batch_norm import class_statistics, global_statistics
-from benchmark.models.image_task import ImageTask
+from benchmark.models.image_source import ImageTask
 from benchmark.models.teachers import Teacher, losses_of
 from benchmark.models.training import Optimisation, descend
 
@@ -47,7 +46,7 @@ def test_a_student_of_every_method_trains_without_waiting(name, options, task, t
     fitted(name, options, task).save(tmp_path / "artefact")
     for bf16 in (False, True):
         student_task = replace(shipped(task), compute=Compute(task.device, bf16))
-        one_epoch(plugins.method(name), tmp_path / "artefact", student_task, NETWORK)
+        one_epoch(plugins.load(plugins.METHODS, name), tmp_path / "artefact", student_task, NETWORK)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,7 @@ def soft(task, tmp_path):
 @pytest.mark.parametrize("bf16", [False, True])
 def test_a_ridge_student_trains_without_waiting(task, soft, bf16):
     task = replace(shipped(task), compute=Compute(task.device, bf16))
-    one_epoch(plugins.method("soft"), soft, task, NETWORK, ridge_student.build)
+    one_epoch(plugins.load(plugins.METHODS, "soft"), soft, task, NETWORK, ridge_student.build)
 
 
 @pytest.mark.parametrize(
@@ -120,15 +119,15 @@ def test_labels_too_large_to_be_resident_are_copied_without_waiting(
     monkeypatch.setattr(teacher_logits, "RESIDENT_BYTES", 0)
     (tmp_path / "artefact").mkdir()
     fitted(name, options, task).save(tmp_path / "artefact")
-    one_epoch(plugins.method(name), tmp_path / "artefact", shipped(task), NETWORK)
+    one_epoch(plugins.load(plugins.METHODS, name), tmp_path / "artefact", shipped(task), NETWORK)
 
 
 def test_throughput_is_measured_on_one_device(task, soft, monkeypatch):
     monkeypatch.setattr(throughput.copy, "deepcopy", lambda learner: learner)  # no bytes to copy
     with FakeCuda() as gpu, quick_clock():
-        source = plugins.method("soft").load(soft, on_cuda(shipped(task)))
+        source = plugins.load(plugins.METHODS, "soft").load(soft, on_cuda(shipped(task)))
         learner = student.build(NETWORK, source, 0)
-        schedule = student.schedule(Recipe("test", 2, 8), source)
+        schedule = student.optimisation(Recipe("test", 2, 8), source)
         gpu.hurried = True
         throughput.measure(learner, source, schedule)
 
@@ -162,16 +161,20 @@ def test_a_network_is_fitted_to_a_teacher_without_waiting(task):
         descend(losses(), optimiser, rates, CUDA)
 
 
-# Not LD's lanes: torch's forward derivative of stacked variances looks for the GPU from C++.
-@pytest.mark.parametrize(("name", "lanes"), [("ld", 1), ("ld_rr", 1), ("ld_rr", 2)])
-def test_labels_are_learned_without_waiting(name, lanes, task):
-    method: Any = plugins.method(name)
+# Not LD's members: torch's forward derivative of stacked variances looks for the GPU from C++.
+@pytest.mark.parametrize(("name", "members"), [("ld", 1), ("ld_rr", 1), ("ld_rr", 2)])
+def test_labels_are_learned_without_waiting(name, members, task):
+    method: Any = plugins.load(plugins.METHODS, name)
     options = method.resolve_options(method.Options(**QUICK[name]), task.shape, None)
     with FakeCuda() as gpu:
         # Images stay on the CPU, where networks are checked and images held out, once.
         task = replace(task, compute=FakeCompute(CUDA, bf16=False))
         make = method.learner(task, options)
-        run = BatchedRuns([task] * lanes, options, make) if lanes > 1 else Run(task, options, make)
+        run = (
+            BatchedRuns([task] * members, options, make)
+            if members > 1
+            else Run(task, options, make)
+        )
         gpu.hurried = True
         for step, (pixels, truth) in enumerate(run.real.epoch(0)):
             assert run._step(0, step, pixels, truth).device.type == "cuda"
@@ -179,7 +182,7 @@ def test_labels_are_learned_without_waiting(name, lanes, task):
 
 @pytest.mark.parametrize("source", [sre2l, lpld])
 def test_images_are_recovered_without_waiting(source, tmp_path):
-    data = digits.load(None)  # type: ignore[arg-type]
+    data = dataset_of("digits").load(None)  # type: ignore[arg-type]
     network = networks.create("resnet20", 10, 1, 8)
     teacher = Teacher("resnet20", network, data.mean, data.std).eval().requires_grad_(False)
     options = source.Options(iterations=4)
@@ -199,7 +202,7 @@ def test_images_are_recovered_without_waiting(source, tmp_path):
 
 @pytest.mark.parametrize("factor", [1, 2])
 def test_crops_are_chosen_without_waiting(factor, tmp_path):
-    data = digits.load(None)  # type: ignore[arg-type]
+    data = dataset_of("digits").load(None)  # type: ignore[arg-type]
     network = networks.create(NETWORK, 10, 1, 8)
     teacher = Teacher(NETWORK, network, data.mean, data.std).eval().requires_grad_(False)
     with FakeCuda() as gpu:

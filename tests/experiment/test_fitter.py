@@ -77,7 +77,7 @@ RAISES = {
 
 @pytest.fixture
 def no_plugins(monkeypatch):
-    monkeypatch.setattr(plugins, "_plugins", {})
+    monkeypatch.setattr(plugins, "_added", {})
 
 
 def plugin(folder: Path, name: str, body: str) -> Path:
@@ -140,7 +140,7 @@ def test_a_mended_method_leaves_no_failure_behind(no_plugins, tmp_path):
     arguments = ("--methods", f"hard,{file.stem}", "--plugin", file, "--work", work)
     assert run(*arguments)[0] == 2
     file.write_text(START + "    ...\n")
-    plugins._plugins.clear()
+    plugins._added.clear()
     assert run(*arguments)[0] == 0
     assert len(list((work / "records").iterdir())) == 2
 

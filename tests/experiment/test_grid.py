@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from benchmark.core import plugins
+from benchmark.core.command import split_outside_brackets
 from benchmark.core.errors import UserError
 from benchmark.experiment.grid import (
     CONFIGS,
-    CONTROLS,
     Cell,
     Grid,
     Variant,
@@ -18,10 +18,11 @@ from benchmark.experiment.grid import (
     parse_images,
     parse_variant,
     read_config,
-    split_outside_brackets,
     variants,
 )
 from benchmark.models import networks
+
+CONTROLS = ("hard", "soft", "teacher", "teacher[weights=fp16]", "teacher[weights=int8]")
 
 
 def test_options_in_brackets():
@@ -61,24 +62,25 @@ def test_lists_split_at_commas_outside_brackets():
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "options", "label"),
+    ("text", "name", "argument", "options", "label"),
     [
-        (" rded ", "rded", {}, "rded"),
-        ("rded[]", "rded", {}, "rded"),
+        (" rded ", "rded", "", {}, "rded"),
+        ("rded[]", "rded", "", {}, "rded"),
         (
             "rded[factor=2, crops=3]",
             "rded",
+            "",
             {"factor": "2", "crops": "3"},
             "rded[crops=3,factor=2]",
         ),
-        ("path:/my images/a=b:c", "path", {"path": "/my images/a=b:c"}, "path:/my images/a=b:c"),
-        ("path:/a[1]/b", "path", {"path": "/a[1]/b"}, "path:/a[1]/b"),
-        ("path[path=/a]", "path", {"path": "/a"}, "path:/a"),
-        ("path:/a[x=1]", "path", {"path": "/a", "x": "1"}, "path:/a[x=1]"),
+        ("path:/my images/a=b:c", "path", "/my images/a=b:c", {}, "path:/my images/a=b:c"),
+        ("path:/a[1]/b", "path", "/a[1]/b", {}, "path:/a[1]/b"),
+        ("path[path=/a]", "path", "", {"path": "/a"}, "path:/a"),
+        ("path:/a[x=1]", "path", "/a", {"x": "1"}, "path:/a[x=1]"),
     ],
 )
-def test_image_sources(text, name, options, label):
-    assert parse_images(text) == (name, options)
+def test_image_sources(text, name, argument, options, label):
+    assert parse_images(text) == (name, argument, options)
     assert images_label(text) == images_label(label) == label
 
 
@@ -88,6 +90,11 @@ def test_image_sources(text, name, options, label):
 def test_what_is_no_image_source(text):
     with pytest.raises(UserError, match="is no image source: write NAME"):
         parse_images(text)
+
+
+def test_what_stands_after_a_colon_is_not_given_twice():
+    with pytest.raises(UserError, match="gives path twice"):
+        images_label("path:/a[path=/b]")
 
 
 def test_what_is_no_option_of_an_image_source():
@@ -251,11 +258,11 @@ def test_an_unknown_config(tmp_path):
 def test_shipped_configs_name_what_there_is(file):
     assert read_config(file) == read_config(file.__class__(file.stem))
     grid = make_grid(read_config(file))
-    known = {"recipe", "teacher", *plugins.methods(), *plugins.image_sources()}
+    known = {"recipe", "teacher", *plugins.found(plugins.METHODS), *plugins.found(plugins.IMAGES)}
     assert {key.partition(".")[0] for key in grid.set} <= known
-    assert {cell.variant.method for cell in cells(grid)} <= plugins.methods().keys()
+    assert {cell.variant.method for cell in cells(grid)} <= plugins.found(plugins.METHODS).keys()
     sources = {parse_images(cell.images)[0] for cell in cells(grid)}
-    assert sources <= plugins.image_sources().keys()
-    assert grid.dataset.partition(":")[0] in plugins.datasets()
+    assert sources <= plugins.found(plugins.IMAGES).keys()
+    assert grid.dataset.partition(":")[0] in plugins.found(plugins.DATASETS)
     for network in (*grid.students, grid.teacher.partition(":")[0]):
         networks.require(network)

@@ -138,7 +138,7 @@ USES = {
     "cli.app": frozenset(),
     "experiment.run_cell": frozenset(),
     "experiment.run_grid": frozenset(),
-    "experiment.cache": frozenset(),
+    "experiment.stages": frozenset(),
     "report.leaderboard": frozenset(),
     "core.plugins": frozenset(),
     "report.verify": frozenset(),
@@ -218,9 +218,9 @@ def test_a_new_file_remeasures_nothing(before, tmp_path, monkeypatch):
     """A plugin file beside; what is in the package's folders is found by its presence alike."""
     file = tmp_path / "another.py"
     file.write_text('"""Another."""\nfrom benchmark.methods.hard import Hard\n\nclass A(Hard): ...')
-    monkeypatch.setattr(plugins, "_plugins", {})
-    plugins.add_plugin(file)
-    assert "another" in plugins.methods()
+    monkeypatch.setattr(plugins, "_added", {})
+    plugins.add(file)
+    assert "another" in plugins.found(plugins.METHODS)
     assert differ(before, keys(tmp_path / "work")) == frozenset()
 
 

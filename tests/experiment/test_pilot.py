@@ -10,6 +10,7 @@ from tiny import (  # type: ignore[import-not-found]
     NETWORK,
     listing,
     pictures,
+    recipe_of,
     reloaded,
     run_main,
     run_tiny,
@@ -17,7 +18,6 @@ from tiny import (  # type: ignore[import-not-found]
 )
 from torch import nn
 
-from benchmark.data.recipes import RECIPES
 from benchmark.data.views import ViewPlan
 from benchmark.experiment import evaluate
 from benchmark.experiment import pilot as pilots
@@ -26,11 +26,11 @@ from benchmark.labels import student
 from benchmark.methods.hard import Hard
 from benchmark.models import networks, training
 
-AUGMENTATION = RECIPES["ld"].augmentation
+AUGMENTATION = recipe_of("ld").augmentation
 
 
 def plan(images, steps):
-    recipe = replace(RECIPES["ld"], steps=steps)
+    recipe = replace(recipe_of("ld"), steps=steps)
     return ViewPlan(0, images, 8, 50, recipe.epochs_of(images), AUGMENTATION)
 
 
@@ -45,7 +45,7 @@ def test_validation_is_at_whole_epochs_near_the_steps_and_at_the_last():
 
 # The pilot.
 
-RECIPE = replace(RECIPES["ld"], batch_size=10, steps=80)
+RECIPE = replace(recipe_of("ld"), batch_size=10, steps=80)
 AT = [5, 12, 25, 38, 40]
 
 

@@ -3,9 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import NETWORK, pictures, reloaded, tiny_task  # type: ignore[import-not-found]
+from tiny import NETWORK, pictures, recipe_of, reloaded, tiny_task  # type: ignore[import-not-found]
 
-from benchmark.data.recipes import RECIPES
 from benchmark.data.rendering import render
 from benchmark.data.views import ViewPlan
 from benchmark.experiment import ridge_student
@@ -16,7 +15,7 @@ from benchmark.models import networks, ridge, training
 from benchmark.models.classifier import correct
 from benchmark.models.training import Optimisation
 
-RECIPE = replace(RECIPES["ld-ridge"], batch_size=10, steps=0, epochs=30)
+RECIPE = replace(recipe_of("ld-ridge"), batch_size=10, steps=0, epochs=30)
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def test_two_steps_are_those_of_the_paper_in_float64(task, tmp_path):
     average = torch.zeros(width + 1, 10, dtype=torch.float64)
     scale = torch.ones(1, dtype=torch.float64, requires_grad=True)
     adam = torch.optim.Adam([{"params": twin.parameters()}, {"params": [scale], "lr": 1e-2}], 1e-3)
-    optimiser, rates = student.schedule(RECIPE, source).build(learner)
+    optimiser, rates = student.optimisation(RECIPE, source).build(learner)
     for _ in range(2):
         features = F.pad(twin((pixels.double() - 0.4) / 0.3), (0, 1), value=1.0)
         gram = features @ features.T + torch.eye(len(pixels), dtype=torch.float64)
@@ -131,7 +130,7 @@ def test_going_on_from_a_checkpoint_changes_no_bit(task, tmp_path, monkeypatch, 
 
 
 def test_the_schedule_is_constant(task):
-    found = student.schedule(RECIPE, Hard.fit(task, Hard.Options()))
+    found = student.optimisation(RECIPE, Hard.fit(task, Hard.Options()))
     assert found == Optimisation(30, 2, lr=1e-3, weight_decay=0.0, schedule="constant")
 
 

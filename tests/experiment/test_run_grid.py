@@ -228,7 +228,7 @@ class Half(LabelSource):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(plugins, "_plugins", {})
+    monkeypatch.setattr(plugins, "_added", {})
     (tmp_path / "elsewhere").mkdir()
     file = tmp_path / "elsewhere" / "half_own.py"
     file.write_text(PLUGIN)
@@ -314,14 +314,14 @@ for _ in range(int(os.environ.get("LABELBENCH_KILLS", "6"))):
         print(status(child), file=file)
 assert status(start("killed")) == 0
 
-write = run_cell.records.write
+write = run_cell.store.write
 
 def logged(folder, record):
     with open("written", "a") as file:
         print(record["cell"]["method"], file=file)
     return write(folder, record)
 
-run_cell.records.write = logged
+run_cell.store.write = logged
 children = [start("shared"), start("shared")]
 assert [status(child) for child in children] == [0, 0]
 """

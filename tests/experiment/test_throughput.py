@@ -25,7 +25,7 @@ def source(tmp_path):
 def test_every_repeat_is_kept(source):
     with quick_clock():
         classifier = student.build(NETWORK, source, 0)
-        found = throughput.measure(classifier, source, student.schedule(RECIPE, source))
+        found = throughput.measure(classifier, source, student.optimisation(RECIPE, source))
     for repeats in (found.bare_step, found.step, found.targets):
         assert len(repeats) == throughput.REPEATS
         assert all(0 < seconds < 60 for seconds in repeats)
@@ -48,7 +48,7 @@ def test_an_online_source_is_timed_beside_its_bare_network(source):
     source.__class__ = Online
     with quick_clock():
         classifier = student.build(NETWORK, source, 0)
-        found = throughput.measure(classifier, source, student.schedule(RECIPE, source))
+        found = throughput.measure(classifier, source, student.optimisation(RECIPE, source))
     floor = found.floor or []
     assert len(floor) == len(found.targets) == throughput.REPEATS
     assert all(0 < seconds < 60 for seconds in floor)
@@ -63,7 +63,7 @@ def test_nothing_that_is_measured_changes(source):
     memory = copy.deepcopy(source.training_state)
     weights = copy.deepcopy(classifier.state_dict())
     with quick_clock():
-        throughput.measure(classifier, source, student.schedule(RECIPE, source))
+        throughput.measure(classifier, source, student.optimisation(RECIPE, source))
     assert not classifier.training
     assert all(p.grad is None for p in classifier.parameters())
     assert weights.keys() == classifier.state_dict().keys()
@@ -82,6 +82,6 @@ def test_a_ridge_tester_is_timed_with_its_own_step(source):
         return ridge.solve(*args, **kwargs)
 
     with quick_clock(), patch.object(ridge_student, "solve", solve):
-        throughput.measure(classifier, source, student.schedule(RECIPE, source))
+        throughput.measure(classifier, source, student.optimisation(RECIPE, source))
     assert len(solved) >= 2 * throughput.REPEATS  # in the whole step and in the bare one
     assert classifier.last.equal(before)

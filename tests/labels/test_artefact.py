@@ -141,7 +141,7 @@ def test_what_must_be_present_stands_beside_the_total(tmp_path):
     assert ledger.total == size_on_disk(tmp_path)
 
 
-def test_no_blobs_at_all(tmp_path):
+def test_no_tensors_at_all(tmp_path):
     found = artefact.read(write(tmp_path, {}))
     assert found.tensors == {}
     assert found.ledger.total == found.ledger.container == size_on_disk(tmp_path)
@@ -182,8 +182,8 @@ def test_a_missing_shard(tmp_path):
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        (99, "has format version 99; this labelbench reads 2"),
-        (1, "has format version 1, which had no seal; .* make the labels again"),
+        (99, "has format version 99, and this labelbench reads 3"),
+        (1, "has format version 1, and .* make the labels again"),
     ],
 )
 def test_another_format_version(tmp_path, version, words):
@@ -193,7 +193,7 @@ def test_another_format_version(tmp_path, version, words):
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"{", b"[]", b"{}", b'{"format":2}', b"\x00\xff", b"[" * 10**5]
+    "raw", [b"", b"{", b"[]", b"{}", b'{"format":3}', b"\x00\xff", b"[" * 10**5]
 )
 def test_a_damaged_manifest(tmp_path, raw):
     (write(tmp_path) / artefact.MANIFEST).write_bytes(raw)
@@ -281,7 +281,7 @@ def test_bytes_are_digested_once_a_process_unless_the_file_changes(tmp_path, mon
         artefact.read(tmp_path)
 
 
-def test_a_blob_is_what_the_manifest_says(tmp_path):
+def test_a_tensor_is_what_the_manifest_says(tmp_path):
     write(tmp_path, {"a": torch.zeros(4, 2)})
 
     def told(**change):
@@ -291,8 +291,8 @@ def test_a_blob_is_what_the_manifest_says(tmp_path):
         return str(caught.value)
 
     assert "do not hold what the manifest says of 'a'" in told(shape=[2, 2], bytes=32)
-    assert "blob a has 32 bytes for 1000000000000 numbers" in told(shape=[10**6, 10**6])
+    assert "tensor a has 32 bytes for 1000000000000 numbers" in told(shape=[10**6, 10**6])
     assert "its tensors have 4000000000000 bytes, and its shards only" in told(
         shape=[10**6, 10**6], bytes=4 * 10**12
     )
-    assert "blob a has 0 bytes for 0 numbers" in told(shape=[0, 2**53, 2**53], bytes=0)
+    assert "tensor a has 0 bytes for 0 numbers" in told(shape=[0, 2**53, 2**53], bytes=0)

@@ -60,12 +60,12 @@ def ridge(network):
 MAKES = [second_order, two_steps, ridge]
 
 
-def inputs(lanes, batches, name):
+def inputs(members, batches, name):
     """Networks in float64; labelled images (k, L, 6, ...) with labels; nine real images."""
     torch.manual_seed(3)
-    made = [networks.create(name, 10, 1, 8).double() for _ in range(lanes + 1)]
-    images = torch.rand(batches, lanes, 6, 1, 8, 8, dtype=torch.float64)
-    labels = torch.rand(batches, lanes, 6, 10, dtype=torch.float64).softmax(-1)
+    made = [networks.create(name, 10, 1, 8).double() for _ in range(members + 1)]
+    images = torch.rand(batches, members, 6, 1, 8, 8, dtype=torch.float64)
+    labels = torch.rand(batches, members, 6, 10, dtype=torch.float64).softmax(-1)
     real = torch.rand(9, 1, 8, 8, dtype=torch.float64)
     return made, images, labels, real, torch.arange(9)
 
@@ -86,16 +86,16 @@ def test_each_lane_steps_as_it_would_alone(make, name):
         inner = both.inner(images, labels)
         outer = both.outer(inner, real, truth)
         loss = both.move(inner, labels.flip(-1))
-        for lane, learner in enumerate(alone):
-            own = learner.inner(images[:, lane], labels[:, lane])
+        for member, learner in enumerate(alone):
+            own = learner.inner(images[:, member], labels[:, member])
             expected = learner.outer(own, real, truth)
-            close(outer.gradient[:, lane], expected.gradient)
-            close(outer.loss[lane], expected.loss)
-            assert outer.error[lane] == expected.error
-            close(loss[lane], learner.move(own, labels[:, lane].flip(-1)))
+            close(outer.gradient[:, member], expected.gradient)
+            close(outer.loss[member], expected.loss)
+            assert outer.error[member] == expected.error
+            close(loss[member], learner.move(own, labels[:, member].flip(-1)))
             with torch.no_grad():
-                close(both.only(lane).predict(real)[0], learner.predict(real))
-            assert both.only(lane).mistakes([(real, truth)]) == learner.mistakes([(real, truth)])
+                close(both.only(member).predict(real)[0], learner.predict(real))
+            assert both.only(member).mistakes([(real, truth)]) == learner.mistakes([(real, truth)])
 
 
 class Attention(nn.Module):
@@ -112,10 +112,10 @@ class Attention(nn.Module):
 
 def test_attention_has_lanes_too():
     networks, pixels = [Attention(), Attention()], torch.rand(2, 6, 1, 8, 8)
-    lanes = BatchedNetwork(networks)
-    for lane, network in enumerate(networks):
-        torch.testing.assert_close(lanes(pixels)[lane], network(pixels[lane]))
-        torch.testing.assert_close(lanes(pixels[0])[lane], network(pixels[0]))
+    members = BatchedNetwork(networks)
+    for member, network in enumerate(networks):
+        torch.testing.assert_close(members(pixels)[member], network(pixels[member]))
+        torch.testing.assert_close(members(pixels[0])[member], network(pixels[0]))
 
 
 def close(found, expected):
@@ -124,9 +124,9 @@ def close(found, expected):
 
 def beside(tasks, options, make):
     """Labels and notes of each, learned side by side."""
-    lanes = BatchedRuns(tasks, options, make)
-    lanes.go(tasks[0].scratch / "batched.pt")
-    return [(run.best, run.notes) for run in lanes.runs]
+    members = BatchedRuns(tasks, options, make)
+    members.go(tasks[0].scratch / "batched.pt")
+    return [(run.best, run.notes) for run in members.runs]
 
 
 def agree(found, expected):
@@ -201,9 +201,9 @@ def test_prepare_leaves_what_fit_would_make(tasks, method, monkeypatch):
     seen = []
     start = BatchedRuns.__init__
 
-    def watched(self, lanes, *rest):
-        seen.append({task.images.digest for task in lanes})
-        start(self, lanes, *rest)
+    def watched(self, members, *rest):
+        seen.append({task.images.digest for task in members})
+        start(self, members, *rest)
 
     monkeypatch.setattr(batched.BatchedRuns, "__init__", watched)
     method.prepare([*tasks, tasks[0]], options)

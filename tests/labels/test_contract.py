@@ -8,7 +8,8 @@ from tiny import pictures, reloaded, shipped, tiny_task
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.data.images import ResidentImages
 from benchmark.data.recipe import Augmentation, Objective
-from benchmark.labels.contract import TaskShape, divergence
+from benchmark.labels.contract import divergence
+from benchmark.labels.task import TaskShape
 from benchmark.methods.hard import Hard
 from benchmark.methods.soft import Soft
 

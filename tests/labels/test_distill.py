@@ -187,7 +187,7 @@ def test_losses_by_hand(task):
     ("options", "message"),
     [
         ({"epochs": 0}, "at least 1"),
-        ({"lr": 0.0}, "rate positive"),
+        ({"lr": 0.0}, "lr positive"),
         ({"held_out": 1.0}, "share below 1, got 1.0"),
         ({"replay": -1}, "replay must not be negative, got -1"),
         ({"patience": 2, "held_out": 0.0}, "patience needs held_out"),

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tiny import reloaded, tiny_task  # type: ignore[import-not-found]
 
 from benchmark.core.errors import UserError
-from benchmark.labels.contract import TaskShape
 from benchmark.labels.image_labels import ImageLabels, LabelForm, decode, encode, label_bytes
 from benchmark.labels.packing import unpack
+from benchmark.labels.task import TaskShape
 
 FORMS = get_args(LabelForm)
 

@@ -40,13 +40,13 @@ def golden(request):
     return request.param, np.load(file, allow_pickle=False)
 
 
-@pytest.mark.parametrize("lanes", [0, 2])
-def test_three_steps_are_those_of_the_authors_code(golden, lanes):
+@pytest.mark.parametrize("members", [0, 2])
+def test_three_steps_are_those_of_the_authors_code(golden, members):
     method, there = golden
 
     def each(values, dim=0):
-        """The same for every lane."""
-        return torch.stack([values] * lanes, dim) if lanes else values
+        """The same for every member."""
+        return torch.stack([values] * members, dim) if members else values
 
     def shown(pixels):
         whole = torch.from_numpy(pixels).double().movedim(-1, -3) / 255
@@ -55,7 +55,7 @@ def test_three_steps_are_those_of_the_authors_code(golden, lanes):
     def agrees(found, name):
         expected = torch.from_numpy(np.asarray(there[name]))
         least = 1e-18 if name.startswith("meta_grad") else 1e-13  # gradients are about 1e-6
-        for one in found if lanes else [found]:
+        for one in found if members else [found]:
             whole = one.reshape(expected.shape)
             torch.testing.assert_close(whole, expected, rtol=1e-10, atol=least)
 
@@ -65,7 +65,7 @@ def test_three_steps_are_those_of_the_authors_code(golden, lanes):
         return {name.removeprefix(start): torch.from_numpy(there[name]) for name in names}
 
     network = networks.create("lenet", 10, 3, 32).double()
-    learned = BatchedNetwork([network] * lanes) if lanes else network
+    learned = BatchedNetwork([network] * members) if members else network
     learner: Any
     if method == "or2":
         learner = SecondOrder(learned, 0.01, 1, "adam", 1e-3)

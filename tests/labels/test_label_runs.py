@@ -6,7 +6,6 @@ import torch
 from tiny import NETWORK, pictures, tiny_task  # type: ignore[import-not-found]
 
 from benchmark.core.errors import UserError
-from benchmark.labels.contract import task_shape
 from benchmark.labels.label_learning import run as running
 from benchmark.labels.label_learning.real import RealImages
 from benchmark.labels.label_learning.resets import Resets, steps_worth
@@ -14,6 +13,7 @@ from benchmark.labels.label_learning.ridge import Ridge
 from benchmark.labels.label_learning.run import Run
 from benchmark.labels.label_learning.second_order import SecondOrder
 from benchmark.labels.label_learning.settings import Learning
+from benchmark.labels.task import task_shape
 from benchmark.models import networks
 
 QUICK = Learning(

@@ -48,7 +48,7 @@ def test_a_student_learns_what_the_teacher_says(task, tmp_path):
 
 def test_the_schedule_is_the_recipes_over_the_plans_steps(task):
     recipe = Recipe("test", 4, 8, "sgd", 0.5, 0.1, 0.8, 0.2)
-    found = student.schedule(recipe, Hard.fit(task, Hard.Options()))
+    found = student.optimisation(recipe, Hard.fit(task, Hard.Options()))
     assert (found.epochs, found.steps_per_epoch) == (4, 3)
     assert (found.optimiser, found.lr, found.weight_decay) == ("sgd", 0.5, 0.1)
     assert (found.momentum, found.warmup) == (0.8, 0.2)

@@ -1,7 +1,7 @@
 import pytest
 from tiny import tiny_task  # type: ignore[import-not-found]
 
-from benchmark.labels.contract import LabelTask
+from benchmark.labels.task import LabelTask
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import reloaded, run_tiny, tiny_task  # type: ignore[import-not-found]
+from tiny import dataset_of, reloaded, run_tiny, tiny_task  # type: ignore[import-not-found]
 
+from benchmark.core import plugins
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.data.place import Place
-from benchmark.datasets.digits import load as load_digits
-from benchmark.experiment.conformance import method_fit
-from benchmark.experiment.conformance.method import CHECKS, check_method
-from benchmark.labels.contract import TaskShape
+from benchmark.experiment.conformance import check, method_fit
+from benchmark.experiment.conformance.method import CHECKS
+from benchmark.labels.task import TaskShape
 from benchmark.methods.expert import Expert, soft_labels
 from benchmark.models.teachers import TeacherOptions, load, trained
 
@@ -32,7 +32,7 @@ def digits(tmp_path_factory):
     """A task of real digits, whose teacher has learnt something."""
     root = tmp_path_factory.mktemp("digits")
     task = replace(method_fit.tiny_task(root), scratch=root)
-    whole = load_digits(Place(None, Cache(root / "stages")))
+    whole = dataset_of("digits").load(Place(None, Cache(root / "stages")))
     network = "convnet-d2-w16"
     trained(network, whole, TeacherOptions(epochs=2, snapshots=0), task.compute, root)
     teacher = load(network, root / "teacher.safetensors", 10, 1, 8, task.device)
@@ -109,7 +109,7 @@ def test_options_that_cannot_be(option):
 
 
 def test_it_keeps_the_contract():
-    results = list(check_method("expert"))
+    results = list(check(plugins.METHODS, "expert"))
     assert [problem for _, problem in results if problem] == []
     assert len(results) == len(CHECKS)
 

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from tiny import pictures, reloaded  # type: ignore[import-not-found]
 from torch import nn
 
+from benchmark.core import plugins
 from benchmark.core.errors import UserError
-from benchmark.experiment.conformance import method_fit
-from benchmark.experiment.conformance.method import CHECKS, check_method
+from benchmark.experiment.conformance import check, method_fit
+from benchmark.experiment.conformance.method import CHECKS
 from benchmark.labels import validation
-from benchmark.labels.contract import TaskShape
+from benchmark.labels.task import TaskShape
 from benchmark.methods import label_solve
 from benchmark.methods.label_solve import LabelSolve, RandomFeatures, damped, probabilities, solve
 from benchmark.models import networks
@@ -172,6 +173,6 @@ def test_options_that_cannot_be(option, value):
 
 
 def test_it_keeps_the_contract():
-    results = list(check_method("label_solve"))
+    results = list(check(plugins.METHODS, "label_solve"))
     assert [problem for _, problem in results if problem] == []
     assert len(results) == len(CHECKS)

@@ -55,7 +55,7 @@ def test_forms_of_shipping_share_one_learning(task, tmp_path, monkeypatch):
     whole, small = fitted(task), fitted(task, form="top-k", k=3)
     assert len(started) == 1
     assert whole.notes == small.notes
-    fitted(task, inner_rate=0.5)
+    fitted(task, inner_lr=0.5)
     fitted(replace(task, images=pictures(20, seed=5)))
     assert len(started) == 3
 
@@ -76,7 +76,7 @@ def test_networks_that_cannot_be_used(task):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"inner_rate": 0}, "inner_rate must be positive"),
+        ({"inner_lr": 0}, "inner_lr must be positive"),
         ({"inner_steps": 0}, "inner_steps must be at least 1"),
         ({"k": 0}, "k must be at least 1"),
         ({"learners": "lenet,lenet7"}, "Unknown network 'lenet7'"),

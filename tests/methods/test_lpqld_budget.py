@@ -12,7 +12,7 @@ from tiny import pictures, shipped, tiny_task  # type: ignore[import-not-found]
 from benchmark.core.errors import UserError
 from benchmark.data.images import ResidentImages
 from benchmark.labels import artefact
-from benchmark.labels.contract import TaskShape
+from benchmark.labels.task import TaskShape
 from benchmark.methods import lpqld
 from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.lpqld.budget import CONTAINER_BYTES, kept_logits

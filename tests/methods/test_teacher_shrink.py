@@ -179,7 +179,7 @@ def test_too_few_bytes(large, shrink):
 def test_shrinking_leaves_the_teacher_alone_and_is_shared(large, monkeypatch):
     before = {name: value.clone() for name, value in large.teacher.state_dict().items()}
     first = ShippedTeacher.fit(large, Options("fp16", "prune", 16_000, epochs=1))
-    monkeypatch.setattr(tuning, "transfer", None)
+    monkeypatch.setattr(tuning, "distill", None)
     other = replace(large, plan=replace(large.plan, seed=5))
     second = ShippedTeacher.fit(other, Options("fp16", "prune", 16_000, epochs=1))
     assert all(a.equal(second.state[name]) for name, a in first.state.items())
@@ -214,12 +214,12 @@ def test_tuning_teaches_the_whole_teachers_logits(large, monkeypatch):
         assert checkpoint.parent.is_dir()
         return {"agreement": [0.5]}
 
-    monkeypatch.setattr(tuning, "transfer", pretended)
+    monkeypatch.setattr(tuning, "distill", pretended)
     options = Options("fp16", "prune", 8_000, epochs=7, batch_size=5, lr=0.5)
     source = ShippedTeacher.fit(large, options)
     assert source.notes == {"share": source.share, "agreement": [0.5]}
     assert seen["teachers"] == [large.teacher]
-    assert (seen["fit"].epochs, seen["fit"].batch_size, seen["fit"].rate) == (7, 5, 0.5)
+    assert (seen["fit"].epochs, seen["fit"].batch_size, seen["fit"].lr) == (7, 5, 0.5)
     assert not any(module.training for module in seen["network"].modules())
     assert all(parameter.requires_grad for parameter in seen["network"].parameters())
 

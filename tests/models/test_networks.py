@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmark.core import plugins
 from benchmark.core.code_digest import code_of
 from benchmark.core.errors import UserError
 from benchmark.models import networks
@@ -129,34 +130,49 @@ def test_absurd_sizes_are_refused_in_a_sentence(name, limit):
 
 def test_every_name_has_one_family_in_a_file_of_its_own():
     for name in (*networks.names(), "convnet-d5-w32", "timm:resnet10t"):
-        assert [f.module for f in networks.families() if f.answers(name)] == [
-            networks.module_of(name)
-        ]
+        (family,) = [f for f in networks.families() if f.answers(name)]
+        assert plugins.module_of(plugins.NETWORKS, family.plugin.name) == networks.module_of(name)
     assert networks.module_of("resnet20") == "benchmark.models.networks.cifar_resnet"
     assert networks.module_of("convnet-d5-w32") == "benchmark.models.networks.convnet"
     with pytest.raises(UserError, match="Unknown network"):
         networks.module_of("resnet19")
 
 
-def test_a_new_file_is_a_new_network(tmp_path, monkeypatch):
-    (tmp_path / "line.py").write_text(
-        "from torch import nn\n"
-        "NAMES = {'line': 'one linear layer'}\n"
-        "def create(name, classes, channels, resolution):\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(channels * resolution**2, classes))\n"
-    )
+LINE = """
+from torch import nn
+from benchmark import NetworkFamily
+
+class Lines(NetworkFamily):
+    names = {"line": "one linear layer"}
+
+    def create(self, name, classes, channels, resolution):
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * resolution**2, classes))
+"""
+
+
+def test_a_plugin_is_a_new_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(plugins, "_added", {})
+    (tmp_path / "lines.py").write_text(LINE)
     before = code_of(networks.module_of("lenet"), networks.__name__)
-    monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
+    plugins.add(tmp_path / "lines.py")
     assert networks.names()["line"] == "one linear layer"
     assert networks.create("line", 7, 1, 8)(torch.rand(2, 1, 8, 8)).shape == (2, 7)
     assert code_of(networks.module_of("lenet"), networks.__name__) == before
 
 
+def test_a_name_that_two_families_make_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(plugins, "_added", {})
+    (tmp_path / "lines.py").write_text(LINE.replace('"line"', '"lenet"'))
+    plugins.add(tmp_path / "lines.py")
+    with pytest.raises(UserError, match="'lenet' is made by several families, lenet and lines"):
+        networks.create("lenet", 10, 3, 32)
+
+
 def test_a_familys_code_is_its_own():
     code = code_of(networks.module_of("resnet18")).modules
-    others = {family.module for family in networks.families()} - {
-        "benchmark.models.networks.resnet"
-    }
+    others = {
+        plugins.module_of(plugins.NETWORKS, family.plugin.name) for family in networks.families()
+    } - {"benchmark.models.networks.resnet"}
     assert "benchmark.models.networks.resnet" in code
     assert not others & {*code, *code_of("benchmark.labels.student").modules}
 

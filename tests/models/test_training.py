@@ -83,7 +83,7 @@ def test_a_loss_that_is_not_finite(tmp_path, monkeypatch, value):
     def losses(epoch):
         yield module(torch.ones(1, 1)).sum() * (value if epoch == 1 else 1)
 
-    with pytest.raises(UserError, match=rf"test: the loss is {value} in epoch 2. A lower rate"):
+    with pytest.raises(UserError, match=rf"test: the loss is {value} in epoch 2. A lower lr"):
         optimise(module, losses, Optimisation(3, 1, "sgd"), "test", tmp_path / "c.pt")
 
 

@@ -43,7 +43,7 @@ def test_another_world_is_held_beside_and_older_schemas_are_upgraded(tmp_path):
     collect([run_of(tmp_path / "a", HARD[0]), run_of(tmp_path / "b", elsewhere)], target)
     (tmp_path / "old.json").write_text(json.dumps(old()))
     assert collect([tmp_path / "old.json"], target) == (1, 3)
-    assert [json.loads(text)["schema"] for text in target.read_text().splitlines()] == [2] * 3
+    assert [json.loads(text)["schema"] for text in target.read_text().splitlines()] == [3] * 3
 
 
 @pytest.mark.parametrize("damage", ["differs", "damaged", "target"])

@@ -35,6 +35,9 @@ def changed(*path: str, to: Any) -> Any:
 def old(**changes: Any) -> Any:
     """A record as schema 1 had it."""
     made = copy.deepcopy(record("hard")) | {"schema": 1}
+    del made["roles"], made["plugins"], made["cell"]["source"], made["cell"]["draw"]
+    for now, then in (("lr", "rate"), ("schedule", "course"), ("evaluator", "tester")):
+        made["recipe"][then] = made["recipe"].pop(now)
     del made["world"], made["precision"]
     made["throughput"] |= {"hardware": "CPU, 2 threads", "precision": "bf16"}
     made["environment"] |= {"cpu": "AMD EPYC", "python": "3.11.7", "platform": "Linux x86_64"}
@@ -109,10 +112,10 @@ def test_the_ledgers_columns_are_those_of_records():
         (changed("world", "libraries", "torch", to=2), "world.libraries.torch"),
         (changed("environment", "commit", to=7), "environment.commit"),
         (changed("precision", to=None), "precision"),
-        (changed("schema", to=3), "schema 3, this labelbench reads 1 to 2"),
-        (changed("schema", to="2"), "schema '2', this labelbench reads 1 to 2"),
-        (changed("schema", to=True), "schema True, this labelbench reads 1 to 2"),
-        (changed("schema", to="x" * 9999), "this labelbench reads 1 to 2"),
+        (changed("schema", to=4), "schema 4, this labelbench reads 1 to 3"),
+        (changed("schema", to="2"), "schema '2', this labelbench reads 1 to 3"),
+        (changed("schema", to=True), "schema True, this labelbench reads 1 to 3"),
+        (changed("schema", to="x" * 9999), "this labelbench reads 1 to 3"),
         (changed("recipe", "epochs", to="x" * 9999), "has 60 losses, trained were 'xx"),
         (changed("result", "correct", to="%%%"), "result.correct does not hold 100 bits"),
         (changed("result", "correct", to="AAAA"), "result.correct does not hold 100 bits"),
@@ -182,7 +185,7 @@ def test_a_recipe_of_steps_says_no_epochs():
     assert parse(raw(made)) == made
 
 
-def test_schema_1_becomes_schema_2_and_keeps_all():
+def test_schema_1_becomes_schema_3_and_keeps_all():
     before = old()
     made = upgrade(before)
     assert made["world"] == {
@@ -196,8 +199,10 @@ def test_schema_1_becomes_schema_2_and_keeps_all():
     assert made["precision"] == "bf16"
     assert made["environment"] == {"labelbench": "0.1.0", "commit": "0123456789ab"}
     assert made["throughput"] == record("hard")["throughput"]
-    for name in ("key", "cell", "on_protocol", "recipe", "options", "inputs", "storage", "result"):
+    for name in ("key", "on_protocol", "options", "inputs", "storage", "result"):
         assert made[name] == before[name]
+    for name in ("cell", "recipe", "roles", "plugins"):
+        assert made[name] == record("hard")[name]
     assert before == old()
     assert parse(raw(before)) == made
 
@@ -260,3 +265,43 @@ def test_what_measures_writes_such_a_world():
     assert parse(raw(made)) == made
     assert made["world"]["threads"] == torch.get_num_threads()
     assert asdict(compute)["bf16"] is False
+
+
+def test_schema_2_called_things_otherwise():
+    before = upgrade_to_2(old())
+    before["cell"] |= {"images": "random[draw=3]", "method": "teacher[weights=int8]"}
+    before["options"] = {"label_rate": 0.1, "epochs": 3}
+    before["inputs"]["set"] = {"recipe.rate": "0.01", "hello.rank": "4"}
+    made = upgrade(before)
+    assert (made["cell"]["source"], made["cell"]["draw"]) == ("random", 3)
+    assert made["roles"] == {"control": "ceiling", "baseline": True}
+    assert made["options"] == {"label_lr": 0.1, "epochs": 3}
+    assert made["inputs"]["set"] == {"recipe.lr": "0.01", "hello.rank": "4"}
+    assert parse(raw(before)) == made
+
+
+@pytest.mark.parametrize(
+    ("images", "source", "draw"),
+    [
+        ("random[draw=12]", "random", 12),
+        ("foreign[dataset=a,draw=1]", "foreign[dataset=a]", 1),
+        ("random[draw=1,x=2]", "random[x=2]", 1),
+        ("random[redraw=1]", "random[redraw=1]", 0),
+        ("rded", "rded", 0),
+    ],
+)
+def test_draws_were_told_by_their_option(images, source, draw):
+    before = upgrade_to_2(old())
+    before["cell"]["images"] = images
+    made = upgrade(before)["cell"]
+    assert (made["source"], made["draw"]) == (source, draw)
+
+
+def upgrade_to_2(before: Any) -> Any:
+    """A record as schema 2 had it."""
+    made = upgrade(before)
+    return (
+        before
+        | {n: made[n] for n in ("world", "precision", "environment", "throughput")}
+        | {"schema": 2}
+    )

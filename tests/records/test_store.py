@@ -78,7 +78,7 @@ def test_what_is_to_be_said_of_many_records_is_summed_up(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"schema": 0}', '{"schema": 3}', '{"schema": 2, "key": "x"', "\x00"]
+    "text", ["", "[]", '{"schema": 0}', '{"schema": 4}', '{"schema": 2, "key": "x"', "\x00"]
 )
 def test_a_damaged_record_is_named_and_left_out(tmp_path, capsys, text):
     (tmp_path / "bad.json").write_text(text)

@@ -59,7 +59,7 @@ def test_losses_that_are_no_numbers_leave_gaps(tmp_path):
     nan, inf = float("nan"), float("inf")
     found = [trained("hard", 0, [1.0, inf, 0.5, nan]), trained("soft", 0, [nan] * 4)]
     by_colour = {to_hex(line.get_color()): line.get_ydata() for line in lines(drawn(*found))}
-    hard = by_colour[pictures.COLOURS["hard"]]
+    hard = by_colour[pictures.CONTROLS["floor"]]
     assert np.isfinite(hard).tolist() == [True, False, True, False]
     assert curves.draw(comparisons(found), tmp_path)
 
@@ -72,15 +72,14 @@ def test_a_panel_for_each_image_source_and_one_colour_a_family():
         "rded images",
     ]
     colours = [to_hex(line.get_color()).upper() for line in figure.axes[1].lines]
-    assert sorted(colours) == sorted(
-        pictures.COLOURS[name] for name in ("hard", "hello", "lpqld", "soft")
-    )
+    of = pictures.colours_of(comparisons(found))
+    assert sorted(colours) == sorted(of[name] for name in ("hard", "hello", "lpqld", "soft"))
     words = [text.get_text().strip("\u2007") for text in figure.legends[0].get_texts()]
     assert [text.split()[:2] for text in words] == [
         ["1", "hard"],
         ["2", "soft"],
-        ["3", "lpqld[budget=40x]"],
-        ["4", "hello"],
+        ["3", "hello"],
+        ["4", "lpqld[budget=40x]"],
     ]
 
 

@@ -117,14 +117,14 @@ def test_the_legend_numbers_methods_and_names_priors():
     ]
     assert "† needs a public prior of 9.1 MB" in words[2]
     assert "†" not in words[0] + words[1]
-    assert "random real images" in words
+    assert "random, real images" in words
     assert "rded images, Pareto frontier" in words
 
 
 def test_real_images_are_hollow():
     figure = drawn(record("hard", 0, 0.5), record("hard", 0, 0.6, images="random"))
     faces = {to_hex(bars.lines[0].get_markerfacecolor()) for bars in containers(figure)}
-    assert faces == {"#ffffff", pictures.COLOURS["hard"]}
+    assert faces == {"#ffffff", pictures.CONTROLS["floor"]}
 
 
 def test_draws_of_real_images_are_one_hollow_point():
@@ -144,11 +144,11 @@ def test_a_family_has_one_colour_in_all_pictures():
         for bars in containers(picture.figure)
     ]
     assert colours[0] == colours[1] != colours[2]
-    assert not {*colours} & {*pictures.COLOURS.values()}
+    assert not {*colours} & {*pictures.CONTROLS.values()}
 
 
 def test_every_known_family_has_a_colour_of_its_own():
-    colours = [*pictures.COLOURS.values(), *pictures.OTHERS]
+    colours = [*pictures.CONTROLS.values(), *pictures.OTHERS]
     assert len({*colours}) == len(colours)
 
 

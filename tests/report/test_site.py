@@ -17,9 +17,9 @@ from benchmark.core.errors import UserError
 from benchmark.records.comparison import comparisons
 from benchmark.records.record import Record, pack_bits, world_digest
 from benchmark.records.store import read
+from benchmark.records.upgrade import CONTROLS, _draw
 from benchmark.report.site import write_site
 from benchmark.report.site.reproduce import reproduce_command
-from benchmark.report.site.sources import describe
 from benchmark.report.site.text import data, file_name, label, prose, record_name, size
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -43,9 +43,10 @@ def record(key: str, **changes: Any) -> Any:
     names = ("dataset", "images", "ipc", "method", "student", "recipe", "teacher", "seed")
     cell = dict(zip(names, ("set", "rded", 10, "lpqld", "net", "fast", "big", 0), strict=True))
     cell |= {name: value for name, value in changes.items() if name in cell}
+    cell |= dict(zip(("source", "draw"), _draw(str(cell["images"])), strict=True))
     correct = np.random.default_rng(int.from_bytes(repr(key).encode()[:4])).random(100) < 0.5
     made: dict[str, Any] = {
-        "schema": 2,
+        "schema": 3,
         "key": key,
         "cell": cell,
         "precision": "fp32",
@@ -58,6 +59,11 @@ def record(key: str, **changes: Any) -> Any:
             **{"parameters": 0, "blocks": 4096, "prior": 0, "teacher": 0, "total": 1000},
             **{"images": 5000, "soft": 40_000},
         },
+        "roles": {
+            "control": CONTROLS.get(label(str(cell["method"])).family),
+            "baseline": cell["source"] == "random",
+        },
+        "plugins": [],
         "prior": None,
         "result": {
             "accuracy": float(correct.mean()),
@@ -396,19 +402,6 @@ def test_the_command_says_where_it_is_approximate(changes, says):
     ]
     assert len(notes) == 1
     assert says in notes[0]
-
-
-def test_a_methods_options_are_read_from_its_source():
-    lpqld = {option.name: option for option in describe("lpqld").options}
-    assert lpqld["keep"].default == "0.1"
-    assert "share of all batches" in lpqld["keep"].about
-    learned = {option.name: option for option in describe("ld").options}
-    assert learned["form"].about.startswith("`fp16`, all classes;")  # of a class twice removed
-    assert learned["label_lr"].about.startswith("what moves the labels")
-    assert "inner_rate" in learned
-    assert describe("smoothed").options[0].about.startswith("the share that is spread")
-    assert "arXiv 2604.18135" in describe("lpqld").paper
-    assert describe("no such method").about == ""
 
 
 def test_labels_come_apart():

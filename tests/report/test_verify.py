@@ -114,10 +114,10 @@ def test_recipes_off_protocol_are_nobodys(tmp_path):
 
 def test_controls_and_repeats_that_a_comparison_lacks(tmp_path):
     assert checked(tmp_path, HELLO).warnings == [
-        f"{TITLE}: lacks the control hard",
-        f"{TITLE}: lacks the control soft",
-        f"{TITLE}: lacks the control teacher",
-        f"{TITLE}: lacks the control of random real images",
+        f"{TITLE}: lacks the floor (a control)",
+        f"{TITLE}: lacks the full (a control)",
+        f"{TITLE}: lacks the ceiling (a control)",
+        f"{TITLE}: lacks the baseline of real images (a control)",
     ]
     assert checked(tmp_path, *CONTROLS).warnings == [f"{TITLE}: hello on rded has 1 of 2 repeats"]
 

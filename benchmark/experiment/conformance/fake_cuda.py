@@ -26,7 +26,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from ...core.device import Compute
 from ...data.recipe import Recipe
 from ...labels import student
-from ...labels.contract import LabelSource, LabelTask
+from ...labels.contract import LabelSource
+from ...labels.task import LabelTask
 from ...models.training import descend
 from ..evaluate import Build
 
@@ -164,7 +165,7 @@ def one_epoch(
         source = method.load(artefact, on_cuda(task))
         learner = build(network, source, 0).train()
         recipe = Recipe("fake", epochs=2, batch_size=task.plan.batch_size)
-        optimiser, rates = student.schedule(recipe, source).build(learner)
+        optimiser, rates = student.optimisation(recipe, source).build(learner)
         losses = student.losses_of(learner, source)
         mode.hurried = True
         for epoch in range(recipe.epochs):

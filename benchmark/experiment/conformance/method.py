@@ -1,7 +1,7 @@
-"""Conformance: the contract's checks on one method, on a tiny real task on the CPU.
+"""The checks of a method, on a tiny real task on the CPU.
 
 Problems are sentences for the method's author: what was expected, what was found, which member to
-mend. What is checked on, and what runs in the fitting process, is in `conformance_fit`.
+mend. What is checked on, and what runs in the fitting process, is in `method_fit`.
 """
 
 import sys
@@ -19,15 +19,15 @@ from ...core import plugins
 from ...core.errors import ArtefactError
 from ...data.images import ResidentImages
 from ...labels import student
-from ...labels.contract import LabelSource, LabelTask
+from ...labels.contract import LabelSource, method
+from ...labels.task import LabelTask
 from .. import fitter
-from ..failures import describe
+from .checking import Problem, Told, run
 from .fake_cuda import DeviceFault, one_epoch
 from .method_fit import (
     NETWORK,
     RECIPE,
     TARGETS,
-    Problem,
     as_shipped,
     fit_and_save,
     targets_of,
@@ -60,33 +60,17 @@ class Case:
         return self.method.load(self.folder, replace(self.task, seed=seed))
 
 
-def check_method(name: str) -> Iterator[tuple[str, str | None]]:
-    """Run all checks; yields each one's title with its problem, or None if it holds.
-
-    Stops after the first broken check that later ones rely on.
-    """
+def checks(name: str) -> Told:
+    """Run all checks on the method called `name`."""
+    try:
+        found = method(name)
+    except Exception as error:
+        yield "the file defines one LabelSource", str(error)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        try:
-            method = plugins.method(name)
-        except Exception as error:
-            yield "the file defines one LabelSource", str(error)
-            return
-        case = Case(name, method, as_shipped(tiny_task(root)), root)
-        for check in CHECKS:
-            title = (check.__doc__ or "").rstrip(".")
-            try:
-                check(case)
-            except Problem as problem:
-                yield title, str(problem)
-            except Exception as error:
-                told = describe(error, plugins.sources_of(name)).message
-                yield title, f"It raised {told}"
-            else:
-                yield title, None
-                continue
-            if check in NEEDED:
-                return
+        case = Case(name, found, as_shipped(tiny_task(root)), root)
+        yield from run(plugins.METHODS, name, case, CHECKS, NEEDED)
 
 
 def defines_options(case: Case) -> None:

@@ -13,14 +13,17 @@ from torch import Tensor
 from ...core import plugins
 from ...core.cache import Cache
 from ...core.device import choose
-from ...data.images import ResidentImages
+from ...data.dataset_source import dataset
+from ...data.images import Dataset, ResidentImages
 from ...data.place import Place
 from ...data.recipe import Augmentation, Objective, Recipe
 from ...data.rendering import render
 from ...data.views import ViewBatch, ViewPlan
-from ...labels.contract import LabelSource, LabelTask
-from ...models.teachers import WEIGHTS, TeacherOptions, load, trained
+from ...labels.contract import LabelSource, method
+from ...labels.task import LabelTask
+from ...models.teachers import WEIGHTS, Teacher, TeacherOptions, load, trained
 from ..failures import Failure, describe
+from .checking import Problem
 
 NETWORK = "convnet-d3-w16"
 EPOCHS = 30  # of the plan: targets must be right in all of them
@@ -30,10 +33,6 @@ TARGETS = "targets.pt"
 RECIPE = Recipe("check", epochs=2, batch_size=30, lr=5e-3, weight_decay=0.0)
 
 
-class Problem(Exception):
-    """A broken rule, told to the method's author."""
-
-
 def fit_and_save(name: str, root: Path, folder: Path) -> Failure | None:
     """Fit a method on the tiny task, save its artefact, and keep an epoch's targets.
 
@@ -41,9 +40,9 @@ def fit_and_save(name: str, root: Path, folder: Path) -> Failure | None:
     """
     try:
         folder.mkdir()
-        method, task = plugins.method(name), tiny_task(root)
-        options = method.resolve_options(method.Options(), task.shape, None)
-        needs = method.needs(options)
+        cls, task = method(name), tiny_task(root)
+        options = cls.resolve_options(cls.Options(), task.shape, None)
+        needs = cls.needs(options)
         given = replace(
             task,
             teacher=task.teacher if needs.teacher else None,
@@ -52,14 +51,14 @@ def fit_and_save(name: str, root: Path, folder: Path) -> Failure | None:
         )
         (folder / "scratch").mkdir()
         before = task.images.pixels.clone()
-        source = method.fit(given, options)
+        source = cls.fit(given, options)
         if not isinstance(source, LabelSource):
             raise Problem(f"`fit` returned {type(source).__name__}, not a LabelSource.")
         if not torch.equal(before, task.images.pixels):
             raise Problem("`fit` changed the distilled images; they are shared by all methods.")
         shipped = 0
-        for blob in source.tensors():
-            shipped += blob.tensor.shape.numel() * blob.tensor.dtype.itemsize
+        for part in source.tensors():
+            shipped += part.tensor.shape.numel() * part.tensor.dtype.itemsize
             if shipped > LARGEST:
                 raise Problem(
                     f"`tensors` ship more than {LARGEST:,} bytes for {len(task.images)} images of "
@@ -72,18 +71,15 @@ def fit_and_save(name: str, root: Path, folder: Path) -> Failure | None:
     except Problem as problem:
         return Failure(str(problem), "")
     except Exception as error:
-        failed = describe(error, plugins.sources_of(name))
+        failed = describe(error, plugins.sources_of(plugins.METHODS, name))
         return replace(failed, message=f"It raised {failed.message}")
     return None
 
 
 def tiny_task(root: Path) -> LabelTask:
-    """Eight real digits a class, 20 a class as training set, a teacher of a few seconds.
-
-    The teacher is trained once, and kept in `root`.
-    """
+    """Eight real digits a class, 20 a class as training set, a teacher of a few seconds."""
     compute = choose("cpu", "fp32")
-    data = plugins.dataset("digits").load(Place(None, Cache(root / "stages")))
+    data = dataset("digits").load(Place(None, Cache(root / "stages")))
 
     def some(start: int, count: int) -> ResidentImages:
         members = [torch.nonzero(data.train.labels == c).squeeze(1) for c in range(10)]
@@ -92,9 +88,7 @@ def tiny_task(root: Path) -> LabelTask:
         return ResidentImages(data.train.take(chosen), labels, data.class_names)
 
     small = replace(data, train=some(8, 20))
-    if not (root / WEIGHTS).is_file():
-        trained(NETWORK, small, TeacherOptions(epochs=4, batch_size=50), compute, root)
-    teacher = load(NETWORK, root / WEIGHTS, 10, 1, 8, compute.device)
+    teacher = tiny_teacher(root, small)
     images = some(0, 8)
     augmentation = Augmentation(crop_scale=(0.6, 1.0), flip=0.0)
     plan = ViewPlan(0, len(images), 8, RECIPE.batch_size, EPOCHS, augmentation)
@@ -110,6 +104,14 @@ def tiny_task(root: Path) -> LabelTask:
         train=small.train,
         snapshot_source=lambda: [teacher],
     )
+
+
+def tiny_teacher(root: Path, data: Dataset) -> Teacher:
+    """A teacher of a few seconds, trained once and kept in `root`."""
+    compute = choose("cpu", "fp32")
+    if not (root / WEIGHTS).is_file():
+        trained(NETWORK, data, TeacherOptions(epochs=4, batch_size=50), compute, root)
+    return load(NETWORK, root / WEIGHTS, 10, 1, 8, compute.device)
 
 
 def as_shipped(task: LabelTask) -> LabelTask:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ...core.errors import UserError
 from ...core.progress import say
-from ..contract import LabelTask
 from ..shared_cache import shared_cache_for_all
+from ..task import LabelTask
 from .batched_network import BatchedNetwork, require_batchable
 from .real import INNER, TRIAL, as_input
 from .run import KIND, LrSchedule, Make, Run, keep, stage_key
@@ -21,11 +21,11 @@ from .table import LabelTable
 class BatchedRuns(LrSchedule):
     """Runs whose tasks differ only in their images, which see the same real images in time.
 
-    A lane is a run: its resets, trials, choice and notes are its own. Random numbers depend on
+    A member is a run: its resets, trials, choice and notes are its own. Random numbers depend on
     seed, epoch and step alone, so that inner rows are the same in all.
 
     Attributes:
-        runs: of the lanes; what they learn with is here.
+        runs: of the members; what they learn with is here.
     """
 
     def __init__(self, tasks: Sequence[LabelTask], options: Learning, make: Make) -> None:
@@ -67,15 +67,15 @@ class BatchedRuns(LrSchedule):
             rows = self.runs[0].rows(epoch, step, TRIAL, 1)
             labels = _taken(self.table.values, rows)
             learner.move(learner.inner(_taken(self.base, rows), labels), labels)
-            for lane, run in enumerate(self.runs):
-                if worth[lane] == step + 1:
-                    found = learner.only(lane).mistakes(run.real.held_out())
-                    labels = self.table.values[lane]
-                    run.choose(epoch, [found], {self._name: worth[lane]}, labels)
+            for member, run in enumerate(self.runs):
+                if worth[member] == step + 1:
+                    found = learner.only(member).mistakes(run.real.held_out())
+                    labels = self.table.values[member]
+                    run.choose(epoch, [found], {self._name: worth[member]}, labels)
 
     @property
     def errors(self) -> list[float]:
-        """The mean over the lanes."""
+        """The mean over the members."""
         epochs = zip(*(run.errors for run in self.runs), strict=True)
         return [sum(errors) / len(errors) for errors in epochs]
 
@@ -111,9 +111,9 @@ class BatchedRuns(LrSchedule):
         if not waiting:
             return
         for step in torch.stack(waiting).tolist():
-            for lane, (error, loss) in enumerate(step):
-                if self.runs[lane].count(error, loss):
-                    self.learner.begin(lane, self.runs[lane].due())
+            for member, (error, loss) in enumerate(step):
+                if self.runs[member].count(error, loss):
+                    self.learner.begin(member, self.runs[member].due())
         waiting.clear()
 
 
@@ -121,14 +121,14 @@ def learn_batched(tasks: Sequence[LabelTask], options: Learning, method: str, ma
     """Leave what `learned` would make for each task, as far as it is not there yet."""
 
     def build(folders: dict[int, Path]) -> None:
-        lanes = BatchedRuns([tasks[i] for i in folders], options, make)
-        lanes.go(next(iter(folders.values())) / "batched.pt")
-        for run, folder in zip(lanes.runs, folders.values(), strict=True):
+        members = BatchedRuns([tasks[i] for i in folders], options, make)
+        members.go(next(iter(folders.values())) / "batched.pt")
+        for run, folder in zip(members.runs, folders.values(), strict=True):
             keep(folder, run.best, run.notes)
 
     shared_cache_for_all(tasks, KIND, [stage_key(task, options, method) for task in tasks], build)
 
 
 def _taken(values: Tensor, rows: Tensor) -> Tensor:
-    """Rows (k, n) of all lanes' values (L, M, ...), batch by batch, (k, L, n, ...)."""
+    """Rows (k, n) of all members' values (L, M, ...), batch by batch, (k, L, n, ...)."""
     return values[:, rows].movedim(1, 0)

@@ -28,7 +28,7 @@ class BatchedNetwork(nn.Module):
             parameter.data = torch.stack([n.get_parameter(name).detach() for n in networks])
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Outputs (L, B, ...) of pixels (L, B, ...), or of (B, ...) that all lanes see."""
+        """Outputs (L, B, ...) of pixels (L, B, ...), or of (B, ...) that all members see."""
         weights: dict[str, Tensor] = dict(self.network.named_parameters())
 
         def one(weights: dict[str, Tensor], pixels: Tensor) -> Tensor:
@@ -37,10 +37,10 @@ class BatchedNetwork(nn.Module):
         with sdpa_kernel(SDPBackend.MATH):  # the only attention with all rules
             return vmap(one, (0, 0 if pixels.dim() == 5 else None))(weights, pixels)
 
-    def put(self, lane: int, network: nn.Module) -> None:
-        """Give one lane the weights of another network."""
+    def put(self, member: int, network: nn.Module) -> None:
+        """Give one member the weights of another network."""
         for name, parameter in self.network.named_parameters():
-            parameter.data[lane].copy_(network.get_parameter(name).data)
+            parameter.data[member].copy_(network.get_parameter(name).data)
 
 
 class PlainGroupNorm(nn.Module):
@@ -63,15 +63,15 @@ class PlainGroupNorm(nn.Module):
 
 
 def batched_in(network: nn.Module) -> BatchedNetwork | None:
-    """The lanes that a network is or holds, if any."""
+    """The members that a network is or holds, if any."""
     return next((part for part in network.modules() if isinstance(part, BatchedNetwork)), None)
 
 
 class BatchedOptimiser:
-    """A torch optimiser of stacked weights (L, ...) that counts and averages for each lane apart.
+    """A torch optimiser of stacked weights (L, ...) that counts and averages for each member apart.
 
     Args:
-        groups: as for a torch optimiser; its lanes are views of their weights.
+        groups: as for a torch optimiser; its members are views of their weights.
     """
 
     def __init__(self, kind: type[Any], groups: list[dict[str, Any]]) -> None:
@@ -85,10 +85,10 @@ class BatchedOptimiser:
 
     def step(self) -> None:
         """Step along the gradients of the stacked weights."""
-        for stacked, lanes in self._batched.items():
+        for stacked, members in self._batched.items():
             assert stacked.grad is not None
-            for lane, gradient in zip(lanes, stacked.grad, strict=True):
-                lane.grad = gradient
+            for member, gradient in zip(members, stacked.grad, strict=True):
+                member.grad = gradient
         self._optimiser.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -97,10 +97,10 @@ class BatchedOptimiser:
         for stacked in self._batched:
             stacked.grad = None
 
-    def forget(self, lane: int) -> None:
-        """Begin anew for one lane."""
-        for lanes in self._batched.values():
-            self._optimiser.state.pop(lanes[lane], None)
+    def forget(self, member: int) -> None:
+        """Begin anew for one member."""
+        for members in self._batched.values():
+            self._optimiser.state.pop(members[member], None)
 
 
 def require_batchable(network: nn.Module, name: str, images: Tensor) -> None:

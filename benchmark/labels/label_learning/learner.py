@@ -25,7 +25,7 @@ class Outer:
         loss: mean cross-entropy with the real labels, a scalar.
         error: share of images judged wrongly, a scalar.
 
-    Of L lanes, they are (k, L, n, C), (L,) and (L,).
+    Of L base sets, they are (k, L, n, C), (L,) and (L,).
     """
 
     gradient: Tensor
@@ -80,20 +80,20 @@ class Learner(ABC):
         self.network.train()
         return torch.cat(wrong).float().mean().item()
 
-    def begin(self, lane: int, network: nn.Module) -> None:
-        """Begin a lane anew with the weights of a fresh network; the others go on."""
-        lanes = batched_in(self.network)
-        assert lanes is not None
+    def begin(self, member: int, network: nn.Module) -> None:
+        """Begin a member anew with the weights of a fresh network; the others go on."""
+        members = batched_in(self.network)
+        assert members is not None
         assert isinstance(self.optimiser, BatchedOptimiser)
-        lanes.put(lane, network)
-        self.optimiser.forget(lane)
+        members.put(member, network)
+        self.optimiser.forget(member)
 
-    def only(self, lane: int) -> Self:
-        """A copy of one lane, for `mistakes`."""
+    def only(self, member: int) -> Self:
+        """A copy of one member, for `mistakes`."""
         made = copy(self)
         made.network = deepcopy(self.network)
         for parameter in made.network.parameters():
-            parameter.data = parameter.data[lane : lane + 1]
+            parameter.data = parameter.data[member : member + 1]
         return made
 
     def state(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Learner(ABC):
 
 
 def optimiser(
-    kind: Optimiser, groups: list[dict[str, Any]], lanes: bool = False
+    kind: Optimiser, groups: list[dict[str, Any]], members: bool = False
 ) -> torch.optim.Optimizer | BatchedOptimiser:
     """Adam with torch's defaults, or plain gradient steps; groups name their own rates.
 
@@ -115,10 +115,10 @@ def optimiser(
     of `torch.autograd.grad` need not.
 
     Args:
-        lanes: whether the weights are those of `BatchedNetwork`.
+        members: whether the weights are those of `BatchedNetwork`.
     """
     made = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[kind]
-    return BatchedOptimiser(made, groups) if lanes else made(groups)
+    return BatchedOptimiser(made, groups) if members else made(groups)
 
 
 def apart(network: nn.Module, weights: dict[str, Tensor], pixels: Tensor) -> Tensor:

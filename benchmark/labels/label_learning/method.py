@@ -2,21 +2,26 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from ...core.needs import Needs
-from ..contract import LabelTask, TaskShape
 from ..image_labels import ImageLabels
+from ..task import LabelTask, TaskShape
 from .batched import learn_batched
 from .run import Make, learned
+from .settings import Learning
+
+LearningT = TypeVar("LearningT", bound=Learning)
 
 
-class LearnedLabels(ImageLabels):
+class LearnedLabels(ImageLabels[LearningT]):
     """Probabilities of each image, learned with what `learner` makes; options are `Learning`'s."""
+
+    prepares = True
 
     @classmethod
     @abstractmethod
-    def learner(cls, task: LabelTask, options: Any) -> Make:
+    def learner(cls, task: LabelTask, options: LearningT) -> Make:
         """What makes a learner from a fresh network.
 
         Raises:
@@ -24,19 +29,19 @@ class LearnedLabels(ImageLabels):
         """
 
     @classmethod
-    def resolve_options(cls, options: Any, shape: TaskShape, budget: int | None) -> Any:
+    def resolve_options(cls, options: LearningT, shape: TaskShape, budget: int | None) -> LearningT:
         return super().resolve_options(options.sized(shape), shape, budget)
 
     @classmethod
-    def needs(cls, options: Any) -> Needs:
+    def needs(cls, options: LearningT) -> Needs:
         return Needs(networks=options.learners)
 
     @classmethod
-    def prepare(cls, tasks: Sequence[LabelTask], options: Any) -> None:
+    def prepare(cls, tasks: Sequence[LabelTask], options: LearningT) -> None:
         learn_batched(tasks, options, cls.name, cls.learner(tasks[0], options))
 
     @classmethod
-    def fit(cls, task: LabelTask, options: Any) -> Self:
+    def fit(cls, task: LabelTask, options: LearningT) -> Self:
         labels, notes = learned(task, options, cls.name, cls.learner(task, options))
         source = cls(task, options, labels)
         source.notes = notes

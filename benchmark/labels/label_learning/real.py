@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...core.errors import UserError
 from ...data.views import permutation, random_words
-from ..contract import LabelTask
+from ..task import LabelTask
 from ..validation import held_out
 
 # What random words are for: streams beyond those of `views`.

@@ -28,7 +28,7 @@ SCALE_RATE = 1e-2
 
 @dataclass(frozen=True)
 class Inner:
-    """What regression on a batch of labelled images found; of L lanes, each is (L, ...).
+    """What regression on a batch of labelled images found; of L base sets, each is (L, ...).
 
     Attributes:
         features: of the images, with a one for the bias, (n, d + 1).
@@ -55,7 +55,7 @@ class Ridge(Learner):
     Args:
         features: a network without its last layer, from pixels in 0..1 to `width` features.
         ridge: added to the Gram matrix's diagonal; the bias is shrunk like the rest.
-        kind, rate: of the step of the features; the scale's rate is 0.01.
+        kind, lr: of the step of the features; the scale's lr is 0.01.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class Ridge(Learner):
     ) -> None:
         self.network, self.ridge = features.train(), ridge
         like = next(features.parameters())
-        lanes = batched_in(features)
-        each = () if lanes is None else like.shape[:1]
+        members = batched_in(features)
+        each = () if members is None else like.shape[:1]
         self.weights = like.new_zeros(*each, width + 1, classes)
         self.scale = like.new_ones(*each, 1, 1).requires_grad_()
         groups = [
             {"params": list(features.parameters()), "lr": lr},
             {"params": [self.scale], "lr": SCALE_RATE},
         ]
-        self.optimiser = optimiser(kind, groups, lanes is not None)
+        self.optimiser = optimiser(kind, groups, members is not None)
 
     def inner(self, images: Tensor, labels: Tensor) -> Inner:
         features = with_one(self.network(images[0]))
@@ -104,14 +104,14 @@ class Ridge(Learner):
         self.optimiser.step()
         return loss.detach()
 
-    def begin(self, lane: int, network: nn.Module) -> None:
-        super().begin(lane, network)
-        self.weights[lane] = 0
-        self.scale.data[lane] = 1
+    def begin(self, member: int, network: nn.Module) -> None:
+        super().begin(member, network)
+        self.weights[member] = 0
+        self.scale.data[member] = 1
 
-    def only(self, lane: int) -> Self:
-        made = super().only(lane)
-        made.weights = self.weights[lane : lane + 1]
+    def only(self, member: int) -> Self:
+        made = super().only(member)
+        made.weights = self.weights[member : member + 1]
         return made
 
     def predict(self, pixels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from ...core.files import write_atomic
 from ...core.progress import say, track
 from ...models import networks
 from ...models.training import CHECKPOINT_EVERY_SECONDS
-from ..contract import LabelTask
+from ..task import LabelTask
 from .learner import Learner
 from .real import INNER, TRIAL, RealImages, as_input, draw, weights_seed
 from .resets import Resets, steps_worth

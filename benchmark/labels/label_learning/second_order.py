@@ -47,13 +47,13 @@ class SecondOrder(Learner):
     the gradient for them needs no second backward pass: it is one forward derivative of the
     inner log-probabilities, along the outer gradient v,
 
-        dL/dY = rate / n * d/dt log softmax f(theta + t v) at t = 0,
+        dL/dY = lr / n * d/dt log softmax f(theta + t v) at t = 0,
 
-    and through each earlier step v becomes v - rate * H v, H being the inner loss's Hessian.
+    and through each earlier step v becomes v - lr * H v, H being the inner loss's Hessian.
 
     Args:
         network: pixels in 0..1 to logits; the same input must give the same output.
-        rate, steps: of the virtual steps, plain gradient descent; each on a batch of its own.
+        lr, steps: of the virtual steps, plain gradient descent; each on a batch of its own.
         kind, network_lr: of the real step, on the first of these batches.
     """
 

@@ -1,10 +1,11 @@
 """The options that all ways of learning labels share."""
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 from ...models import networks
-from ..contract import TaskShape
-from ..image_labels import ImageLabels
+from ..image_labels import ImageLabelOptions
+from ..task import TaskShape
 from ..validation import usual_convnet
 from .learner import Optimiser
 
@@ -12,7 +13,7 @@ AUTO = "auto"
 
 
 @dataclass(frozen=True)
-class Learning(ImageLabels.Options):
+class Learning(ImageLabelOptions):
     """How labels are learned; defaults are the authors', but for `learners`, `epochs`.
 
     Attributes:
@@ -63,7 +64,7 @@ class Learning(ImageLabels.Options):
         if not 0 < self.held_out < 1:
             raise ValueError(f"held_out must be a share above 0 and below 1, got {self.held_out}")
 
-    def sized(self, shape: TaskShape) -> "Learning":
+    def sized(self, shape: TaskShape) -> Self:
         """The same with learners, batch and window that fit the task, where they were left open."""
         images, classes = shape.images, shape.classes
         half = min(max(images // 2, 10, classes), max(50, classes))

@@ -11,7 +11,7 @@ from .learner import Optimiser, optimiser
 class LabelTable:
     """Probabilities (M, C) that begin even, and whose optimiser is never begun anew.
 
-    Of L lanes, which step in time, they are (L, M, C).
+    Of L base sets, which step in time, they are (L, M, C).
 
     Attributes:
         values: the labels; a leaf tensor that needs no graph.
@@ -30,7 +30,7 @@ class LabelTable:
 
         Args:
             rows: of the labels that have one, int64 of any shape; one may come twice.
-            gradient: for each of them, (*rows.shape, C); of lanes, (L, *rows.shape, C).
+            gradient: for each of them, (*rows.shape, C); of members, (L, *rows.shape, C).
         """
         before = self.values.clone()
         whole = torch.zeros_like(self.values)

@@ -1,31 +1,23 @@
 """The networks that students and teachers can be, by name.
 
-All start from random weights and give logits. A family of networks is one file of this folder,
-found by being there; files that begin with an underscore are none. It declares, as literals that
-are read without importing it (or torch):
-
-- `NAMES`: name and one-line description of each of its networks;
-- `PATTERN`, optional: a regular expression of further names that it answers;
-- `MOST`, optional: the largest number that a named group of the pattern may hold.
-
-and it has `create(name, classes, channels, resolution)`, which is only given names it declares.
+All start from random weights and give logits. A family of networks is one file of this folder, or
+a plugin; see `network_family`. What it declares is read without importing it, or torch.
 """
 
 from __future__ import annotations
 
-import ast
-import importlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...core import plugins
 from ...core.errors import LONGEST, UserError, unknown
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ..network_family import NetworkFamily
 
 
 def names() -> dict[str, str]:
@@ -50,8 +42,8 @@ def create(name: str, classes: int, channels: int, resolution: int) -> nn.Module
     Raises:
         UserError: there is no such network, or it does not take such images.
     """
-    module = importlib.import_module(module_of(name))
-    return module.create(name, classes, channels, resolution)
+    made: NetworkFamily = plugins.load(plugins.NETWORKS, family_of(name).plugin.name)()
+    return made.create(name, classes, channels, resolution)
 
 
 def module_of(name: str) -> str:
@@ -60,7 +52,7 @@ def module_of(name: str) -> str:
     Raises:
         UserError: as `require`.
     """
-    return family_of(name).module
+    return plugins.module_of(plugins.NETWORKS, family_of(name).plugin.name)
 
 
 def headless(network: nn.Module, classes: int) -> int:
@@ -87,17 +79,16 @@ def headless(network: nn.Module, classes: int) -> int:
 
 @dataclass(frozen=True)
 class Family:
-    """What one file declares.
+    """What one family declares.
 
     Attributes:
-        module: its dotted name.
-        names, pattern, most: its `NAMES`, `PATTERN` and `MOST`.
+        names, pattern, most: as in `NetworkFamily`.
     """
 
-    module: str
+    plugin: plugins.Plugin
     names: dict[str, str]
-    pattern: str = ""
-    most: dict[str, int] = field(default_factory=dict)
+    pattern: str
+    most: dict[str, int]
 
     def answers(self, name: str) -> bool:
         """Whether this family makes `name`.
@@ -117,29 +108,30 @@ class Family:
 
 
 def families() -> Iterator[Family]:
-    """Every family, in the order of their files."""
-    for file in sorted(f for folder in __path__ for f in Path(folder).glob("[!_]*.py")):
-        yield _declared(f"{__name__}.{file.stem}", file)
+    """Every family, in the order of their names; this project's own before others."""
+    found = plugins.found(plugins.NETWORKS).values()
+    for plugin in sorted(found, key=lambda plugin: (not plugin.builtin, plugin.name)):
+        yield Family(
+            plugin,
+            plugin.literal("names", {}),
+            plugin.literal("pattern", ""),
+            plugin.literal("most", {}),
+        )
 
 
 def family_of(name: str) -> Family:
     """The family that makes the network `name`.
 
     Raises:
-        UserError: none does, or a number in the name is too large.
+        UserError: none does, or several do, or a number in the name is too large.
     """
-    for family in families():
-        if family.answers(name):
-            return family
-    raise unknown("network", name, names())
-
-
-@cache
-def _declared(module: str, file: Path) -> Family:
-    found = {}
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
-            if name in ("NAMES", "PATTERN", "MOST"):
-                found[name.lower()] = ast.literal_eval(node.value)
-    return Family(module, **found)
+    answering = [family for family in families() if family.answers(name)]
+    if not answering:
+        raise unknown("network", name, names())
+    if len(answering) > 1:
+        told = " and ".join(family.plugin.name for family in answering)
+        raise UserError(
+            f"Network {name!r} is made by several families, {told}: have the author of the plugin "
+            "call it otherwise."
+        )
+    return answering[0]

@@ -7,15 +7,20 @@ https://github.com/akamaster/pytorch_resnet_cifar10, so that its published weigh
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NAMES = {
-    "resnet20": "CIFAR ResNet with option-A shortcuts, 0.27 M parameters",
-    "resnet56": "CIFAR ResNet with option-A shortcuts, 0.85 M parameters",
-}
+from ..network_family import NetworkFamily
 
 
-def create(name: str, classes: int, channels: int, resolution: int) -> nn.Module:
-    """The network with random weights, for images of any resolution."""
-    return CifarResNet((int(name.removeprefix("resnet")) - 2) // 6, classes, channels)
+class CifarResNets(NetworkFamily):
+    """ResNets for CIFAR, of 20 and 56 layers."""
+
+    names = {
+        "resnet20": "CIFAR ResNet with option-A shortcuts, 0.27 M parameters",
+        "resnet56": "CIFAR ResNet with option-A shortcuts, 0.85 M parameters",
+    }
+
+    def create(self, name: str, classes: int, channels: int, resolution: int) -> nn.Module:
+        """The network with random weights, for images of any resolution."""
+        return CifarResNet((int(name.removeprefix("resnet")) - 2) // 6, classes, channels)
 
 
 class Block(nn.Module):

@@ -9,25 +9,29 @@ import re
 from torch import Tensor, nn
 
 from ...core.errors import UserError
-
-NAMES = {
-    "convnet-d3": "3-block ConvNet of width 128; also other depths and widths: convnet-d5-w32",
-    "convnet-d4": "4-block ConvNet of width 128, the usual one for 64x64 images",
-}
-PATTERN = r"convnet-d(?P<depth>[1-9]\d*)(?:-w(?P<width>[1-9]\d*))?"
-MOST = {"depth": 9, "width": 1024}
+from ..network_family import NetworkFamily
 
 
-def create(name: str, classes: int, channels: int, resolution: int) -> nn.Module:
-    """The network with random weights.
+class ConvNets(NetworkFamily):
+    """ConvNets of any depth and width."""
 
-    Raises:
-        UserError: the images are too small to be halved so often.
-    """
-    match = re.fullmatch(PATTERN, name)
-    assert match is not None
-    depth, width = match.groups(default="128")
-    return ConvNet(int(depth), int(width), classes, channels, resolution)
+    names = {
+        "convnet-d3": "3-block ConvNet of width 128; also other depths and widths: convnet-d5-w32",
+        "convnet-d4": "4-block ConvNet of width 128, the usual one for 64x64 images",
+    }
+    pattern = r"convnet-d(?P<depth>[1-9]\d*)(?:-w(?P<width>[1-9]\d*))?"
+    most = {"depth": 9, "width": 1024}
+
+    def create(self, name: str, classes: int, channels: int, resolution: int) -> nn.Module:
+        """The network with random weights.
+
+        Raises:
+            UserError: the images are too small to be halved so often.
+        """
+        match = re.fullmatch(self.pattern, name)
+        assert match is not None
+        depth, width = match.groups(default="128")
+        return ConvNet(int(depth), int(width), classes, channels, resolution)
 
 
 class ConvNet(nn.Module):

@@ -7,16 +7,21 @@ Dataset Distillation: Learn Labels Instead of Images" (arXiv 2006.08572).
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NAMES = {
-    "lenet": "LeNet with ReLU and max-pooling, 0.06 M parameters",
-    "alexnet": "AlexNet cut down for CIFAR: two convolutions of width 64, 1.8 M parameters",
-}
+from ..network_family import NetworkFamily
+
 CANVAS = 32  # pixels a side that LeNet was made for
 
 
-def create(name: str, classes: int, channels: int, resolution: int) -> nn.Module:
-    """The network with random weights."""
-    return (LeNet if name == "lenet" else AlexNet)(classes, channels, resolution)
+class LeNets(NetworkFamily):
+    """LeNet and the small AlexNet."""
+
+    names = {
+        "lenet": "LeNet with ReLU and max-pooling, 0.06 M parameters",
+        "alexnet": "AlexNet cut down for CIFAR: two convolutions of width 64, 1.8 M parameters",
+    }
+
+    def create(self, name: str, classes: int, channels: int, resolution: int) -> nn.Module:
+        return (LeNet if name == "lenet" else AlexNet)(classes, channels, resolution)
 
 
 class LeNet(nn.Module):

@@ -3,18 +3,22 @@
 import timm
 from torch import nn
 
+from ..network_family import NetworkFamily
 from ._images import SMALL
 
-NAMES = {
-    "mobilenetv2": "MobileNetV2 of width 1.0, 2.2 M parameters",
-    "efficientnet-b0": "EfficientNet-B0, 4.0 M parameters",
-}
 TIMM_NAMES = {"mobilenetv2": "mobilenetv2_100", "efficientnet-b0": "efficientnet_b0"}
 
 
-def create(name: str, classes: int, channels: int, resolution: int) -> nn.Module:
-    """The network with random weights."""
-    network = timm.create_model(TIMM_NAMES[name], num_classes=classes, in_chans=channels)
-    if resolution <= SMALL:
-        network.get_submodule("conv_stem").stride = (1, 1)  # type: ignore[assignment]
-    return network
+class MobileNets(NetworkFamily):
+    """MobileNetV2 and EfficientNet-B0."""
+
+    names = {
+        "mobilenetv2": "MobileNetV2 of width 1.0, 2.2 M parameters",
+        "efficientnet-b0": "EfficientNet-B0, 4.0 M parameters",
+    }
+
+    def create(self, name: str, classes: int, channels: int, resolution: int) -> nn.Module:
+        network = timm.create_model(TIMM_NAMES[name], num_classes=classes, in_chans=channels)
+        if resolution <= SMALL:
+            network.get_submodule("conv_stem").stride = (1, 1)  # type: ignore[assignment]
+        return network

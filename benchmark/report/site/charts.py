@@ -7,7 +7,7 @@ import numpy as np
 
 from ...records.comparison import Comparison
 from ..curves import curve
-from ..frontier import REAL, Point
+from ..frontier import Point, distilled_sources
 from ..frontier import frontier as pareto
 from ..frontier import point as point_of
 from ..pictures import colours_of
@@ -38,9 +38,8 @@ class Looks:
 
     def __init__(self, found: Sequence[Comparison]) -> None:
         self.colours = colours_of(found)
-        sources = sorted({row.images for c in found for row in c.rows} - {REAL})
+        sources = distilled_sources(found)
         self.shapes = {s: SYMBOLS[i % len(SYMBOLS)] for i, s in enumerate(sources)}
-        self.shapes[REAL] = "circle-open"
 
 
 def frontier(found: Sequence[Line], looks: Looks, up: str) -> dict[str, Any]:
@@ -59,7 +58,7 @@ def frontier(found: Sequence[Line], looks: Looks, up: str) -> dict[str, Any]:
                 "options": brief(clean(", ".join(line.label.options)), 160),
                 "images": brief(clean(row.images), 60),
                 "colour": looks.colours[line.label.family],
-                "shape": looks.shapes[row.images],
+                "shape": looks.shapes.get(row.images, "circle-open"),
                 "bytes": point.bytes,
                 "size": size(point.bytes),
                 "accuracy": round(point.accuracy, 4),
@@ -71,7 +70,7 @@ def frontier(found: Sequence[Line], looks: Looks, up: str) -> dict[str, Any]:
                 "line": line.number,
             }
         )
-        if row.images != REAL:
+        if row.images in looks.shapes:
             of_source.setdefault(row.images, {})[point] = line.number
     steps = [_step(name, of_source[name]) for name in sorted(of_source)]
     return {"points": points, "steps": steps, "full": sorted({line.soft for line in found})}

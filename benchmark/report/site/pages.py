@@ -13,15 +13,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from ...core import plugins
+from ...core.declared import Description
 from ...records.comparison import Comparison, Setting
 from ...records.record import Record
 from ...records.replications import replications, shared_title
+from .. import columns
 from ..leaderboard import NOTES
 from . import charts, text
 from .folder import SiteFolder
 from .lines import PARTS, Line, lines, matrix, timed
 from .reproduce import reproduce_command
-from .sources import describe
 
 STATIC = ("site.css", "theme.js", "site.js", "charts.js", "icon.svg")
 PLOTLY = "plotly.min.js"
@@ -99,7 +100,7 @@ class _Site:
                 by_method.setdefault(line.label.family, []).append((board, line))
         self.by_method = dict(sorted(by_method.items()))
         self.method_names = {
-            name: name if name in plugins.methods() else text.file_name(name, name)
+            name: name if name in plugins.found(plugins.METHODS) else text.file_name(name, name)
             for name in self.by_method
         }
         self.looks = charts.Looks([board.comparison for board in boards])
@@ -163,7 +164,7 @@ class _Site:
             chart=charts.frontier(first.present, self.looks, "") if first else None,
             shown=SHOWN,
             methods={
-                name: (describe(name).about.partition("\n")[0], len({b.name for b, _ in found}))
+                name: (_described(name).summary, len({b.name for b, _ in found}))
                 for name, found in self.by_method.items()
             },
         )
@@ -211,6 +212,8 @@ class _Site:
             curves=charts.curves(board.present, self.looks),
             by_bytes=sorted(board.present, key=lambda x: (x.row.storage["total"], x.number)),
             parts=[p for p in PARTS if any(x.row.storage[p] for x in board.present)],
+            storage=columns.STORAGE,
+            throughput=columns.THROUGHPUT,
             speeds=timed(board.present),
             several=self.replications.get(shared_title(board.setting)),
             notes=NOTES,
@@ -224,7 +227,7 @@ class _Site:
             charted=False,
             name=name,
             colour=self.looks.colours[name],
-            method=describe(name),
+            method=_described(name),
             found=self.by_method[name],
         )
 
@@ -275,3 +278,9 @@ def _environment(site: _Site) -> Environment:
         "size": text.size,
     }
     return made
+
+
+def _described(method: str) -> Description:
+    """What a method's source says; nothing where it is not installed here."""
+    plugin = plugins.found(plugins.METHODS).get(method)
+    return plugin.description if plugin is not None else Description()

@@ -3,8 +3,12 @@
 import shlex
 from dataclasses import dataclass
 
+from ...core.command import command
+from ...experiment.grid import Grid
 from ...records.record import Record
 from .text import label
+
+BUDGET = "budget="  # as tables write a byte budget
 
 
 @dataclass(frozen=True)
@@ -25,25 +29,22 @@ def reproduce_command(record: Record) -> Reproduction:
     cell, inputs = record["cell"], record["inputs"]
     commit = record["environment"]["commit"] or ""
     parts = label(cell["method"])
-    budget = [o.removeprefix("budget=") for o in parts.options if o.startswith("budget=")]
-    options = ",".join(o for o in parts.options if not o.startswith("budget="))
-    given = {
+    options = ",".join(o for o in parts.options if not o.startswith(BUDGET))
+    asked = {
         "dataset": cell["dataset"],
-        "images": cell["images"],
-        "ipc": str(cell["ipc"]),
-        "methods": parts.family + (f"[{options}]" if options else ""),
-        "budget": budget[0] if budget else "",
-        "students": cell["student"],
+        "images": [cell["images"]],
+        "ipc": [cell["ipc"]],
+        "methods": [parts.family + (f"[{options}]" if options else "")],
+        "budgets": [o.removeprefix(BUDGET) for o in parts.options if o.startswith(BUDGET)],
+        "students": [cell["student"]],
         "recipe": cell["recipe"].removesuffix(" (changed)"),
         "teacher": cell["teacher"],
-        "seeds": str(cell["seed"] + 1),
-        "precision": record["precision"],
-        "device": record["world"]["device"],
+        "seeds": cell["seed"] + 1,
+        "set": inputs.get("set", {}),
     }
-    words = [f"--{name} {shlex.quote(value)}" for name, value in given.items() if value]
-    chosen = inputs.get("set", {})
-    words += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in chosen.items()]
-    lines = ["python -m benchmark run --no-controls", *words]
+    lines = command("python -m benchmark run --no-controls", Grid, asked)
+    world = {"precision": record["precision"], "device": record["world"]["device"]}
+    lines += [f"--{name} {shlex.quote(value)}" for name, value in world.items()]
     first = f"git checkout {shlex.quote(commit.removesuffix('-dirty'))}\n" if commit else ""
     return Reproduction(first + " \\\n    ".join(lines), tuple(_notes(record, commit)))
 

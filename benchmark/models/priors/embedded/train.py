@@ -18,6 +18,7 @@ import random
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +26,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.transforms.v2.functional import normalize
 
-from ....core import plugins
 from ....core.cache import Cache
 from ....core.files import file_digest
 from ....core.progress import say, track
+from ....data.dataset_source import dataset
 from ....data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset
 from ....data.place import Place
 from ....data.rendering import render
@@ -83,13 +84,7 @@ def train(
     if start is not None:
         grow(clip, start)
     clip = clip.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    decayed = [p for p in clip.parameters() if p.ndim > 1]
-    others = [p for p in clip.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}],
-        lr=lr,
-        betas=(0.9, 0.98),
-    )
+    optimiser = adamw(clip, lr)
     augmentation = Augmentation(crop_scale=(0.35, 1.0), mix="none")
     plan = ViewPlan(SEED, len(data.train), 64, BATCH, epochs, augmentation)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -111,15 +106,7 @@ def train(
         for views in track(plan.epoch(epoch), f"epoch {epoch + 1}/{epochs}", plan.batches):
             views = views.to(device)
             texts = captions(data.class_names, draw)
-            distinct = sorted(set(texts))
-            position = torch.tensor([distinct.index(t) for t in texts], device=device)
-            images = blurred(render(pixels, views))
-            images = normalize(images, [*IMAGENET_MEAN], [*IMAGENET_STD])
-            with torch.autocast(device.type, torch.bfloat16):
-                image = clip.encode_image(images.contiguous(memory_format=torch.channels_last))
-                text = clip.encode_text(tokenise(distinct).to(device))
-            cosine = F.normalize(image.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T
-            loss = F.cross_entropy(clip.logit_scale.exp() * cosine, position[labels[views.index]])
+            loss = contrast(clip, tokenise, render(pixels, views), texts, labels[views.index])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -137,6 +124,27 @@ def train(
         torch.save(state, checkpoint.with_suffix(".new"))
         os.replace(checkpoint.with_suffix(".new"), checkpoint)
     return clip.eval()
+
+
+def adamw(clip: torch.nn.Module, lr: float) -> torch.optim.AdamW:
+    """The optimiser; one-dimensional parameters do not decay."""
+    decayed = [p for p in clip.parameters() if p.ndim > 1]
+    others = [p for p in clip.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
+
+
+def contrast(clip: Any, tokenise: Any, images: Tensor, texts: list[str], labels: Tensor) -> Tensor:
+    """The cross-entropy of each image with the distinct captions of all classes."""
+    device = images.device
+    distinct = sorted(set(texts))
+    position = torch.tensor([distinct.index(t) for t in texts], device=device)
+    images = normalize(blurred(images), [*IMAGENET_MEAN], [*IMAGENET_STD])
+    with torch.autocast(device.type, torch.bfloat16):
+        image = clip.encode_image(images.contiguous(memory_format=torch.channels_last))
+        text = clip.encode_text(tokenise(distinct).to(device))
+    cosine = F.normalize(image.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T
+    return F.cross_entropy(clip.logit_scale.exp() * cosine, position[labels])
 
 
 def blurred(images: Tensor) -> Tensor:
@@ -202,7 +210,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights of a shallower tower to go on from")
     arguments = parser.parse_args()
     place = Place(arguments.data_root, Cache(arguments.work / "stages"))
-    data = plugins.dataset("tiny_imagenet").load(place)
+    data = dataset("tiny_imagenet").load(place)
     started = time.monotonic()
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=EMBEDDED
@@ -233,8 +241,8 @@ def main() -> None:
         minutes=minutes,
         commit=commit.stdout.strip() or "unknown",
         tiny=zero_shot(data),
-        cifar10=zero_shot(plugins.dataset("cifar10").load(place)),
-        digits=zero_shot(plugins.dataset("digits").load(place)),
+        cifar10=zero_shot(dataset("cifar10").load(place)),
+        digits=zero_shot(dataset("digits").load(place)),
         template=TEMPLATE,
     )
     (EMBEDDED / "CARD.md").write_text(card)

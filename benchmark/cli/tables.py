@@ -1,0 +1,75 @@
+"""`leaderboard` and `compare`: what records show."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..core.errors import UserError
+
+Records = Annotated[
+    list[Path] | None, typer.Argument(help="Record files and folders; results if none.")
+]
+
+
+def leaderboard(
+    records: Records = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write tables (Markdown, CSV, LaTeX, JSON), pictures and the site here.",
+            file_okay=False,
+        ),
+    ] = None,
+) -> None:
+    """Print the leaderboards of records; with --out, also publish them in a folder."""
+    from ..records.comparison import comparisons
+    from ..report.leaderboard import tables
+
+    found = comparisons(_read(records))
+    for table in tables(found):
+        typer.echo(table.text())
+    if out is not None:
+        from ..report import curves, frontier
+        from ..report.site import write_site
+        from ..report.tables import write_tables
+
+        drawn = [*frontier.draw(found, out), *curves.draw(found, out)]
+        shown = [path for path in drawn if path.suffix == ".png"]
+        for path in [*write_tables(found, out, shown), *drawn, write_site(found, out / "site")]:
+            typer.echo(f"wrote {path}")
+
+
+def compare(
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="A method as tables call it, or IMAGES/METHOD.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    records: Records = None,
+) -> None:
+    """Say whether method A beats method B, in every comparison that holds both.
+
+    `rded/lpqld` is lpqld on the image source rded. Without IMAGES a method is taken on the images
+    of the other one, or on all that have both.
+    """
+    from ..records.comparison import comparisons
+    from ..report.compare import pairs_of
+
+    found = pairs_of(comparisons(_read(records)), first, second)
+    for pair in found:
+        typer.echo(pair.text())
+    typer.echo(
+        "A difference is shown if a paired t test over repeats and one over test images both find "
+        f"it at 5 %, corrected for the {len(found)} above by Benjamini and Hochberg."
+    )
+
+
+def _read(paths: list[Path] | None) -> list[Any]:
+    """The records at these paths, or the published ones."""
+    from ..records.store import read
+
+    paths = paths or [Path("results")]
+    found = read(paths)
+    if not found:
+        raise UserError(f"There are no records in {', '.join(map(str, paths))}.")
+    return found

@@ -1,0 +1,214 @@
+"""What a plugin's source says about it, read as text: nothing of it is imported.
+
+So lists, tables and sites are made without torch. Only literals count: a docstring, constants in
+the class's body, the fields of its options.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .code_digest import locate
+from .face import is_for_checkers
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a plugin.
+
+    Attributes:
+        kind: its type, as written in the source.
+    """
+
+    name: str
+    kind: str
+    default: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """A plugin as its source describes it.
+
+    Attributes:
+        about: the module's docstring; empty where its source is not here.
+        paper: what to cite.
+    """
+
+    about: str = ""
+    paper: str = ""
+    options: tuple[Option, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The first line of what it says."""
+        return self.about.partition("\n")[0]
+
+
+def describe(path: Path, contract: str, name: str = "") -> Description:
+    """The plugin in a file or package folder.
+
+    Args:
+        contract: the class that it derives from.
+        name: its own class, where the source may define several.
+    """
+    source = _Source.of(path)
+    about = ast.get_docstring(source.tree) or ""
+    found = plugin_class(path, contract, name)
+    if found is None:
+        return Description(about)
+    options = _options(found)
+    fields = _fields(options) if options is not None else {}
+    return Description(about, str(literal(found, "paper", "")), tuple(fields.values()))
+
+
+@dataclass(frozen=True)
+class Class:
+    """A class definition, and the file where it stands."""
+
+    node: ast.ClassDef
+    file: Path
+
+
+def plugin_class(path: Path, contract: str, name: str = "") -> Class | None:
+    """The class in a file or package that derives from `contract`; None if there is none."""
+    source = _Source.of(path)
+    for node in source.tree.body:
+        if isinstance(node, ast.ClassDef) and (node.name == name or not name):
+            found = Class(node, source.file)
+            if node.name[0] != "_" and contract in {c.node.name for c in [*_lineage(found)][1:]}:
+                return found
+    return _definition(name, source.file) if name else None
+
+
+def literal(found: Class, name: str, default: Any) -> Any:
+    """A constant of a class's body, or of those that it derives from."""
+    for each in _lineage(found):
+        for node in each.node.body:
+            if isinstance(node, ast.Assign):
+                targets, value = node.targets, node.value
+            elif isinstance(node, ast.AnnAssign) and node.value is not None:
+                targets, value = [node.target], node.value
+            else:
+                continue
+            if [ast.unparse(target) for target in targets] == [name]:
+                try:
+                    return ast.literal_eval(value)
+                except ValueError:
+                    return default
+    return default
+
+
+@dataclass(frozen=True)
+class _Source:
+    file: Path
+    tree: ast.Module
+
+    @classmethod
+    def of(cls, path: Path) -> "_Source":
+        file = path / "__init__.py" if path.is_dir() else path
+        status = file.stat()
+        return cls(file, _parse(file, status.st_mtime_ns, status.st_size))
+
+
+@cache
+def _parse(file: Path, changed: int, size: int) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _lineage(found: Class) -> Iterator[Class]:
+    """A class, and what it derives from, as far as sources are here."""
+    yield found
+    for base in found.node.bases:
+        name = ast.unparse(base.value if isinstance(base, ast.Subscript) else base)
+        above = _definition(name, found.file)
+        if above is not None:
+            yield from _lineage(above)
+
+
+def _definition(name: str, file: Path) -> Class | None:
+    """The class that a file calls `name`, wherever it was imported from."""
+    first, *rest = name.split(".")
+    found = None
+    for node in _statements(_Source.of(file).tree.body):
+        if isinstance(node, ast.ClassDef) and node.name == first:
+            found = Class(node, file)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == first:
+                    home = _file_of(node.level, node.module or "", file)
+                    found = _definition(alias.name, home) if home is not None else None
+    for part in rest:
+        if found is not None:
+            inner = [n for n in found.node.body if isinstance(n, ast.ClassDef) and n.name == part]
+            found = Class(inner[0], found.file) if inner else None
+    return found
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        if isinstance(node, ast.If) and is_for_checkers(node.test):
+            yield from node.body
+        else:
+            yield node
+
+
+def _file_of(level: int, module: str, file: Path) -> Path | None:
+    """The file of the module that an import statement in `file` names."""
+    if not level:
+        return locate(module)
+    folder = file.parents[level - 1].joinpath(*module.split(".") if module else ())
+    for found in (folder.with_suffix(".py"), folder / "__init__.py"):
+        if found.is_file():
+            return found
+    return None
+
+
+def _options(found: Class) -> Class | None:
+    """The dataclass of options that a class, or one that it derives from, is written for."""
+    for each in _lineage(found):
+        for base in each.node.bases:
+            if isinstance(base, ast.Subscript):
+                options = _definition(ast.unparse(base.slice), each.file)
+                if options is not None:
+                    return options
+    return None
+
+
+def _fields(found: Class) -> dict[str, Option]:
+    """The fields of a dataclass and of those it derives from."""
+    fields: dict[str, Option] = {}
+    for each in reversed([*_lineage(found)]):
+        about = _about(ast.get_docstring(each.node) or "")
+        fields = {
+            name: Option(name, field.kind, field.default, about.get(name, field.about))
+            for name, field in fields.items()
+        }
+        for node in each.node.body:
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                name = node.target.id
+                default = ast.unparse(node.value) if node.value is not None else ""
+                kind = ast.unparse(node.annotation)
+                if not kind.startswith("ClassVar"):
+                    fields[name] = Option(name, kind, default, about.get(name, ""))
+    return fields
+
+
+def _about(docstring: str) -> dict[str, str]:
+    """What a docstring says of each attribute: `name, other: text`, also over several lines."""
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in docstring.splitlines():
+        match = re.fullmatch(r"(?: {4})?([a-z_]+(?:, [a-z_]+)*): (.+)", line)
+        if match is not None:
+            names = match[1].split(", ")
+            found |= dict.fromkeys(names, match[2])
+        elif names and line.startswith(" " * 8):
+            found |= dict.fromkeys(names, f"{found[names[0]]} {line.strip()}")
+        else:
+            names = []
+    return found

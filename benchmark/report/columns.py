@@ -1,0 +1,73 @@
+"""The columns of the storage and throughput tables: each defined once, for every form of table.
+
+Terminal, Markdown, CSV, LaTeX and the site all show these. A new column is a new entry here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ..records.comparison import Row
+from .speeds import Speed
+
+Of = TypeVar("Of")
+
+
+@dataclass(frozen=True)
+class Column(Generic[Of]):
+    """One figure of each line of a table.
+
+    Attributes:
+        name: its heading.
+        value: of a line, by which tables are sorted; None where there is none.
+        text: how it is shown.
+        as_papers: whether it counts as papers do, beside what this suite measures.
+    """
+
+    name: str
+    value: Callable[[Of], float | None]
+    text: Callable[[Of], str]
+    as_papers: bool = False
+
+
+def _bytes(name: str, value: Callable[[Row], int], as_papers: bool = False) -> Column[Row]:
+    return Column(name, value, lambda row: f"{value(row):,}", as_papers)
+
+
+def _ratio(row: Row) -> str:
+    """How much smaller than all labels; a method that is larger says so."""
+    soft, total = row.storage["soft"], row.storage["total"]
+    ratio = f"{soft / total:.1f}x"
+    larger = total > soft and ratio != "1.0x"  # all labels themselves come in a container
+    return f"{ratio} (more than all labels)" if larger else ratio
+
+
+STORAGE: tuple[Column[Row], ...] = (
+    _bytes("values", lambda row: row.storage["values"]),
+    _bytes("indices", lambda row: row.storage["indices"]),
+    _bytes("views", lambda row: row.storage["views"]),
+    _bytes("weights", lambda row: row.storage["weights"]),
+    _bytes("container", lambda row: row.storage["container"]),
+    _bytes("total", lambda row: row.storage["total"]),
+    Column("ratio", lambda row: row.storage["soft"] / row.storage["total"], _ratio),
+    _bytes("prior", lambda row: row.storage["prior"] if row.prior else 0),
+    _bytes("teacher", lambda row: row.storage["teacher"]),
+    _bytes("images (B)", lambda row: row.storage["images"]),
+    _bytes("logits", lambda row: row.storage["values"] + row.storage["indices"], True),
+    _bytes("parameters", lambda row: row.storage["parameters"], True),
+    _bytes("blocks", lambda row: row.storage["blocks"], True),
+)
+THROUGHPUT: tuple[Column[Speed], ...] = (
+    Column("labels/s", lambda s: s.labels, lambda s: f"{s.labels:,.0f}"),
+    Column("images/s", lambda s: s.images, lambda s: f"{s.images:,.0f}"),
+    Column("ratio to bare step", lambda s: s.ratio, lambda s: f"{s.ratio:.2f}"),
+    Column("lowest..highest", lambda s: s.lowest, lambda s: f"{s.lowest:.2f}..{s.highest:.2f}"),
+    Column("share of step", lambda s: s.share, lambda s: f"{s.share:.1%}"),
+    Column(
+        "over floor",
+        lambda s: s.over_floor,
+        lambda s: "-" if s.over_floor is None else f"{s.over_floor:.2f}x",
+    ),
+    Column("repeats", lambda s: s.repeats, lambda s: f"{s.repeats}"),
+    Column("fit (s)", lambda s: s.fit, lambda s: f"{s.fit:.1f}"),
+)
