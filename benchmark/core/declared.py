@@ -21,7 +21,7 @@ class Option:
     """One option of a plugin.
 
     Attributes:
-        kind: its type, as written in the source.
+        kind: its type, as written in the source; the choices where it is one of several.
     """
 
     name: str
@@ -192,10 +192,24 @@ def _fields(found: Class) -> dict[str, Option]:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 name = node.target.id
                 default = ast.unparse(node.value) if node.value is not None else ""
-                kind = ast.unparse(node.annotation)
+                kind = ast.unparse(_alias(node.annotation, each.file))
                 if not kind.startswith("ClassVar"):
                     fields[name] = Option(name, kind, default, about.get(name, ""))
     return fields
+
+
+def _alias(annotation: ast.expr, file: Path) -> ast.expr:
+    """What a name for a choice of literals stands for; the annotation itself if it is none."""
+    if isinstance(annotation, ast.Name):
+        for node in _Source.of(file).tree.body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == annotation.id:
+                return node.value
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    home = _file_of(node.level, node.module or "", file)
+                    if (alias.asname or alias.name) == annotation.id and home is not None:
+                        return _alias(ast.Name(alias.name), home)
+    return annotation
 
 
 def _about(docstring: str) -> dict[str, str]:

@@ -241,5 +241,6 @@ def test_literals_are_read_without_importing():
     assert plugins.found(IMAGES)["random"].literal("baseline", False) is True
     options = {o.name: o for o in plugins.found(METHODS)["ld"].description.options}
     assert options["form"].about.startswith("`fp16`, all classes;")  # of a class twice removed
+    assert options["form"].kind == "Literal['fp16', 'int8', 'top-k']"  # where it was named
     assert options["learners"].default == "(AUTO,)"
     assert "arXiv 2604.18135" in plugins.found(METHODS)["lpqld"].description.paper
