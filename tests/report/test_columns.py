@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 from synthetic import SEVERAL
 
-from benchmark.records.comparison import comparisons
+from benchmark.records.comparison import Row, comparisons
 from benchmark.report import columns
 from benchmark.report.columns import Column
 from benchmark.report.leaderboard import tables
 from benchmark.report.site import write_site
 from benchmark.report.tables import write_tables
 
-PER_IMAGE = Column(
+PER_IMAGE: Column[Row] = Column(
     "B an image", lambda row: row.storage["total"] / 100, lambda row: f"{row.storage['total']:,} c"
 )
 
