@@ -147,7 +147,9 @@ class RandomFeatures:
             if not linear:
                 raise UserError(f"{network} has no linear layer, whose input is its features.")
             drawn.set_submodule(linear[-1], nn.Identity())
-            self.networks.append(Classifier(drawn, task.mean, task.std).to(task.device).eval())
+            self.networks.append(
+                Classifier(drawn, task.mean, task.std, task.whitening).to(task.device).eval()
+            )
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tensor:

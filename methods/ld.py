@@ -66,7 +66,7 @@ class LD(LearnedLabels[Options]):
 
         def make(network: nn.Module) -> SecondOrder:
             return SecondOrder(
-                Classifier(network, task.mean, task.std).to(task.device),
+                Classifier(network, task.mean, task.std, task.whitening).to(task.device),
                 options.inner_lr,
                 options.inner_steps,
                 options.network_optimiser,

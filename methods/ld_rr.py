@@ -45,7 +45,7 @@ class LDRR(LearnedLabels[Options]):
         def make(network: nn.Module) -> Ridge:
             width = networks.headless(network, task.classes)
             return Ridge(
-                Classifier(network, task.mean, task.std).to(task.device),
+                Classifier(network, task.mean, task.std, task.whitening).to(task.device),
                 width,
                 task.classes,
                 options.ridge,

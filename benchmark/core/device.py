@@ -2,12 +2,14 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
+from torch import nn
 
 from .errors import UserError
 
+Module = TypeVar("Module", bound=nn.Module)
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -21,6 +23,18 @@ class Compute:
     def autocast(self) -> AbstractContextManager:
         """The context in which networks compute; their outputs are cast back by the caller."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def place(self, network: Module) -> Module:
+        """`network`, moved to the device, in the memory layout that is faster there.
+
+        Convolutions in bfloat16 run faster channels last, but for group and instance norm, which
+        would be laid out anew.
+        """
+        network = network.to(self.device)
+        regrouped = any(isinstance(part, nn.GroupNorm) for part in network.modules())
+        if self.bf16 and not regrouped:
+            network = network.to(memory_format=torch.channels_last)
+        return network
 
     def wait(self) -> None:
         """Until all work queued on the device is done; only for timing."""
@@ -43,7 +57,7 @@ class Compute:
 def choose(device: str, precision: Precision) -> Compute:
     """The device named `auto`, `cpu` or `cuda`, and its precision.
 
-    `auto` takes CUDA where it is, and bfloat16 where CUDA has it.
+    `auto` takes CUDA where it is, and bfloat16 where the hardware computes in it.
 
     Raises:
         UserError: CUDA is asked for and not there.
@@ -52,5 +66,11 @@ def choose(device: str, precision: Precision) -> Compute:
     if device == "cuda" and not has_cuda:
         raise UserError("Device 'cuda' is not available here. Valid: auto, cpu.")
     chosen = torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
-    automatic = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
+    automatic = torch.cuda.is_bf16_supported() if chosen.type == "cuda" else _cpu_has_bf16()
     return Compute(chosen, precision == "bf16" or (precision == "auto" and automatic))
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether this processor multiplies in bfloat16 itself; emulated, it is slower than fp32."""
+    looks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, look, lambda: False)() for look in looks)

@@ -10,5 +10,7 @@ __all__ = [
     "recipe_source",
     "recipes",
     "rendering",
+    "siamese",
     "views",
+    "whitening",
 ]

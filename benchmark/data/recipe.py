@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Mix = Literal["none", "cutmix", "mixup"]
-LrSchedule = Literal["cosine", "constant"]
+Dsa = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+LrSchedule = Literal["cosine", "to-half", "step", "constant"]
+Pixels = Literal["dataset", "imagenet", "whitened"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,9 @@ class Augmentation:
         mix: `cutmix` pastes a box of another view of the batch, `mixup` blends it in.
         mix_alpha: the mix weight is drawn from Beta(alpha, alpha), once a batch.
         cutout: side of a square filled with a random colour, as a share of the image's side.
+        dsa: differentiable siamese augmentation of the pixels that the student sees, after its
+            normalisation: the kinds that a batch draws one of; see `siamese`. Labels made of a
+            view's pixels do not see it.
     """
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
@@ -26,6 +31,7 @@ class Augmentation:
     mix: Mix = "cutmix"
     mix_alpha: float = 1.0
     cutout: float = 0.0
+    dsa: tuple[Dsa, ...] = ()
 
     def __post_init__(self) -> None:
         low, high = self.crop_scale
@@ -51,6 +57,8 @@ class Objective:
             `mse`, the mean squared error between logits (only for sources that give logits).
         temperature: divides both sides' logits under `kl`. Targets that are probabilities
             already are left as they are, and the student is then compared at temperature 1.
+        label_scale: multiplies the labels' logits alone, after the temperature (LPLD's label
+            smoothing for ImageNet-21K is a scale of 0.8).
         rescale: multiplies `kl` by the product of both sides' temperatures (T squared), which
             keeps gradients as large as at T = 1; SGD needs that, AdamW does not notice.
         ce_weight: weight of an added cross-entropy with the images' own labels (HeLlO's beta).
@@ -58,12 +66,15 @@ class Objective:
 
     loss: Literal["kl", "mse"] = "kl"
     temperature: float = 20.0
+    label_scale: float = 1.0
     rescale: bool = False
     ce_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if not self.label_scale > 0:
+            raise ValueError(f"label_scale must be positive, got {self.label_scale}")
         if not self.ce_weight >= 0:
             raise ValueError(f"ce_weight must not be negative, got {self.ce_weight}")
 
@@ -80,7 +91,11 @@ class Recipe:
         weight_decay: not applied to one-dimensional parameters (biases, norms).
         momentum: of SGD; AdamW uses its defaults.
         warmup: share of the steps over which the lr rises linearly.
-        schedule: of the lr afterwards: along a half cosine to zero, step by step, or constant.
+        schedule: of the lr afterwards. `cosine`: along a half cosine to zero, step by step;
+            `to-half`: along the first quarter of a cosine, epoch by epoch, to half; `step`: a
+            tenth for the second half of the epochs; `constant`.
+        pixels: how students normalise: by the dataset's mean and standard deviation, by
+            ImageNet's, or whitened (ZCA, see `whitening`).
         steps: in place of epochs: as many whole epochs as make up at least so many steps.
         stop: `last`, after all epochs; `held-out`, after as many as served a pilot student best
             on real training images kept apart (see `benchmark.experiment.pilot`).
@@ -99,6 +114,7 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     objective: Objective = field(default_factory=Objective)
     schedule: LrSchedule = "cosine"
+    pixels: Pixels = "dataset"
     steps: int = 0
     stop: Literal["last", "held-out"] = "last"
     evaluator: Literal["network", "ridge"] = "network"
@@ -124,6 +140,8 @@ class Recipe:
                 f"be another training; got schedule {self.schedule}, warmup {self.warmup}"
             )
         objective = self.objective
+        if self.evaluator == "ridge" and self.augmentation.dsa:
+            raise ValueError("the ridge evaluator takes pixels as they are, so dsa must be empty")
         if self.evaluator == "ridge" and (
             objective.loss != "kl" or objective.rescale or objective.ce_weight
         ):

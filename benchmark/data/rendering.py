@@ -49,6 +49,35 @@ def look(pixels: Tensor, views: ViewBatch) -> Tensor:
     )
 
 
+def resized_crops(images: Tensor, crops: Tensor, side: int) -> Tensor:
+    """Crops resized as torchvision's `resized_crop` does with antialiasing; float32 in 0..1.
+
+    Args:
+        images: the image of each crop, uint8 (B, C, R, R).
+        crops: boxes (B, 4) as in `ViewBatch`.
+        side: of the result, (B, C, side, side).
+    """
+    pixels, resolution = images.float().div_(255), images.shape[-1]
+    rows = _resampling(crops[:, 0], crops[:, 2], resolution, side)
+    columns = _resampling(crops[:, 1], crops[:, 3], resolution, side)
+    return rows[:, None] @ pixels @ columns[:, None].transpose(2, 3)
+
+
+def _resampling(start: Tensor, length: Tensor, resolution: int, side: int) -> Tensor:
+    """What each of `side` pixels takes of each of an image's along one axis, (B, side, R).
+
+    A triangle as wide as the pixels that it stands for, at least one either way, cut off at the
+    crop's ends and normalised.
+    """
+    start, length = (start * resolution)[:, None, None], (length * resolution)[:, None, None]
+    at = torch.arange(resolution, device=start.device) + 0.5
+    middle = torch.arange(side, device=start.device)[:, None] + 0.5
+    width = (length / side).clamp_min(1)
+    weights = (1 - (at - start - middle * (length / side)).abs() / width).clamp_min(0)
+    weights = weights * ((at > start) & (at < start + length))
+    return weights / weights.sum(2, keepdim=True)
+
+
 def cut_out(pixels: Tensor, views: ViewBatch) -> Tensor:
     """Each view with its box filled with its colour; (B, C, R, R)."""
     colour = views.cutout_colour[:, : pixels.shape[1], None, None]

@@ -18,7 +18,7 @@ from torch import Tensor
 from .recipe import Augmentation
 
 # What a stream of random words is for; part of its counter, so streams never overlap.
-ORDER, CROP, FLIP, MIX, POOL, SAMPLE, CUTOUT = range(7)
+ORDER, CROP, FLIP, MIX, POOL, SAMPLE, CUTOUT, DSA = range(8)
 
 
 def random_words(seed: int, epoch: int, batch: int, purpose: int, count: int) -> np.ndarray:

@@ -108,9 +108,15 @@ def open_labels(
             f"The labels in {str(labels)!r} are for images of {len(manifest['mean'])} channels, "
             f"not {shown.channels}."
         )
+    plan = build(ViewPlan, manifest["plan"], "plan")
+    if plan.augmentation.dsa or "whitened" in manifest:
+        raise UserError(
+            f"The labels in {str(labels)!r} are for a recipe that whitens or augments normalised "
+            "pixels; that is done by this suite's students only, so they cannot be opened."
+        )
     task = LabelTask(
         images=shown,
-        plan=build(ViewPlan, manifest["plan"], "plan"),
+        plan=plan,
         objective=build(Objective, manifest["objective"], "objective"),
         compute=compute,
         seed=seed,

@@ -14,9 +14,11 @@ from ..core.errors import UserError
 from ..core.files import content_digest, digest, file_digest, read_json, write_json
 from ..core.needs import Needs
 from ..core.options import build
+from ..data import whitening
 from ..data.dataset_source import dataset
 from ..data.images import Dataset, ResidentImages
 from ..data.place import Place
+from ..data.whitening import Whitening
 from ..models import networks, teachers
 from ..models.classifier import correct
 from ..models.priors import content as prior_content
@@ -100,6 +102,14 @@ class DatasetAndTeacher:
             "std": dataset.std,
             "mirror": dataset.mirror,
         }
+
+    @cached_property
+    def whitening(self) -> Whitening:
+        """The map that whitens the training set, on the device."""
+        train = self.dataset.train
+        key = self.key({"train": train.digest}, whitening.__name__)
+        folder = self.cache.make("whitening", key, lambda f: whitening.write_whitening(train, f))
+        return whitening.read_whitening(folder, self.runtime.compute.device)
 
     def content_of(self, needs: Needs, who: str, fetch: bool) -> dict[str, Any]:
         """What a method or image source depends on, by content; the images it starts from aside.

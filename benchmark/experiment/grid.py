@@ -90,7 +90,7 @@ class Grid:
         Texts, Option("Comma-separated; options in brackets: lpqld[k=4].", kind="list")
     ] = ("hello", "lpqld")
     students: Annotated[Texts, Option("Networks, comma-separated.", kind="list")] = ("convnet-d3",)
-    recipe: Annotated[Text, Option("How students are trained.")] = "standard"
+    recipe: Annotated[Text, Option("How students are trained.")] = "rded"
     teacher: Annotated[Text, Option("NETWORK to train, NETWORK:FILE, or timm:NAME:pretrained.")] = (
         "resnet18"
     )

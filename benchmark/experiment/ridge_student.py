@@ -35,7 +35,7 @@ class RidgeStudent(Student):
     last: Tensor
 
     def __init__(self, features: nn.Module, width: int, task: LabelTask) -> None:
-        super().__init__(features, task.mean, task.std)
+        super().__init__(features, task, task.seed)
         self.scale_offset = nn.Parameter(torch.zeros(1))
         self.register_buffer("last", torch.zeros(width + 1, task.classes))
 
@@ -51,7 +51,8 @@ class RidgeStudent(Student):
     ) -> Tensor:
         """The cross-entropy with the targets as probabilities; also moves `last`.
 
-        A loss that the source brings has no say: a regression has a loss of its own.
+        A loss that the source brings has no say: a regression has a loss of its own. Nor has an
+        augmentation that follows normalisation: no such recipe asks for this evaluator.
         """
         return self.bare_loss(pixels, source.probabilities(targets), source.task.compute)
 
@@ -73,4 +74,4 @@ def build(name: str, source: LabelSource, seed: int) -> RidgeStudent:
     task = source.task
     network = untrained(name, source, seed)
     width = networks.headless(network, task.classes)
-    return RidgeStudent(network, width, task).to(task.device)
+    return task.compute.place(RidgeStudent(network, width, task))

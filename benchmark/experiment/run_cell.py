@@ -25,6 +25,7 @@ from .pilot import Pilot
 from .stages import Experiment, ResolvedLabels
 
 RECORDS, FAILURES = "records", "failures"
+SEEDS = 10_000  # between the students' seeds of two draws
 EVALUATORS: dict[str, Build] = {"network": student.build, "ridge": ridge_student.build}
 
 
@@ -153,12 +154,14 @@ class Cells:
             )
             return EVALUATORS[recipe.evaluator](cell.student, source, seed), source
 
+        # Repeats over draws of the images are repeats over initial weights too.
+        seed = cell.seed + SEEDS * self.names(cell)["draw"]
         looks = None
         if recipe.stop == "held-out":
             looks = self._pilot(resolved, *fresh(pilot.SEED))
         length = replace(recipe, epochs=looks.chosen, steps=0) if looks else recipe
         checkpoint = experiment.runtime.work / "checkpoints" / f"{resolved.record.stem}.pt"
-        classifier, source = fresh(cell.seed)
+        classifier, source = fresh(seed)
         test = experiment.dataset.test
         measured = evaluate.evaluate(classifier, source, length, test, checkpoint, cell.label)
         return make_record(

@@ -184,7 +184,7 @@ def _bare_step(experiment: Experiment, student: str, batch: int) -> float:
     """Seconds of forward, backward and optimiser on random pixels."""
     images, compute = experiment.dataset.train, experiment.runtime.compute
     side, classes = images.resolution, len(images.class_names)
-    network = networks.create(student, classes, images.channels, side).to(compute.device)
+    network = compute.place(networks.create(student, classes, images.channels, side))
     optimiser, _ = Optimisation(1, 1).build(network)
     pixels = torch.rand(batch, images.channels, side, side, device=compute.device)
     started = 0.0

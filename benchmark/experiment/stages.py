@@ -17,6 +17,7 @@ from ..core.files import digest, read_json, write_json
 from ..core.needs import Needs
 from ..core.options import build
 from ..data import recipes
+from ..data.images import IMAGENET_MEAN, IMAGENET_STD
 from ..data.recipe import Recipe
 from ..data.recipe_source import RecipeSetting
 from ..data.views import ViewPlan
@@ -216,6 +217,7 @@ class Experiment(DatasetAndTeacher):
             "budget": budget,
             "plan": asdict(plan),
             "objective": asdict(recipe.objective),
+            "pixels": recipe.pixels,
         }
         return ResolvedLabels(variant, images, options, needs, budget, plan, recipe, fitting, key)
 
@@ -251,14 +253,19 @@ class Experiment(DatasetAndTeacher):
 
     def task(self, labels: ResolvedLabels, seed: int) -> LabelTask:
         """What a source of these labels is loaded with, for a student of this seed."""
+        pixels, dataset, channels = labels.recipe.pixels, self.dataset, self.dataset.train.channels
+        mean, std = dataset.mean, dataset.std
+        if pixels == "imagenet":
+            mean, std = IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]
         return LabelTask(
             images=self.image_stages.images(labels.images),
             plan=labels.plan,
             objective=labels.recipe.objective,
             compute=self.runtime.compute,
             seed=seed,
-            mean=self.dataset.mean,
-            std=self.dataset.std,
+            mean=mean,
+            std=std,
+            whitening=self.whitening if pixels == "whitened" else None,
         )
 
     def fitting_task(self, labels: ResolvedLabels, scratch: Path) -> tuple[LabelTask, Shared]:

@@ -14,8 +14,8 @@ from ..labels.contract import LabelSource
 from ..labels.student import Student
 from ..models.training import Optimisation
 
-REPEATS = 5
-LEAST_SECONDS = 0.05
+REPEATS = 3
+LEAST_SECONDS = 0.04
 
 
 @dataclass(frozen=True)

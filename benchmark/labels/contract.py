@@ -202,7 +202,7 @@ class LabelSource(ABC, Generic[OptionsT]):
             loss = F.mse_loss(logits, targets)
         elif self.space == "logits":
             temperature = objective.temperature
-            loss = divergence(targets, logits, temperature)
+            loss = divergence(targets * objective.label_scale, logits, temperature)
             if objective.rescale:
                 loss = loss * temperature**2
         else:
@@ -215,21 +215,29 @@ class LabelSource(ABC, Generic[OptionsT]):
     def probabilities(self, targets: Tensor) -> Tensor:
         """Targets as probabilities, (B, C), for training loops that are not ours."""
         if self.space == "logits":
-            return F.softmax(targets / self.task.objective.temperature, 1)
+            objective = self.task.objective
+            return F.softmax(targets * (objective.label_scale / objective.temperature), 1)
         return targets
 
     def save(self, folder: Path) -> None:
         """Write the artefact into the existing, empty `folder`."""
         task = self.task
+        plan, objective = asdict(task.plan), asdict(task.objective)
+        # What few recipes have is told only by them: containers are counted.
+        if not task.plan.augmentation.dsa:
+            del plan["augmentation"]["dsa"]
+        if task.objective.label_scale == 1:
+            del objective["label_scale"]
         manifest = {
             "method": self.name,
             "options": asdict(self.options),
             "images": task.images.digest,
             "classes": classes_digest(task.images.class_names),
-            "plan": asdict(task.plan),
-            "objective": asdict(task.objective),
+            "plan": plan,
+            "objective": objective,
             "mean": task.mean,
             "std": task.std,
+            **({"whitened": True} if task.whitening is not None else {}),
             "requires": dict(self.requires()),
             "extra": dict(self.manifest()),
         }

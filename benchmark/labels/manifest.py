@@ -11,7 +11,10 @@ from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, with_config
-from typing_extensions import TypedDict  # pydantic reads `typing`'s from Python 3.12 on only
+from typing_extensions import (
+    NotRequired,
+    TypedDict,
+)  # pydantic reads `typing`'s from Python 3.12 on only
 
 from ..core import bounded
 from ..core.errors import ArtefactError, UserError
@@ -43,6 +46,7 @@ class Augmentation(TypedDict):
     mix: Literal["none", "cutmix", "mixup"]
     mix_alpha: Annotated[float, Field(ge=1e-6, le=2)]
     cutout: Share
+    dsa: NotRequired[list[Literal["color", "crop", "cutout", "flip", "scale", "rotate"]]]
 
 
 @_whole
@@ -65,6 +69,7 @@ class Objective(TypedDict):
     temperature: Positive
     rescale: bool
     ce_weight: Annotated[float, Field(ge=0, le=1e6)]
+    label_scale: NotRequired[Positive]
 
 
 @_whole
@@ -110,6 +115,7 @@ class Manifest(TypedDict):
     objective: Objective
     mean: Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Channels]
     std: Annotated[list[Positive], Channels]
+    whitened: NotRequired[Literal[True]]  # in place of them
     requires: dict[Literal["prior", "teacher"], Requirement]
     extra: Facts  # what the method adds
     tensors: dict[Annotated[str, Field(pattern="^[^#]{1,200}$")], TensorTold]

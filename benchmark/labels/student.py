@@ -10,23 +10,39 @@ from torch import Tensor, nn
 from ..core.device import Compute
 from ..data.recipe import Recipe
 from ..data.rendering import render
+from ..data.siamese import Siamese
 from ..data.views import ViewBatch
 from ..models import networks
 from ..models.classifier import Classifier
 from ..models.training import Optimisation, optimise
 from .contract import LabelSource
+from .task import LabelTask
 
 
 class Student(Classifier):
-    """A network that learns by the source's loss."""
+    """A network that learns by the source's loss.
+
+    Args:
+        network: with the seed's initial weights.
+        task: says how pixels are normalised, and how the plan augments them afterwards.
+        seed: of that augmentation.
+    """
+
+    def __init__(self, network: nn.Module, task: LabelTask, seed: int) -> None:
+        super().__init__(network, task.mean, task.std, task.whitening)
+        self.augment = Siamese(task.plan.augmentation.dsa, seed)
 
     def loss(
         self, source: LabelSource, pixels: Tensor, targets: Tensor, views: ViewBatch, epoch: int
     ) -> Tensor:
         """The scalar to minimise; arguments as those of `LabelSource.targets` and `loss`."""
         with source.task.compute.autocast():
-            logits = self(pixels)
+            logits = self.seen(pixels, views, epoch)
         return source.loss(logits.float(), targets, views, epoch)
+
+    def seen(self, pixels: Tensor, views: ViewBatch, epoch: int) -> Tensor:
+        """Logits of views while training: with the augmentation that follows normalisation."""
+        return self.network(self.augment(self.normalised(pixels), epoch, views.batch))
 
     def bare_loss(self, pixels: Tensor, labels: Tensor, compute: Compute) -> Tensor:
         """The same without a source: the cross-entropy with probabilities (B, classes)."""
@@ -38,7 +54,8 @@ class Student(Classifier):
 def build(name: str, source: LabelSource, seed: int) -> Student:
     """A student whose initial weights depend on its seed alone, so that methods are paired."""
     task = source.task
-    return Student(untrained(name, source, seed), task.mean, task.std).to(task.device)
+    student = Student(untrained(name, source, seed), task, seed)
+    return task.compute.place(student)
 
 
 def untrained(name: str, source: LabelSource, seed: int) -> nn.Module:

@@ -16,6 +16,7 @@ from ..core.files import digest
 from ..data.images import Images, ResidentImages
 from ..data.recipe import Objective
 from ..data.views import ViewBatch, ViewPlan
+from ..data.whitening import Whitening
 
 if TYPE_CHECKING:
     from ..models.teachers import Teacher
@@ -62,7 +63,8 @@ class LabelTask:
         compute: the device where targets must be, and its precision.
         seed: of everything random in the method. While fitting, the artefact's; while a
             student trains, the student's.
-        mean, std: of the images' pixels in 0..1, per channel.
+        mean, std: of the images' pixels in 0..1, per channel; students normalise by them.
+        whitening: what students apply in place of them, where the recipe whitens.
         teacher: the classifier whose soft labels are compressed; only while fitting.
         train: the real training set; only while fitting.
         snapshot_source: gives snapshots along one training of the teacher's network; only while
@@ -78,6 +80,7 @@ class LabelTask:
     seed: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    whitening: Whitening | None = None
     teacher: "Teacher | None" = None
     train: Images | None = None
     snapshot_source: "Callable[[], Sequence[Teacher]] | None" = None

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ..core.device import Compute
 from ..data.images import Images
+from ..data.whitening import Whitening
 
 Floats = tuple[float, ...]
 
@@ -14,13 +15,17 @@ class Classifier(nn.Module):
 
     Args:
         mean, std: per channel, of pixels in 0..1.
+        whitening: in place of them.
     """
 
     _mean: Tensor
     _std: Tensor
 
-    def __init__(self, network: nn.Module, mean: Floats, std: Floats) -> None:
+    def __init__(
+        self, network: nn.Module, mean: Floats, std: Floats, whitening: Whitening | None = None
+    ) -> None:
         super().__init__()
+        self.whitening = whitening
         self.network = network
         self.mean, self.std = mean, std
         self.register_buffer("_mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -28,7 +33,13 @@ class Classifier(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (B, classes) of pixels (B, C, R, R)."""
-        return self.network((pixels - self._mean) / self._std)
+        return self.network(self.normalised(pixels))
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """What the network is shown of pixels (B, C, R, R)."""
+        if self.whitening is not None:
+            return self.whitening(pixels)
+        return (pixels - self._mean) / self._std
 
 
 @torch.no_grad()

@@ -54,6 +54,8 @@ class TeacherOptions:
         lr: peak learning rate of SGD with momentum 0.9.
         snapshots: weak teachers to keep, evenly spaced along the training, its ends left out;
             HeLlO's paper takes nine.
+        stop: end the training after so many epochs of its schedule, for a weaker teacher; 0
+            trains them all.
     """
 
     epochs: int = 40
@@ -63,12 +65,15 @@ class TeacherOptions:
     crop_low: float = 0.4
     seed: int = 0
     snapshots: int = 9
+    stop: int = 0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or self.seed < 0 or self.snapshots < 0:
             raise ValueError(
                 "epochs and batch_size must be at least 1, seed and snapshots not negative"
             )
+        if not 0 <= self.stop <= self.epochs:
+            raise ValueError(f"stop must be 0 or one of the {self.epochs} epochs, got {self.stop}")
         if not self.lr > 0 or not 0 < self.crop_low <= 1:
             raise ValueError("lr must be positive, crop_low above 0 and at most 1")
 
@@ -76,7 +81,7 @@ class TeacherOptions:
         """After how many epochs weak teachers are kept; fewer where the training is short."""
         parts = self.snapshots + 1
         at = {round(self.epochs * i / parts) for i in range(1, parts)}
-        return sorted(at - {0, self.epochs})
+        return sorted(epoch for epoch in at if 0 < epoch < (self.stop or self.epochs))
 
 
 def find(text: str, root: Path | None) -> tuple[str, Path | None]:
@@ -123,8 +128,8 @@ def trained(
     images = dataset.train
     network = networks.create(
         network_name, len(dataset.class_names), images.channels, images.resolution
-    ).to(compute.device)
-    teacher = Teacher(network_name, network, dataset.mean, dataset.std)
+    )
+    teacher = compute.place(Teacher(network_name, network, dataset.mean, dataset.std))
     augmentation = Augmentation(
         (options.crop_low, 1.0), flip=0.5 if dataset.mirror else 0.0, mix="none"
     )
@@ -148,7 +153,14 @@ def trained(
         options.epochs, plan.batches, "sgd", options.lr, options.weight_decay, warmup=0.1
     )
     checkpoint = folder / "checkpoint.pt"
-    curve = optimise(teacher, losses, schedule, f"train teacher {network_name}", checkpoint)
+    curve = optimise(
+        teacher,
+        losses,
+        schedule,
+        f"train teacher {network_name}",
+        checkpoint,
+        until=options.stop or options.epochs,
+    )
     checkpoint.unlink(missing_ok=True)
     _save(teacher, folder / WEIGHTS)
     right = correct(teacher, dataset.test, compute)

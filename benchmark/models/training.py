@@ -26,8 +26,8 @@ CHECKPOINT_EVERY_SECONDS = 20.0
 class Optimisation:
     """How weights are moved: optimiser, peak learning rate, and its schedule.
 
-    The lr rises linearly over the first `warmup` share of steps; then it falls along a half
-    cosine to zero, or stays.
+    The lr rises linearly over the first `warmup` share of steps; then it follows `schedule`,
+    see `Recipe`.
     """
 
     epochs: int
@@ -48,9 +48,9 @@ class Optimisation:
             {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
         ]
         if self.optimiser == "sgd":
-            optimiser = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
+            optimiser = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, fused=True)
         else:
-            optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas)
+            optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, fused=True)
         steps = self.epochs * self.steps_per_epoch
         rising = round(self.warmup * steps)
 
@@ -59,6 +59,11 @@ class Optimisation:
                 return (step + 1) / rising
             if self.schedule == "constant":
                 return 1.0
+            epoch = step // self.steps_per_epoch
+            if self.schedule == "step":
+                return 0.1 if epoch > self.epochs // 2 else 1.0
+            if self.schedule == "to-half":
+                return 0.5 * (1 + math.cos(math.pi * epoch / (2 * self.epochs)))
             done = (step - rising) / max(1, steps - rising)
             return 0.5 * (1 + math.cos(math.pi * done))
 
@@ -73,6 +78,7 @@ def optimise(
     checkpoint: Path | None = None,
     memory: dict[str, Tensor] | None = None,
     enough: Callable[[], bool] | None = None,
+    until: int | None = None,
 ) -> list[float]:
     """Train `module` in place.
 
@@ -83,6 +89,7 @@ def optimise(
         checkpoint: a file to go on from, and to write at times; the caller removes it.
         memory: tensors that `losses` keeps from step to step, saved and restored too.
         enough: asked after each epoch; a yes ends the training.
+        until: epochs to train of the schedule's, if not all.
 
     Returns:
         The mean loss of each epoch that was begun.
@@ -96,7 +103,7 @@ def optimise(
     curve = _restore(checkpoint, parts, memory) if checkpoint is not None else []
     device = next(module.parameters()).device
     saved = time.monotonic()
-    for epoch in track(range(len(curve), schedule.epochs), label):
+    for epoch in track(range(len(curve), until or schedule.epochs), label):
         module.train()
         total, steps = descend(losses(epoch), optimiser, rates, device)
         if not steps:

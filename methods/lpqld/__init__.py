@@ -200,7 +200,8 @@ class LPQLD(LabelSource[Options]):
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
         logits = self.labels.logits(self.stored.rows(views.batch), self.task.device)
-        return F.softmax(logits / self.temperature(epoch), 1)
+        scale = self.task.objective.label_scale
+        return F.softmax(logits * (scale / self.temperature(epoch)), 1)
 
     def loss(self, logits: Tensor, targets: Tensor, views: ViewBatch, epoch: int) -> Tensor:
         """KL to the student's softmax at the calibrated temperature, or at the labels' own."""

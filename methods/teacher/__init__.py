@@ -71,7 +71,7 @@ class ShippedTeacher(LabelSource[Options]):
     paper = "Sun et al., On the Diversity and Realism of Distilled Dataset (RDED), CVPR 2024"
     space = "logits"
     control = "ceiling"
-    control_forms = ("", "weights=fp16", "weights=int8")
+    control_forms = ("", "weights=int8")
 
     def __init__(
         self,

@@ -17,6 +17,6 @@ class ImageNet21k(RecipeSource):
             batch_size=32,
             lr=2e-3,
             augmentation=Augmentation(flip=0.0, mix="none", cutout=0.5),
-            # Their "label smoothing" of 0.2 acts on logits and so is temperature 20 / 0.8.
-            objective=Objective(temperature=25.0),
+            # Their "label smoothing" of 0.2 acts on the labels' logits alone.
+            objective=Objective(label_scale=0.8),
         )

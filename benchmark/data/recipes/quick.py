@@ -9,5 +9,5 @@ class Quick(RecipeSource):
 
     def recipe(self, setting: RecipeSetting) -> Recipe:
         return Recipe(
-            self.name, epochs=60, batch_size=50, lr=5e-3, augmentation=Augmentation((0.6, 1.0))
+            self.name, epochs=50, batch_size=50, lr=5e-3, augmentation=Augmentation((0.6, 1.0))
         )

@@ -5,6 +5,7 @@ instance normalisation of Zhao et al., "Dataset Condensation with Gradient Match
 """
 
 import re
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -16,10 +17,12 @@ class ConvNets(NetworkFamily):
     """ConvNets of any depth and width."""
 
     names = {
-        "convnet-d3": "3-block ConvNet of width 128; also other depths and widths: convnet-d5-w32",
+        "convnet-d3": "3-block ConvNet of width 128 with instance norm; or: convnet-d5-w32",
+        "convnet-d3-bn": "with batch norm, as RDED's; or: convnet-d3-w32-bn",
+        "convnet-d3-gn": "with group norm, 4 groups",
         "convnet-d4": "4-block ConvNet of width 128, the usual one for 64x64 images",
     }
-    pattern = r"convnet-d(?P<depth>[1-9]\d*)(?:-w(?P<width>[1-9]\d*))?"
+    pattern = r"convnet-d(?P<depth>[1-9]\d*)(?:-w(?P<width>[1-9]\d*))?(?:-(?P<norm>bn|gn))?"
     most = {"depth": 9, "width": 1024}
 
     def create(self, name: str, classes: int, channels: int, resolution: int) -> nn.Module:
@@ -30,22 +33,29 @@ class ConvNets(NetworkFamily):
         """
         match = re.fullmatch(self.pattern, name)
         assert match is not None
-        depth, width = match.groups(default="128")
-        return ConvNet(int(depth), int(width), classes, channels, resolution)
+        depth, width, norm = match["depth"], match["width"] or "128", match["norm"] or "in"
+        return ConvNet(int(depth), int(width), NORMS[norm], classes, channels, resolution)
 
 
 class ConvNet(nn.Module):
-    """Blocks of convolution, instance norm, ReLU and average pooling, then one linear layer.
+    """Blocks of convolution, norm, ReLU and average pooling, then one linear layer.
 
     Each block halves the image, dropping an odd row and column; torch's default initial weights.
 
     Args:
         depth: number of blocks.
         width: channels of every block.
+        norm: makes the norm of so many channels.
     """
 
     def __init__(
-        self, depth: int, width: int, classes: int, channels: int, resolution: int
+        self,
+        depth: int,
+        width: int,
+        norm: Callable[[int], nn.Module],
+        classes: int,
+        channels: int,
+        resolution: int,
     ) -> None:
         super().__init__()
         side = resolution >> depth
@@ -58,7 +68,7 @@ class ConvNet(nn.Module):
         for block in range(depth):
             blocks += [
                 nn.Conv2d(width if block else channels, width, 3, padding=1),
-                InstanceNorm(width, width),
+                norm(width),
                 nn.ReLU(),
                 nn.AvgPool2d(2),
             ]
@@ -79,3 +89,10 @@ class InstanceNorm(nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.contiguous())
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "in": lambda width: InstanceNorm(width, width),
+    "bn": nn.BatchNorm2d,
+    "gn": lambda width: nn.GroupNorm(4, width),
+}

@@ -1,13 +1,13 @@
-"""LPLD's recipe for Tiny-ImageNet; LPQLD published none."""
+"""SRe2L's and LPLD's recipe for Tiny-ImageNet; LPQLD published none."""
 
 from ..recipe import Augmentation, Objective, Recipe
 from ..recipe_source import RecipeSetting, RecipeSource
 
 
-class Tiny(RecipeSource):
+class Lpld(RecipeSource):
     """SGD with a warm-up, no mix, KL times T squared."""
 
-    paper = "LPLD, arXiv 2410.15919"
+    paper = "LPLD, arXiv 2410.15919; SRe2L, arXiv 2306.13092"
     deviations = ("The learning rate rises and falls step by step, theirs epoch by epoch.",)
 
     def recipe(self, setting: RecipeSetting) -> Recipe:

@@ -1,0 +1,45 @@
+"""Noise: images that show nothing, to tell what labels teach by themselves.
+
+Every pixel is drawn alone, uniformly over all levels. An image belongs to a class all the same:
+its place in the set says to which, so that hard and fixed labels have one to name.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from benchmark.data.images import ResidentImages
+from benchmark.data.views import SAMPLE, random_words
+from benchmark.models.image_source import ImageSource, ImageTask
+
+
+@dataclass(frozen=True)
+class Options:
+    """draw: which of many random draws."""
+
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        if self.draw < 0:
+            raise ValueError(f"draw must not be negative, got {self.draw}")
+
+
+class Noise(ImageSource[Options]):
+    """Uniform noise, the control of what labels teach without images."""
+
+    draws = "draw"
+
+    def make(self, task: ImageTask) -> ResidentImages:
+        """The first `ipc` noise images of each class.
+
+        The order does not depend on `ipc`: the images of IPC 1 are among those of IPC 10.
+        """
+        train, names = task.dataset.train, task.dataset.class_names
+        shape = (train.channels, train.resolution, train.resolution)
+        size = task.ipc * train.channels * train.resolution**2
+        classes = []
+        for label in range(len(names)):
+            words = random_words(task.seed, label, self.options.draw, SAMPLE, -(-size // 8))
+            classes.append(torch.from_numpy(words.view("u1")[:size]).view(task.ipc, *shape))
+        labels = torch.arange(len(names)).repeat_interleave(task.ipc)
+        return ResidentImages(torch.cat(classes), labels, names)
