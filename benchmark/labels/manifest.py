@@ -8,13 +8,17 @@ import hashlib
 import json
 import re
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,  # pydantic reads `typing`'s from Python 3.12 on only
+)
 
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, with_config
 from typing_extensions import (
-    NotRequired,
     TypedDict,
-)  # pydantic reads `typing`'s from Python 3.12 on only
+)
 
 from ..core import bounded
 from ..core.errors import ArtefactError, UserError
