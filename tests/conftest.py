@@ -1,6 +1,9 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -16,3 +19,21 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"real data is absent: LABELBENCH_DATA is unset or no folder ({root})")
     return root
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Any]:
+    """The arrays that authors' code computed, by the name of their file.
+
+    Tests that need them are skipped without them; LABELBENCH_GOLDEN names their folder.
+    """
+    beside = Path(__file__).parents[2] / "shared" / "golden"
+    folder = Path(os.environ.get("LABELBENCH_GOLDEN") or beside)
+
+    def load(name: str) -> Any:
+        file = folder / f"{name}.npz"
+        if not file.is_file():
+            pytest.skip(f"what authors' code computed is absent: LABELBENCH_GOLDEN ({file})")
+        return np.load(file, allow_pickle=False)
+
+    return load

@@ -1,8 +1,8 @@
 """Low-rank changes to an image tower: which layers get them, in which form, and their merging.
 
-By peft (Hu et al., LoRA, ICLR 2022). Its change to a convolution is a convolution to `rank`
-channels followed by a 1x1 one: r (in k² + out) numbers. The original LoRA code's form makes
-a whole kernel from factors of r k rows and columns: r k² (in + out) numbers, which is what
+By peft (Hu et al., LoRA, ICLR 2022), but for fused attention (see `LowRank`). Its change to a
+convolution is a convolution to `rank` channels followed by a 1x1 one: r (in k² + out) numbers.
+The original LoRA code's form makes a whole kernel from factors of r k rows and columns: r k² (in + out) numbers, which is what
 HeLlO's parameter counts fit (557,784 on the 3x3 convolutions of RN50 at rank 8; peft's form
 has 307,928).
 """
@@ -39,16 +39,24 @@ def adapt(tower: nn.Module, layers: str, form: LoraForm, rank: int, alpha: float
         changed = any(name.startswith(f"{pool}.") for name in names)
         if changed and type(module).__name__ == "AttentionPool2d":
             module.forward = MethodType(_pool_by_layers, module)
-    whole = [n for n in names if form == "loralib" and isinstance(_at(tower, n), nn.Conv2d)]
-    if rest := [re.escape(name) for name in names if name not in whole]:
+    kinds = {name: type(tower.get_submodule(name)) for name in names}
+    whole = [n for n, kind in kinds.items() if form == "loralib" and issubclass(kind, nn.Conv2d)]
+    fused = [n for n, kind in kinds.items() if issubclass(kind, nn.MultiheadAttention)]
+    if rest := [re.escape(name) for name in names if name not in whole + fused]:
         config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="|".join(rest))  # type: ignore[arg-type]
         device = next(tower.parameters()).device
         tower = inject_adapter_in_model(config, tower).to(device)
-    for name in whole:
-        layer = _at(tower, name)
-        change = WholeKernel(layer.weight, rank, alpha / rank)  # type: ignore[arg-type]
-        parametrize.register_parametrization(layer, "weight", change)
+    for layer in map(tower.get_submodule, whole):
+        _parametrise(layer, "weight", WholeKernel(layer.weight, rank, alpha / rank))  # type: ignore[arg-type]
+    for layer in map(tower.get_submodule, fused):
+        for owner, weight in (layer, "in_proj_weight"), (layer.out_proj, "weight"):
+            value: Tensor = getattr(owner, weight)  # type: ignore[arg-type]
+            _parametrise(owner, weight, LowRank(value, rank, alpha / rank))  # type: ignore[arg-type]
     return tower
+
+
+def _parametrise(layer: nn.Module, weight: str, change: nn.Module) -> None:
+    parametrize.register_parametrization(layer, weight, change)
 
 
 def adapted_layers(tower: nn.Module, layers: str) -> list[str]:
@@ -97,6 +105,29 @@ def _kinds(tower: nn.Module) -> Iterator[tuple[str, str]]:
             yield name, "attention" if re.search(r"att(entio)?n", parent) else "linear"
 
 
+class LowRank(nn.Module):
+    """The change to a weight (out, in) of fused attention: W + scale B A.
+
+    Ours, since peft 0.13 does not know such layers, and later ones add the change of the output
+    projection twice.
+
+    Args:
+        scale: multiplies the change.
+    """
+
+    def __init__(self, weight: Tensor, rank: int, scale: float) -> None:
+        super().__init__()
+        out, into = weight.shape
+        self.lora_A = nn.Parameter(weight.new_empty(rank, into))
+        self.lora_B = nn.Parameter(weight.new_zeros(out, rank))
+        nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)
+        self.scale = scale
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The changed weight."""
+        return weight + self.scale * (self.lora_B @ self.lora_A)
+
+
 class WholeKernel(nn.Module):
     """The original LoRA code's change to a convolution's kernel (out, in, k, k).
 
@@ -141,24 +172,16 @@ def check_used(tower: nn.Module, pixels: Tensor) -> None:
 def merge(tower: nn.Module) -> nn.Module:
     """The tower with all changes added to its weights: as fast as it was before them."""
     from peft.tuners.lora import LoraLayer
-    from peft.tuners.lora.layer import MultiheadAttention
 
     for name, module in list(tower.named_modules()):
         if parametrize.is_parametrized(module):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            for weight in list(module.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(module, weight, leave_parametrized=True)
         elif isinstance(module, LoraLayer) and ".base_layer." not in name:
-            if isinstance(module, MultiheadAttention):  # merges the projection within it too
-                plain = module.unload_and_optionally_merge_module(True, False, None)
-            else:
-                module.merge()  # type: ignore[operator]
-                plain = module.get_base_layer()
+            module.merge()  # type: ignore[operator]
             parent, _, own = name.rpartition(".")
-            setattr(_at(tower, parent), own, plain)
+            setattr(tower.get_submodule(parent), own, module.get_base_layer())
     return tower.requires_grad_(False)
-
-
-def _at(tower: nn.Module, name: str) -> nn.Module:
-    return tower.get_submodule(name)
 
 
 def _pool_by_layers(self: Any, x: Tensor) -> Tensor:

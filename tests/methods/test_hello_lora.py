@@ -143,3 +143,44 @@ def test_the_map_at_rank_128_holds_what_the_paper_counts():
     assert imagenet.out.shape == (1000, 128)
     whole = Map(torch.zeros(1000, 1024), 0)
     assert sum(p.numel() for p in whole.parameters()) - 1 == 1_024_000
+
+
+def closed_form(tower):
+    """The tower's weights, each W + s B A of its changes, by the names of the plain tower."""
+    state, parts = tower.state_dict(), dict(tower.named_parameters())
+    plain = {}
+    for name, value in state.items():
+        if "lora_" in name:
+            continue
+        stem = name.replace(".parametrizations", "").replace(".original", "")
+        stem = stem.replace(".base_layer", "")
+        if ".original" in name:
+            change = name.replace("original", "0.lora_")
+            value = value + 2.0 * parts[change + "B"] @ parts[change + "A"]
+        elif name.endswith("base_layer.weight"):
+            change = name.replace("base_layer.weight", "lora_{}.default.weight")
+            b, a = parts[change.format("B")], parts[change.format("A")]
+            delta = torch.einsum("or,rikl->oikl", b[:, :, 0, 0], a) if a.ndim == 4 else b @ a
+            value = value + 2.0 * delta
+        plain[stem] = value
+    return plain
+
+
+@pytest.mark.parametrize("layers", ["conv", "linear", "attention", "conv+linear+attention"])
+@pytest.mark.parametrize("name", ["clip-resnet", "clip-vit", "torchvision-vit"])
+def test_changes_are_the_closed_form_before_and_after_merging(towers, name, layers):
+    """In double precision, where only the formula is left."""
+    kinds = {kind for _, kind in lora._kinds(towers[name]())}
+    if not kinds & {*layers.split("+"), "conv3x3" if "conv" in layers else ""}:
+        pytest.skip(f"{name} has no {layers}")
+    torch.manual_seed(0)
+    pixels = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+    tower = lora.adapt(towers[name]().double(), layers, "peft", 2, 4.0).double()
+    with torch.no_grad():
+        for parameter in changes(tower).values():
+            parameter.copy_(0.3 * torch.randn_like(parameter))
+    expected = towers[name]().double()
+    expected.load_state_dict(closed_form(tower))
+    expected = expected(pixels)
+    torch.testing.assert_close(tower(pixels), expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(lora.merge(tower)(pixels), expected, rtol=1e-6, atol=1e-9)
