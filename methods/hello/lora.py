@@ -2,9 +2,9 @@
 
 By peft (Hu et al., LoRA, ICLR 2022), but for fused attention (see `LowRank`). Its change to a
 convolution is a convolution to `rank` channels followed by a 1x1 one: r (in k² + out) numbers.
-The original LoRA code's form makes a whole kernel from factors of r k rows and columns: r k² (in + out) numbers, which is what
-HeLlO's parameter counts fit (557,784 on the 3x3 convolutions of RN50 at rank 8; peft's form
-has 307,928).
+The original LoRA code's form makes a whole kernel from factors of r k rows and columns:
+r k² (in + out) numbers, which is what HeLlO's parameter counts fit (557,784 on the 3x3
+convolutions of RN50 at rank 8; peft's form has 307,928).
 """
 
 import re

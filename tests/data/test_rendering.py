@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from benchmark.data.rendering import render, render_gathered
+from benchmark.data.rendering import render, render_gathered, resized_crops
 from benchmark.data.views import Augmentation, ViewBatch, ViewPlan
 
 
@@ -30,6 +30,18 @@ def test_a_view_is_torchvisions_resized_crop_then_flip(seed, side, channels):
         if views.flip[i]:
             expected = tv.horizontal_flip(expected)
         assert torch.allclose(pixels, expected, atol=1e-5)
+
+
+@given(st.integers(0, 2**32), st.sampled_from([(32, 32), (32, 16), (64, 8)]))
+def test_resized_crops_are_torchvisions_with_antialiasing(seed, sides):
+    side, small = sides
+    images, views = noise(6, 3, side), drawn(seed, side, mix="none")
+    found = resized_crops(images[views.index], views.crop, small)
+    for i, pixels in enumerate(found):
+        box = [round(share * side) for share in views.crop[i].tolist()]
+        image = images[views.index[i]].float() / 255
+        expected = tv.resized_crop(image, *box, size=[small, small], antialias=True)
+        assert torch.allclose(pixels, expected, atol=1e-4)
 
 
 def test_views_at_imagenet_size_too():

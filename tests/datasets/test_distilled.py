@@ -17,7 +17,7 @@ from benchmark.core.device import Compute
 from benchmark.core.errors import UserError
 from benchmark.data.images import Dataset, Encoded, ResidentImages, decode
 from benchmark.datasets import parquet
-from benchmark.datasets.distilled import path, random, rded
+from benchmark.datasets.distilled import noise, path, random, rded
 from benchmark.models.image_source import ImageTask
 
 CPU = Compute(torch.device("cpu"), bf16=False)
@@ -25,6 +25,8 @@ CPU = Compute(torch.device("cpu"), bf16=False)
 
 def made(source, dataset, ipc, options, seed, teacher) -> ResidentImages:
     """What `source` makes; without anything that it need not know."""
+    if teacher is not None and not hasattr(teacher, "mean"):
+        teacher.mean = dataset.mean
     with tempfile.TemporaryDirectory() as scratch:
         task = ImageTask(dataset, ipc, seed, CPU, Path(scratch), teacher)
         return made_by(source, task, options)
@@ -41,6 +43,8 @@ def shaded(names=("cat", "dog"), per_class=12, side=16, channels=3) -> Dataset:
 
 class Bright(nn.Module):
     """A teacher to whom class 0 is bright and class 1 dark; remembers all it was shown."""
+
+    mean: tuple[float, ...]
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,16 +173,51 @@ def test_rded_tiles_mosaics_rank_block_by_rank_block():
     assert (images.pixels[0, :, :8, 8:] == 36).all()
 
 
-def test_rded_shows_the_teacher_small_crops_on_the_mean_colour():
+def test_rded_shows_the_teacher_small_crops_on_its_mean_colour():
     teacher = Bright()
+    teacher.mean = (0.3, 0.6, 0.9)
     made(rded, shaded(), 1, rded.Options(factor=2), 0, teacher)
     shown = torch.cat(teacher.shown)
-    mean = torch.tensor(shaded().mean).view(3, 1)
+    mean = torch.tensor(teacher.mean).view(3, 1)
     assert shown.shape[1:] == (3, 16, 16)
     for border in (shown[:, :, :4], shown[:, :, 12:], shown[..., :4], shown[..., 12:]):
         assert torch.equal(border.flatten(2), mean.expand_as(border.flatten(2)))
     patch = shown[:, :, 4:12, 4:12].flatten(1)
     assert (patch - patch[:, :1]).abs().max() < 1e-6
+
+
+def test_rded_ranks_what_a_strong_teacher_knows_too_well_for_single_precision():
+    class Sure(Bright):
+        def forward(self, pixels: Tensor) -> Tensor:
+            return super().forward(pixels) * 30 + torch.tensor([10.0, -10.0])
+
+    images = made(rded, shaded(("cat",)), 4, rded.Options(), 0, Sure())
+    assert images.pixels[:, 0, 0, 0].tolist() == [44, 40, 36, 32]
+
+
+def test_rded_draws_differ_in_candidates_and_crops():
+    dataset = dataset_of("digits").load(None)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    digests = {
+        made(rded, dataset, 2, rded.Options(candidates=20, draw=draw), 0, teacher).digest
+        for draw in (0, 0, 1, 2)
+    }
+    assert len(digests) == 3
+    with pytest.raises(ValueError, match="draw must not be negative, got -1"):
+        rded.Options(draw=-1)
+
+
+def test_noise_is_uniform_nested_and_each_draws_own():
+    ten = made(noise, shaded(), 10, noise.Options(), 0, None)
+    assert ten.pixels.shape == (20, 3, 16, 16)
+    assert ten.labels.tolist() == [0] * 10 + [1] * 10
+    levels = ten.pixels.flatten().bincount(minlength=256)
+    assert levels.min() > 0.5 * levels.float().mean()
+    one = made(noise, shaded(), 1, noise.Options(), 0, None)
+    assert torch.equal(one.pixels, ten.pixels[[0, 10]])
+    other = made(noise, shaded(), 1, noise.Options(draw=1), 0, None)
+    assert not torch.equal(one.pixels, other.pixels)
 
 
 def test_rded_crops_follow_seed_and_class():

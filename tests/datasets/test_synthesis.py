@@ -57,8 +57,8 @@ def task(teacher, tmp_path) -> ImageTask:
 
 def quick(source, **changes):
     """Options for a few iterations of an 8 x 8 image."""
-    values = {"iterations": 6, "crop_low": 0.5, "roll": 1, "weight": 0.05} | changes
-    return source.Options(**values)
+    values = {"iterations": 6, "crop_low": 0.5, "roll": 1, "weight": 0.05, "units": "teacher"}
+    return source.Options(**values | changes)
 
 
 def recovery(task: ImageTask, options, block=None) -> Recovery:
@@ -150,10 +150,11 @@ def test_losses_are_cross_entropy_and_distances_of_statistics(task):
     ours, network = recovery(task, options), task.taught().network
     losses, shown = ours.losses(0), ours.shown(0)
     for group in range(10):
-        logits = network(shown[group])
+        normalised = task.taught().normalised(shown[group] * ours.std + ours.mean)
+        logits = network(normalised)
         expected = F.cross_entropy(logits, torch.tensor([group, group]))
         for layer, share in ((1, 7.0), (4, 1.0)):
-            seen: Tensor = network[:layer](shown[group])  # type: ignore[index]
+            seen: Tensor = network[:layer](normalised)  # type: ignore[index]
             mean, variance = seen.mean((0, 2, 3)), seen.var((0, 2, 3), correction=0)
             own = network[layer]  # type: ignore[index]
             apart = (mean - own.running_mean).norm() + (variance - own.running_var).norm()
@@ -161,12 +162,53 @@ def test_losses_are_cross_entropy_and_distances_of_statistics(task):
         torch.testing.assert_close(losses[group], expected)
 
 
-def test_in_bfloat16_only_the_network_computes(task):
+def test_a_run_in_bfloat16_recovers_in_single_precision(task):
     exact = recovery(task, quick(sre2l)).losses(0)
-    rough = recovery(replace(task, compute=Compute(CPU.device, bf16=True)), quick(sre2l)).losses(0)
-    assert rough.dtype == torch.float32
-    assert not torch.equal(rough, exact)
-    torch.testing.assert_close(rough, exact, rtol=0.05, atol=0)
+    asked = recovery(replace(task, compute=Compute(CPU.device, bf16=True)), quick(sre2l)).losses(0)
+    assert torch.equal(asked, exact)
+
+
+def test_presets_are_the_papers():
+    tiny, cifar = sre2l.Options(), sre2l.Options(preset="cifar")
+    assert (tiny.iterations, tiny.lr, tiny.weight, tiny.roll, tiny.both_ways) == (
+        *(4000, 0.1, 1.0),
+        *(4, True),
+    )
+    assert (cifar.iterations, cifar.lr, cifar.weight, cifar.crop_low, cifar.flip) == (
+        *(1000, 0.25, 0.01),
+        *(1.0, False),
+    )
+    assert (cifar.roll, cifar.both_ways) == (4, False)
+    assert lpld.Options().weight == 0.05
+    assert lpld.Options(preset="imagenet21k").weight == 0.25
+    assert lpld.Options(preset="imagenet").roll == 32
+    assert sre2l.Options(preset="cifar", iterations=7).iterations == 7
+    assert lpld.Options().statistics == "moving"
+
+
+def test_the_cifar_preset_neither_crops_nor_flips_and_rolls_one_way(task):
+    mirrored = replace(task, dataset=replace(DIGITS, mirror=True))
+    ours = recovery(mirrored, sre2l.Options(preset="cifar", iterations=40))
+    assert ours.plan.augmentation.flip == 0
+    shifts = set()
+    for iteration in range(40):
+        shown = ours.shown(iteration)[0]
+        fits = [
+            (down, right)
+            for down in range(8)
+            for right in range(8)
+            if torch.equal(shown, ours.canvas[0].roll((down, right), (2, 3)))
+        ]
+        assert len(fits) == 1
+        shifts |= set(fits)
+    assert {s for pair in shifts for s in pair} == {0, 1, 2, 3, 4}
+
+
+def test_noise_and_rate_are_in_the_units_of_the_preset(task):
+    ours, own = (recovery(task, quick(sre2l, units=units)) for units in ("tiny", "teacher"))
+    assert torch.equal(ours.canvas, own.canvas)
+    assert (ours.mean.item(), ours.std.item()) == pytest.approx((0.4802, 0.2302))
+    assert (own.mean.item(), own.std.item()) == pytest.approx((*DIGITS.mean, *DIGITS.std))
 
 
 def test_groups_together_move_as_each_alone(task):

@@ -192,3 +192,20 @@ def test_names_need_no_torch():
     code = "import sys, benchmark.models.networks as n; n.names(); n.require('resnet18'); "
     code += "sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "norm"),
+    [
+        ("convnet-d3", torch.nn.GroupNorm),
+        ("convnet-d3-bn", torch.nn.BatchNorm2d),
+        ("convnet-d2-w8-bn", torch.nn.BatchNorm2d),
+        ("convnet-d3-w8-gn", torch.nn.GroupNorm),
+    ],
+)
+def test_convnets_have_the_norm_of_their_name(name, norm):
+    network = networks.create(name, 7, 3, 32)
+    found = [module for module in network.modules() if isinstance(module, norm)]
+    assert len(found) == int(name[9])
+    if norm is torch.nn.GroupNorm:
+        assert {module.num_groups for module in found} == {4 if "gn" in name else 128}

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -127,3 +129,38 @@ def test_the_curve_is_the_mean_loss_of_each_epoch():
             yield module.weight.sum() * 0 + epoch + step
 
     assert optimise(module, losses, Optimisation(3, 2), "test") == [0.5, 1.5, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        # By epochs of three steps: RDED's rule ends at half, a tenth for the second half.
+        ("to-half", [0.5 * (1 + math.cos(math.pi * e / 20)) for e in range(10)]),
+        ("step", [1.0] * 6 + [0.1] * 4),
+        ("constant", [1.0] * 10),
+    ],
+)
+def test_schedules_by_epoch(schedule, expected):
+    made = Optimisation(10, 3, lr=2.0, schedule=schedule)
+    optimiser, rates = made.build(nn.Linear(2, 2))
+    found = []
+    for _ in range(30):
+        found.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        rates.step()
+    assert found == pytest.approx([2 * share for share in expected for _ in range(3)])
+
+
+def test_a_training_that_is_stopped_early_follows_the_whole_schedule():
+    def losses(module):
+        def epoch(number):
+            torch.manual_seed(number)
+            for _ in range(STEPS):
+                yield module(torch.randn(6, 4)).square().mean()
+
+        return epoch
+
+    whole, part = network(), network()
+    schedule = Optimisation(EPOCHS, STEPS)
+    curve = optimise(whole, losses(whole), schedule, "whole")
+    assert optimise(part, losses(part), schedule, "part", until=2) == curve[:2]
