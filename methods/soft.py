@@ -13,7 +13,7 @@ from benchmark.data.views import ViewBatch
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.ensemble import Teachers, needs_of, taught_by
-from benchmark.labels.task import LabelTask
+from benchmark.labels.task import LabelTask, StoredViewCount, TaskShape
 from benchmark.labels.teacher_logits import resident, teacher_logits
 from benchmark.labels.writer import Stored, TensorWriter
 
@@ -42,6 +42,14 @@ class Soft(LabelSource[Options]):
     @classmethod
     def needs(cls, options: Options) -> Needs:
         return needs_of(options.teachers)
+
+    @classmethod
+    def label_bytes(cls, options: Options, shape: TaskShape) -> int:
+        return shape.soft_bytes
+
+    @classmethod
+    def stored_views(cls, options: Options, shape: TaskShape) -> StoredViewCount:
+        return StoredViewCount(shape.epochs * shape.batches, shape.classes)
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

@@ -5,7 +5,9 @@ import typer
 from . import labels
 from .plugins import check, list_
 from .records import collect, ship, verify
+from .reference import reference
 from .run import run
+from .sizes import size
 from .tables import compare, leaderboard
 
 app = typer.Typer(
@@ -20,6 +22,8 @@ for name, command in {
     "check": check,
     "leaderboard": leaderboard,
     "compare": compare,
+    "reference": reference,
+    "size": size,
     "verify": verify,
     "collect": collect,
     "ship": ship,

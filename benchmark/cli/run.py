@@ -38,7 +38,8 @@ class Surroundings:
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes CUDA where it is.")
     ] = "auto"
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"], typer.Option(help="auto: bf16 on CUDA, fp32 on the CPU.")
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="auto: bf16 where the hardware computes in it."),
     ] = "auto"
     shard: Annotated[
         str | None, typer.Option(help="I/N: only every N-th cell from the I-th (from 0).")
@@ -70,7 +71,17 @@ def run(asked: dict[str, Any], at: Surroundings) -> None:
 
     for path in at.plugin or ():
         plugins.add(path)
-    grid = _grid(asked, at.config)
+    measure(grid_of(asked, at.config), at)
+
+
+def measure(grid: Grid, at: Surroundings) -> None:
+    """Measure a grid's cells, and print and write their tables.
+
+    Raises:
+        UserError: see `run_grid.run`.
+    """
+    from ..core import plugins
+
     cells = list(grids.cells(grid))
     known = plugins.found(plugins.METHODS)
     for cell in cells:
@@ -94,7 +105,7 @@ def run(asked: dict[str, Any], at: Surroundings) -> None:
     )
 
 
-def _grid(asked: dict[str, Any], config: Path | None) -> Grid:
+def grid_of(asked: dict[str, Any], config: Path | None) -> Grid:
     """The grid of the config, or the quick start, with what was asked for in its place."""
     values: dict[str, Any] = {}
     if config is not None:

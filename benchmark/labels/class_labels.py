@@ -7,7 +7,7 @@ from ..core.needs import Needs
 from ..core.options import OptionsT
 from .artefact import Artefact, StoredTensor
 from .contract import LabelSource
-from .task import LabelTask
+from .task import LabelTask, TaskShape
 
 
 class ClassLabels(LabelSource[OptionsT]):
@@ -16,6 +16,10 @@ class ClassLabels(LabelSource[OptionsT]):
     @classmethod
     def needs(cls, options: OptionsT) -> Needs:
         return Needs()
+
+    @classmethod
+    def label_bytes(cls, options: OptionsT, shape: TaskShape) -> int:
+        return 0
 
     @classmethod
     def fit(cls, task: LabelTask, options: OptionsT) -> Self:

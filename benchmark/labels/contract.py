@@ -31,7 +31,7 @@ from ..records.ledger import Ledger
 from . import artefact
 from .artefact import Artefact, StoredTensor
 from .manifest import Requirement
-from .task import LabelTask, TaskShape, classes_digest
+from .task import LabelTask, StoredViewCount, TaskShape, classes_digest
 
 Control: TypeAlias = Literal["floor", "full", "ceiling"]
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -96,6 +96,22 @@ class LabelSource(ABC, Generic[OptionsT]):
                 "it out of a run with --budget."
             )
         return options
+
+    @classmethod
+    def label_bytes(cls, options: OptionsT, shape: TaskShape) -> int | None:
+        """Bytes that the labels of such a task take, all but the container; None if not known.
+
+        Known from sizes alone, so that labels can be counted where there is no data.
+
+        Args:
+            options: as `resolve_options` gives them.
+        """
+        return None
+
+    @classmethod
+    def stored_views(cls, options: OptionsT, shape: TaskShape) -> StoredViewCount | None:
+        """How many batches of views have stored labels, and of how many logits; None without."""
+        return None
 
     @classmethod
     def needs(cls, options: OptionsT) -> Needs:
@@ -216,7 +232,7 @@ class LabelSource(ABC, Generic[OptionsT]):
         """Targets as probabilities, (B, C), for training loops that are not ours."""
         if self.space == "logits":
             objective = self.task.objective
-            return F.softmax(targets * (objective.label_scale / objective.temperature), 1)
+            return F.softmax(targets * objective.label_scale / objective.temperature, 1)
         return targets
 
     def save(self, folder: Path) -> None:

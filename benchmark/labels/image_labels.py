@@ -89,6 +89,10 @@ class ImageLabels(LabelSource[FormT]):
             f"{least:,}, for {shape.images} labels of one class each and the container."
         )
 
+    @classmethod
+    def label_bytes(cls, options: FormT, shape: TaskShape) -> int:
+        return label_bytes(shape.images, shape.classes, options.form, options.k)
+
     def tensors(self) -> Iterable[StoredTensor]:
         for name, part in self._parts.items():
             yield StoredTensor(name, "indices" if name == "indices" else "values", part)

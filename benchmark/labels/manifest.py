@@ -71,9 +71,9 @@ class Objective(TypedDict):
 
     loss: Literal["kl", "mse"]
     temperature: Positive
+    label_scale: NotRequired[Positive]
     rescale: bool
     ce_weight: Annotated[float, Field(ge=0, le=1e6)]
-    label_scale: NotRequired[Positive]
 
 
 @_whole

@@ -41,10 +41,28 @@ class TaskShape:
     def labels(self) -> int:
         return self.epochs * self.images
 
+    def batch_size(self, batch: int) -> int:
+        """Views in this batch of an epoch; sizes differ by at most one."""
+        small, larger = divmod(self.images, self.batches)
+        return small + (batch < larger)
+
     @property
     def soft_bytes(self) -> int:
         """Bytes of all labels stored as fp16 logits: the 1x of every ratio."""
         return self.labels * self.classes * 2
+
+
+@dataclass(frozen=True)
+class StoredViewCount:
+    """Labels of views that are stored: what the papers' conventions count by.
+
+    Attributes:
+        batches: of views.
+        logits: kept of each label.
+    """
+
+    batches: int
+    logits: int
 
 
 def task_shape(classes: int, plan: ViewPlan) -> TaskShape:

@@ -140,3 +140,12 @@ def total(shapes: Sequence[torch.Size | tuple[int, ...]]) -> int:
 def slices(shapes: Sequence[torch.Size | tuple[int, ...]]) -> int:
     """Slices of the first dimension, and so scales, of tensors of these shapes."""
     return sum(shape[0] for shape in shapes)
+
+
+def encoded_bytes(shapes: Sequence[torch.Size | tuple[int, ...]], form: WeightForm) -> int:
+    """Bytes that `encode` stores of tensors of these shapes."""
+    if form in FLOATS:
+        return total(shapes) * BITS[form] // 8
+    matrices = [shape for shape in shapes if len(shape) > 1]
+    vectors = total(shapes) - total(matrices)
+    return packed_bytes(total(matrices), BITS[form]) + 2 * slices(matrices) + 2 * vectors

@@ -48,7 +48,7 @@ class Optimisation:
             {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
         ]
         if self.optimiser == "sgd":
-            optimiser = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, fused=True)
+            optimiser = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
         else:
             optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, fused=True)
         steps = self.epochs * self.steps_per_epoch

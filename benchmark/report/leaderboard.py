@@ -2,9 +2,9 @@
 
 import html
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,7 @@ from ..records.comparison import Comparison, Row
 from ..records.record import Record
 from ..records.replications import Replications, replications
 from . import columns
+from .robustness import label_robust
 from .speeds import Speed, speeds
 
 NOTES = {
@@ -48,7 +49,12 @@ NOTES = {
     "images": (
         "What the labels are for, the mean over draws. Similarity: mean cosine between the "
         "teacher's features of two images of a class, over all pairs and classes; LPLD holds that "
-        "lower, so more diverse, images need fewer labels."
+        "lower, so more diverse, images need fewer labels. LRS: DD-Ranking's label-robust score "
+        "(arXiv 2505.13300), from 0 to 1: with HLR, what hard labels on these images lack of the "
+        "same network taught by all real images (the teacher), and IOR, what the best labels gain "
+        "over the best on random real images, a = (IOR - HLR) / 2 and LRS = (e^a - e^-1) / "
+        "(e - e^-1). Where hard labels, random images or a teacher of the student's kind are "
+        "missing, there is none."
     ),
     "throughput": (
         "Medians over all repeats of the timings. Labels a second: targets alone. Images a second: "
@@ -110,10 +116,10 @@ def tables(found: Iterable[Comparison]) -> list[Table]:
     for comparison in found:
         title, short = one_line(comparison.setting.title), comparison.setting.short
         present = [row for row in comparison.rows if row.n]
-        below = _left_out(comparison.left_out)
+        below = " ".join(filter(None, [_detectable(comparison), _left_out(comparison.left_out)]))
         made.append(Table("accuracy", title, short, _accuracy(comparison), below))
         made.append(Table("storage", title, short, _storage(present)))
-        made.append(Table("images", title, short, _images(present)))
+        made.append(Table("images", title, short, _images(present, label_robust(comparison))))
         made.append(Table("throughput", title, short, _throughput(speeds(present))))
     for several in replications(found):
         frame, below = _replications(several)
@@ -155,6 +161,17 @@ def _drawn(frame: pd.DataFrame, style: str) -> str:
     names = ("rank", "images", "method")
     aligned = ["left" if name in names else "right" for name in frame.columns]
     return frame.to_markdown(index=False, tablefmt=style, colalign=aligned, disable_numparse=True)
+
+
+def _detectable(comparison: Comparison) -> str:
+    """What difference the repeats could have shown, for the median pair."""
+    found = [p.detectable for p in comparison.pairs.values() if p.detectable is not None]
+    if not found:
+        return ""
+    return (
+        f"Between two rows, {100 * median(found):.1f} points are shown four times out of five "
+        "(the median pair, before the correction for many)."
+    )
 
 
 def _left_out(records: Sequence[Record]) -> str:
@@ -206,7 +223,7 @@ def _storage(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
-def _images(rows: Sequence[Row]) -> pd.DataFrame:
+def _images(rows: Sequence[Row], robust: Mapping[str, float]) -> pd.DataFrame:
     sizes: dict[str, dict[str, int]] = {}  # of each draw of a source
     alike: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -221,7 +238,10 @@ def _images(rows: Sequence[Row]) -> pd.DataFrame:
         known = alike.get(source, {}).values()
         similarity = f"{fmean(known):.3f}" if known else "-"
         size = f"{fmean(of_draws.values()):,.0f}"
-        made.append({"images": one_line(source), "similarity": similarity, "images (B)": size})
+        line = {"images": one_line(source), "similarity": similarity, "images (B)": size}
+        if robust:
+            line["LRS"] = f"{robust[source]:.3f}" if source in robust else "-"
+        made.append(line)
     return pd.DataFrame(made)
 
 

@@ -47,13 +47,13 @@ from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.distill import DistillOptions, TeacherBatches, distill
 from benchmark.labels.manifest import Requirement
-from benchmark.labels.task import LabelTask
-from benchmark.labels.weights import decode, encode
-from benchmark.models.priors import Prior, content, load_prior
+from benchmark.labels.task import LabelTask, TaskShape
+from benchmark.labels.weights import decode, encode, encoded_bytes
+from benchmark.models.priors import Prior, bare_tower, content, load_prior
 from benchmark.models.priors.prompts import templates
 
 from . import lora
-from .projector import Projector
+from .projector import Map, Projector
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,19 @@ class HeLlO(LabelSource[Options]):
             options.layers,
             options.form,
         )
+
+    @classmethod
+    def label_bytes(cls, options: Options, shape: TaskShape) -> int:
+        tower, width = bare_tower(options.prior)
+        tower.requires_grad_(False)
+        if options.rank:
+            tower = lora.adapt(tower, options.layers, options.form, options.rank, options.alpha)
+        parts = (
+            *tower.parameters(),
+            *Map(torch.zeros(shape.classes, width), options.map_rank).parameters(),
+        )
+        trained = [part.shape for part in parts if part.requires_grad]
+        return encoded_bytes(trained, options.weights)
 
     @classmethod
     def needs(cls, options: Options) -> Needs:

@@ -37,9 +37,9 @@ from benchmark.exchange.official import open_folder
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.ensemble import needs_of, taught_by
-from benchmark.labels.packing import MAX_WIDTH
+from benchmark.labels.packing import MAX_WIDTH, packed_bytes, width_for
 from benchmark.labels.stored_views import StoredViews
-from benchmark.labels.task import LabelTask, TaskShape
+from benchmark.labels.task import LabelTask, StoredViewCount, TaskShape
 
 from .budget import kept_logits, within
 from .coding import PARTS, CodedLabels, CodedWriter, Coding
@@ -109,6 +109,25 @@ class LPQLD(LabelSource[Options]):
         else:
             k = min(ks[-1], max(2, shape.classes // 10))
         return replace(options, batches=size, keep=size / steps, k=k)
+
+    @classmethod
+    def label_bytes(cls, options: Options, shape: TaskShape) -> int | None:
+        if options.path or options.quantise == "adaptive":  # as many as the labels need
+            return None
+        batches = [shape.batch_size(n % shape.batches) for n in range(options.batches)]
+        if options.select != "first" and len(set(batches)) > 1:  # depends on those chosen
+            return None
+        coding = Coding(shape.classes, options.quantise, options.k, options.values, 1.0, 1.0)
+        numbers = 0
+        if options.select != "first":
+            numbers = packed_bytes(options.batches, width_for(shape.epochs * shape.batches))
+        return coding.bytes(sum(batches)) + numbers
+
+    @classmethod
+    def stored_views(cls, options: Options, shape: TaskShape) -> StoredViewCount | None:
+        if options.path or options.quantise in ("adaptive", "hard"):
+            return None
+        return StoredViewCount(options.batches, options.k)
 
     @classmethod
     def needs(cls, options: Options) -> Needs:
@@ -200,8 +219,7 @@ class LPQLD(LabelSource[Options]):
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
         logits = self.labels.logits(self.stored.rows(views.batch), self.task.device)
-        scale = self.task.objective.label_scale
-        return F.softmax(logits * (scale / self.temperature(epoch)), 1)
+        return F.softmax(logits * self.task.objective.label_scale / self.temperature(epoch), 1)
 
     def loss(self, logits: Tensor, targets: Tensor, views: ViewBatch, epoch: int) -> Tensor:
         """KL to the student's softmax at the calibrated temperature, or at the labels' own."""

@@ -68,7 +68,7 @@ finally:
 def test_list_names_what_there_is():
     code, out, _ = run_main("list")
     assert code == 0
-    for name in ("lpqld", "digits", "rded", "resnet18", "standard", "quick"):
+    for name in ("lpqld", "digits", "rded", "resnet18", "rded", "quick"):
         assert f"\n  {name} " in out
     assert "Hard labels: " in out
     assert "\n  quick        The quick start: 8x8 digits on a laptop.\n" in out
@@ -77,7 +77,7 @@ def test_list_names_what_there_is():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("quick", "60 epochs, batch 50, adamw 0.005, cutmix, kl at T=20"),
+        ("quick", "50 epochs, batch 50, adamw 0.005, cutmix, kl at T=20"),
         ("ld", "1000 steps, batch 50, adamw 0.001 constant, none, kl at T=1, steps chosen on"),
         ("ld-ridge", "steps chosen on held-out images, ridge evaluator"),
         ("ld", "deviation: There 20 repeats are counted"),
@@ -126,7 +126,7 @@ BAD = [
     ("--students resnt18", "Unknown network 'resnt18'. Did you mean 'resnet18'"),
     ("--students timm:resnt18", "Unknown timm model 'resnt18'. Did you mean 'resnet18'"),
     ("--students convnet-d4", "at least 16 pixels a side, not 8"),
-    ("--recipe quik", "Unknown recipe 'quik'. Did you mean 'quick'? Valid: "),
+    ("--recipe quick1", "Unknown recipe 'quick1'. Did you mean 'quick'? Valid: "),
     ("--images randm", "Unknown image source 'randm'. Did you mean 'random' or 'refined'? Valid: "),
     ("--images path:nowhere", "'nowhere' names no distilled images"),
     ("--teacher resnet19", "Unknown network 'resnet19'. Did you mean"),

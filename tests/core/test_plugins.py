@@ -85,7 +85,7 @@ def test_a_package_counts_with_all_its_files():
         (METHODS, "lpqd", r"Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld'\?.*hello"),
         (DATASETS, "cifar11", r"Unknown dataset 'cifar11'. Did you mean 'cifar10'"),
         (IMAGES, "rdde", r"Unknown image source 'rdde'. Did you mean 'rded'\?"),
-        (RECIPES, "quik", r"Unknown recipe 'quik'. Did you mean 'quick'\?"),
+        (RECIPES, "quick1", r"Unknown recipe 'quick1'. Did you mean 'quick'\?"),
     ],
 )
 def test_unknown_names(kind, name, message):

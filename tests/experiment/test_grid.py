@@ -22,7 +22,7 @@ from benchmark.experiment.grid import (
 )
 from benchmark.models import networks
 
-CONTROLS = ("hard", "soft", "teacher", "teacher[weights=fp16]", "teacher[weights=int8]")
+CONTROLS = ("hard", "soft", "teacher", "teacher[weights=int8]")
 
 
 def test_options_in_brackets():
@@ -197,7 +197,7 @@ def test_budgets_that_are_none(text):
         ({"dataset": "d", "seeds": 1.0}, "grid.seeds must be a whole number, got 1.0"),
         ({"dataset": "d", "seeds": 10**8}, "grid.seeds must be at most 1,000,000, got 100000000"),
         ({"dataset": "d", "seeds": 10**6}, "The grid has 2,000,000 cells beside controls; at mos"),
-        ({"dataset": "d", "recipe": "quik"}, r"Unknown recipe 'quik'. Did you mean 'quick'\?"),
+        ({"dataset": "d", "recipe": "quick1"}, r"Unknown recipe 'quick1'. Did you mean 'quick'\?"),
         ({"dataset": "d", "controls": 3}, "grid.controls must be true or false, got 3"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

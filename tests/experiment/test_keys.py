@@ -195,7 +195,7 @@ INPUTS: dict[str, tuple[Callable[[Path], dict], frozenset[str]]] = {
         about("labels", "record"),
     ),
     "lr": (partial(keys, set={"recipe.lr": 0.01}), RECORDS),
-    "recipe": (partial(keys, recipe="cpu"), about("labels", "record")),
+    "recipe": (partial(keys, recipe="rded"), about("labels", "record")),
     "an option not used": (partial(keys, set={"lpqld.k": 3, "sre2l.iterations": 5}), frozenset()),
 }
 

@@ -94,7 +94,7 @@ def test_the_ledgers_columns_are_those_of_records():
         (changed("result", "test_images", to=0), "result.test_images"),
         (changed("result", "test_images", to=10**12), "result.test_images"),
         (changed("result", "train_loss", to=3), "result.train_loss"),
-        (changed("result", "train_loss", to=["x"] * 60), "result.train_loss"),
+        (changed("result", "train_loss", to=["x"] * 50), "result.train_loss"),
         (changed("result", "train_loss", to=[]), "result.train_loss"),
         (changed("storage", "total", to="1"), "storage.total"),
         (changed("storage", "soft", to=0), "storage.soft"),
@@ -116,7 +116,7 @@ def test_the_ledgers_columns_are_those_of_records():
         (changed("schema", to="2"), "schema '2', this labelbench reads 1 to 3"),
         (changed("schema", to=True), "schema True, this labelbench reads 1 to 3"),
         (changed("schema", to="x" * 9999), "this labelbench reads 1 to 3"),
-        (changed("recipe", "epochs", to="x" * 9999), "has 60 losses, trained were 'xx"),
+        (changed("recipe", "epochs", to="x" * 9999), "has 50 losses, trained were 'xx"),
         (changed("result", "correct", to="%%%"), "result.correct does not hold 100 bits"),
         (changed("result", "correct", to="AAAA"), "result.correct does not hold 100 bits"),
         (
@@ -124,8 +124,8 @@ def test_the_ledgers_columns_are_those_of_records():
             "result.accuracy is 0.9999, but 50 of 100 images were right",
         ),
         (changed("storage", "weights", to=1), "storage.total is 500, but its parts add up to 501"),
-        (changed("recipe", "epochs", to=61), "train_loss has 60 losses, trained were 61 epochs"),
-        (changed("inputs", "epochs", to=7), "train_loss has 60 losses, trained were 7 epochs"),
+        (changed("recipe", "epochs", to=61), "train_loss has 50 losses, trained were 61 epochs"),
+        (changed("inputs", "epochs", to=7), "train_loss has 50 losses, trained were 7 epochs"),
         (
             changed("throughput", "seconds_step", to=[0.1]),
             "throughput has unlike numbers of repeats",

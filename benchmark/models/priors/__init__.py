@@ -2,19 +2,21 @@
 
 `embedded` is this project's own small CLIP, kept in the package (see `embedded/CARD.md`). Others
 are named after the library that builds them, `MODEL:WEIGHTS` (open_clip), `timm:MODEL:WEIGHTS`
-or `torchvision:MODEL:WEIGHTS`. WEIGHTS is one of the library's names, such as `RN50:openai`,
-`timm:resnet18:pretrained` or `torchvision:resnet18:IMAGENET1K_V1`, or a file. The folder that
-LABELBENCH_PRIORS names is searched for files, and before any download: see `source.Source.file`.
+or `torchvision:MODEL:WEIGHTS`; or come as packages, `package:MODEL:PIXELS`. WEIGHTS is one of the
+library's names, such as `RN50:openai`, `timm:resnet18:pretrained` or
+`torchvision:resnet18:IMAGENET1K_V1`, or a file. The folder that LABELBENCH_PRIORS names is searched
+for files, and before any download: see `source.Source.file`.
 """
 
 import torch
 
 from ...core.files import file_digest
-from . import backbones, clips
+from . import backbones, clips, packages
 from .prior import Prior, weights_digest
+from .shapes import bare_tower
 from .source import Source
 
-__all__ = ["Prior", "content", "fetched", "load_prior", "weights_digest"]
+__all__ = ["Prior", "bare_tower", "content", "fetched", "load_prior", "weights_digest"]
 
 
 def load_prior(name: str, device: torch.device) -> Prior:
@@ -31,6 +33,7 @@ def load_prior(name: str, device: torch.device) -> Prior:
         "open_clip": clips.load_open_clip,
         "timm": backbones.load_timm,
         "torchvision": backbones.load_torchvision,
+        "package": packages.load_package,
     }
     return load[source.library](source, device)
 
@@ -41,7 +44,11 @@ def content(name: str) -> str | None:
     The embedded prior's and files found on this machine are; what a library would download is
     not, and its name has to do.
     """
-    file = clips.EMBEDDED / "weights.safetensors" if name == "embedded" else Source.parse(name).file
+    source = Source.parse(name)
+    if name == "embedded":
+        file = clips.EMBEDDED / "weights.safetensors"
+    else:
+        file = packages.file_of(source.model) if source.library == "package" else source.file
     return None if file is None else file_digest(file)
 
 

@@ -40,7 +40,7 @@ def load_timm(source: Source, device: torch.device) -> Prior:
     tower.reset_classifier(0)  # type: ignore[operator]
     config = resolve_data_config(model=tower)
     resolution = config["input_size"][-1]
-    return _prior(source.name, tower, resolution, config["mean"], config["std"], device)
+    return as_prior(source.name, tower, resolution, config["mean"], config["std"], device)
 
 
 def load_torchvision(source: Source, device: torch.device) -> Prior:
@@ -78,7 +78,7 @@ def load_torchvision(source: Source, device: torch.device) -> Prior:
             f"{source.model} has no last linear layer of {IMAGENET_CLASSES:,} classes to take off."
         )
     tower.set_submodule(linear[-1][0], nn.Identity())
-    return _prior(source.name, tower, resolution, mean, std, device)
+    return as_prior(source.name, tower, resolution, mean, std, device)
 
 
 def _states(file: Path) -> dict[str, Tensor]:
@@ -91,7 +91,7 @@ def _states(file: Path) -> dict[str, Tensor]:
     return states
 
 
-def _prior(
+def as_prior(
     name: str,
     tower: nn.Module,
     resolution: int,
@@ -99,6 +99,7 @@ def _prior(
     std: tuple[float, ...],
     device: torch.device,
 ) -> Prior:
+    """`tower`, which gives features, frozen on `device`."""
     tower.float().eval().requires_grad_(False)
     digest = weights_digest(tower)  # before the move: a device need not send its weights back
     tower.to(device)

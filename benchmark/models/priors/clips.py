@@ -55,7 +55,9 @@ def load_open_clip(source: Source, device: torch.device) -> Prior:
 
     models = open_clip.list_models()
     if source.model not in models:
-        raise unknown("prior", source.model, ["embedded", "timm", "torchvision", *models])
+        raise unknown(
+            "prior", source.model, ["embedded", "timm", "torchvision", "package", *models]
+        )
     source.check_weights(open_clip.list_pretrained_tags_by_model(source.model))
     told = open_clip.get_pretrained_cfg(source.model, source.weights)  # nothing of a path
     # `RN50:openai` names weights that were trained with QuickGELU, and a model without it.

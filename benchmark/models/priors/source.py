@@ -18,7 +18,7 @@ class Source:
 
     Attributes:
         name: the whole of it.
-        library: `open_clip`, `timm` or `torchvision`.
+        library: `open_clip`, `timm`, `torchvision` or `package`.
         model: as the library calls it.
         weights: the library's name for them, or the path of a file that holds them.
     """
@@ -31,7 +31,7 @@ class Source:
     @classmethod
     def parse(cls, name: str) -> "Source":
         library, _, rest = name.partition(":")
-        if library not in ("timm", "torchvision"):
+        if library not in ("timm", "torchvision", "package"):
             library, rest = "open_clip", name
         model, _, weights = rest.partition(":")
         return cls(name, library, model, weights)

@@ -1,0 +1,109 @@
+"""`reference`: what the field has published, and ours beside it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ..core.errors import UserError
+from .options import takes
+from .run import Surroundings, grid_of, measure
+
+BUDGET = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(m|h)")
+MINUTES = {"m": 1.0, "h": 60.0}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of the ledger is asked for."""
+
+    records: Annotated[
+        list[Path] | None, typer.Argument(help="Record files and folders; results if none.")
+    ] = None
+    within: Annotated[
+        str | None,
+        typer.Option(help="Measure what is owed and fits into so long on one core: 30m, 2h."),
+    ] = None
+    work: Annotated[Path, typer.Option(file_okay=False, help="Folder of stages and records.")] = (
+        Path("runs")
+    )
+    data_root: Annotated[
+        Path | None, typer.Option(envvar="LABELBENCH_DATA", help="Where real datasets lie.")
+    ] = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes CUDA where it is.")
+    ] = "auto"
+
+
+@takes(Asked)
+def reference(asked: Asked) -> None:
+    """Set published figures beside ours: met, differs, or owed; with --within, measure some first.
+
+    Sizes need no data. Accuracies are read from records; what is owed names its command.
+    """
+    from ..report.reference import as_markdown, ledger
+
+    if asked.within is not None:
+        _measure(asked)
+    print(as_markdown(ledger(_records(asked))))
+
+
+def _records(asked: Asked) -> list[Any]:
+    from ..experiment.run_cell import RECORDS
+    from ..records.store import read
+
+    places = asked.records or [Path("results")]
+    made = asked.work / RECORDS
+    places = [*places, *([made] if asked.within and made.is_dir() else [])]
+    return read([place for place in places if place.exists() or asked.records])
+
+
+def _measure(asked: Asked) -> None:
+    from ..core.progress import say
+    from ..experiment.reference import accuracies
+    from ..report.reference import of_cell
+
+    match = BUDGET.fullmatch(asked.within or "")
+    if match is None:
+        raise UserError(f"--within takes minutes or hours as 30m or 2h, got {asked.within!r}.")
+    left = float(match[1]) * MINUTES[match[2]]
+    known = _records(asked)
+    for cell in accuracies():
+        if of_cell(cell, known):
+            continue
+        minutes = cell.minutes or (0 if asked.device == "cuda" else float("inf"))
+        if minutes > left:
+            say(f"left out: {cell.name}: " + _why(minutes, left))
+            continue
+        say(f"measuring {cell.name}: about {minutes:g} min of one core")
+        left -= minutes
+        words = dict(zip(cell.run[::2], cell.run[1::2], strict=False))
+        values = {
+            name.removeprefix("--"): text
+            for name, text in words.items()
+            if name not in ("--config", "--no-controls")
+        }
+        grid = grid_of(_given(values, "--no-controls" in cell.run), Path(words["--config"]))
+        at = Surroundings(data_root=asked.data_root, work=asked.work, device=asked.device)
+        measure(grid, at)
+
+
+def _why(minutes: float, left: float) -> str:
+    if minutes == float("inf"):
+        return "wants a GPU (--device cuda)"
+    return f"takes about {minutes:g} min of one core, and {left:g} are left"
+
+
+def _given(values: dict[str, str], plain: bool) -> dict[str, object]:
+    """Options in text as the command line gives them."""
+    from ..core.command import options_of
+    from ..experiment.grid import Grid
+
+    by_name = {option.name: (name, option) for name, option in options_of(Grid).items()}
+    given: dict[str, object] = {"controls": False} if plain else {}
+    for name, text in values.items():
+        field, option = by_name[name]
+        given[field] = option.parse(text)
+    return given
