@@ -26,17 +26,24 @@ def leaderboard(
     from ..records.comparison import comparisons
     from ..report.leaderboard import tables
 
-    found = comparisons(_read(records))
+    read = _read(records)
+    found = comparisons(read)
     for table in tables(found):
         typer.echo(table.text())
     if out is not None:
+        from ..core.files import write_atomic
         from ..report import curves, frontier
+        from ..report.reference import as_markdown, ledger
         from ..report.site import write_site
         from ..report.tables import write_tables
 
         drawn = [*frontier.draw(found, out), *curves.draw(found, out)]
         shown = [path for path in drawn if path.suffix == ".png"]
-        for path in [*write_tables(found, out, shown), *drawn, write_site(found, out / "site")]:
+        reproduced = ledger(read)
+        site = write_site(found, out / "site", reproduced)
+        reference = out / "reference.md"
+        write_atomic(reference, f"# Reproductions\n\n{as_markdown(reproduced)}".encode())
+        for path in [*write_tables(found, out, shown), *drawn, reference, site]:
             typer.echo(f"wrote {path}")
 
 

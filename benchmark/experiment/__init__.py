@@ -5,7 +5,9 @@ __all__ = [
     "dataset_and_teacher",
     "grid",
     "on_ray",
+    "reference",
     "run_cell",
     "run_grid",
+    "sizes",
     "stages",
 ]

@@ -5,6 +5,7 @@ __all__ = [
     "curves",
     "frontier",
     "leaderboard",
+    "reference",
     "site",
     "tables",
     "verify",

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..experiment.reference import AccuracyCell, accuracies, storage
 from ..records.comparison import comparisons
 from ..records.record import Record
 from ..records.statistics import mean_interval
+
+if TYPE_CHECKING:
+    from ..experiment.reference import AccuracyCell
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,12 @@ class Line:
 
 def ledger(records: Sequence[Record]) -> list[Line]:
     """All published figures, accuracies first."""
+    from ..experiment.reference import accuracies  # takes torch's seconds to import
+
     return [*(accuracy_line(cell, records) for cell in accuracies()), *storage_lines()]
 
 
-def of_cell(cell: AccuracyCell, records: Sequence[Record]) -> list[Record]:
+def of_cell(cell: "AccuracyCell", records: Sequence[Record]) -> list[Record]:
     """The records that are ours of a published accuracy, on protocol, one a repeat.
 
     Those of several teachers, precisions or worlds are not thrown together: the most count.
@@ -54,7 +59,7 @@ def of_cell(cell: AccuracyCell, records: Sequence[Record]) -> list[Record]:
     return list(max(rows, key=len, default=()))
 
 
-def accuracy_line(cell: AccuracyCell, records: Sequence[Record]) -> Line:
+def accuracy_line(cell: "AccuracyCell", records: Sequence[Record]) -> Line:
     """A published accuracy beside ours."""
     ours = of_cell(cell, records)
     published = f"{cell.published:.1f} %"
@@ -88,6 +93,8 @@ def accuracy_line(cell: AccuracyCell, records: Sequence[Record]) -> Line:
 
 def storage_lines() -> list[Line]:
     """The published sizes beside ours."""
+    from ..experiment.reference import storage
+
     lines = []
     for cell in storage():
         claim = cell.claim

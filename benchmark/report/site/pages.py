@@ -19,6 +19,8 @@ from ...records.record import Record
 from ...records.replications import replications, shared_title
 from .. import columns
 from ..leaderboard import NOTES
+from ..reference import NOTES as REPRODUCED_NOTES
+from ..reference import Line as Reproduced
 from . import charts, text
 from .folder import SiteFolder
 from .lines import PARTS, Line, lines, matrix, timed
@@ -62,10 +64,15 @@ class Board:
         return min(first, key=lambda line: line.row.storage["total"], default=None)
 
 
-def write_site(comparisons: Sequence[Comparison], folder: Path) -> Path:
+def write_site(
+    comparisons: Sequence[Comparison], folder: Path, reproduced: Sequence[Reproduced] = ()
+) -> Path:
     """Write the site of these comparisons into `folder`, in place of an older one.
 
     Files that are not of a site stay as they are.
+
+    Args:
+        reproduced: the ledger of published figures, for a page of its own.
 
     Returns:
         Its first page.
@@ -77,7 +84,7 @@ def write_site(comparisons: Sequence[Comparison], folder: Path) -> Path:
         (Board(c, _page_name(c.setting), lines(c)) for c in comparisons),
         key=lambda b: (b.setting.family, b.setting.ipc, b.name),
     )
-    site = _Site(boards)
+    site = _Site(boards, reproduced)
     output = SiteFolder(folder, site.names)
     for name, content in site.pages():
         output.write(name, content)
@@ -92,8 +99,8 @@ def _page_name(setting: Setting) -> str:
 class _Site:
     """All pages of some comparisons."""
 
-    def __init__(self, boards: list[Board]) -> None:
-        self.boards = boards
+    def __init__(self, boards: list[Board], reproduced: Sequence[Reproduced]) -> None:
+        self.boards, self.reproduced = boards, reproduced
         by_method: dict[str, list[tuple[Board, Line]]] = {}
         for board in boards:
             for line in board.lines:
@@ -113,6 +120,7 @@ class _Site:
     def names(self) -> list[str]:
         """Of all files."""
         pages = ["index.html", "about.html", *(f"comparison/{b.name}.html" for b in self.boards)]
+        pages += ["reference.html"] if self.reproduced else []
         pages += [f"method/{name}.html" for name in self.method_names.values()]
         for record, _, _ in self._records():
             name = text.record_name(record)
@@ -126,6 +134,8 @@ class _Site:
             yield name, (files("benchmark.report.site") / "static" / name).read_bytes()
         yield "index.html", self._index()
         yield "about.html", self._render("about.html", "", charted=False, notes=NOTES)
+        if self.reproduced:
+            yield "reference.html", self._reference()
         for board in self.boards:
             yield f"comparison/{board.name}.html", self._comparison(board)
         for name in self.by_method:
@@ -220,6 +230,17 @@ class _Site:
             matrix=matrix(board.comparison),
         )
 
+    def _reference(self) -> str:
+        verdicts = Counter(line.verdict for line in self.reproduced)
+        return self._render(
+            "reference.html",
+            "",
+            charted=False,
+            lines=self.reproduced,
+            counts={verdict: verdicts[verdict] for verdict in ("met", "differs", "owed")},
+            notes=REPRODUCED_NOTES,
+        )
+
     def _method(self, name: str) -> str:
         return self._render(
             "method.html",
@@ -264,6 +285,7 @@ def _environment(site: _Site) -> Environment:
         "colour_of": site.looks.colours.__getitem__,
         "record_name": text.record_name,
         "site_records": site.count,
+        "reproduced": bool(site.reproduced),
     }
     made.filters |= {
         "brief": text.brief,
