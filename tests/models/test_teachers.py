@@ -75,3 +75,20 @@ def test_correct_marks_each_image():
     found = correct(network, test, Compute(CPU, False))
     assert found.equal(logits.argmax(1) == test.labels)
     assert 0 < found.sum() < 1003
+
+
+def test_a_weaker_teacher_is_a_snapshot_of_the_whole_training(tmp_path):
+    dataset = Dataset("d", pictures(40), pictures(10), (0.4,), (0.3,), mirror=False)
+    for name, options in {
+        "whole": TeacherOptions(epochs=4, batch_size=20, snapshots=3),
+        "stopped": TeacherOptions(epochs=4, batch_size=20, snapshots=3, stop=2),
+    }.items():
+        (tmp_path / name).mkdir()
+        teachers.trained(NAME, dataset, options, Compute(CPU, False), tmp_path / name)
+    stopped = load_file(tmp_path / "stopped" / teachers.WEIGHTS)
+    # After one, two and three of four epochs.
+    snapshots = sorted((tmp_path / "whole").glob(teachers.SNAPSHOTS))
+    assert len(snapshots) == 3
+    snapshot = load_file(snapshots[1])
+    assert all(value.equal(snapshot[name]) for name, value in stopped.items())
+    assert len([*(tmp_path / "stopped").glob(teachers.SNAPSHOTS)]) == 1

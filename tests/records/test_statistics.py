@@ -80,3 +80,24 @@ def test_the_correction_by_hand():
     expected = [0.5, 0.16 / 3, 0.04, 0.16 / 3]
     assert corrected([0.5, 0.04, 0.01, 0.03]) == pytest.approx(expected)
     assert corrected([]) == []
+
+
+def test_the_detectable_difference_is_found_four_times_out_of_five():
+    """By trial: normal gaps whose mean is what is said to be detectable."""
+    found = paired(*_gaps(0.3, 6))
+    assert found.detectable is not None
+    assert found.half is not None
+    deviation = found.half / stats.t.ppf(0.975, 5) * np.sqrt(6)
+    generator = np.random.default_rng(0)
+    drawn = generator.normal(found.detectable, deviation, (4000, 6))
+    p_values = np.asarray(stats.ttest_1samp(drawn, 0, axis=1)[1])
+    shown = (p_values < 0.05).mean()
+    assert shown == pytest.approx(0.8, abs=0.06)
+    assert paired(*_gaps(0.3, 2)).detectable is None
+
+
+def _gaps(share, n):
+    """Two methods whose accuracies differ by other amounts in each of n repeats."""
+    generator = np.random.default_rng(1)
+    first = generator.random((n, 200)) < 0.5 + share * generator.random((n, 1))
+    return first, generator.random((n, 200)) < 0.5

@@ -30,6 +30,8 @@ def test_the_terminal_shows_ranks_intervals_and_what_is_missing():
         "n too small rded hello 60.00 n too small 1/3 3,000 embedded (7,400,000 B)",
         "3 rded hard 51.00 2.48 3 500 -",
         "rded ld missing 0/3",
+        "Between two rows, 3.1 points are shown four times out of five (the median pair, before "
+        "the correction for many).",
     ]
 
 
