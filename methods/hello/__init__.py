@@ -27,7 +27,7 @@ much open. Our choices, each an option:
 - `loss`, `ce_weight`: mean squared error of logits, as in the paper, plus 0.1 x cross-entropy;
   the weight, optimiser (AdamW), lr, batch and epochs are not in the paper.
 - `weights`: fp16. The paper counts numbers, not bytes.
-- students: the recipes `hello` and `cpu-mse` have the paper's loss for them.
+- students: the recipe `hello` has the paper's loss for them.
 """
 
 import json

@@ -106,12 +106,12 @@ def tiny_task(root: Path) -> LabelTask:
     )
 
 
-def tiny_teacher(root: Path, data: Dataset) -> Teacher:
+def tiny_teacher(root: Path, data: Dataset, network: str = NETWORK) -> Teacher:
     """A teacher of a few seconds, trained once and kept in `root`."""
     compute = choose("cpu", "fp32")
     if not (root / WEIGHTS).is_file():
-        trained(NETWORK, data, TeacherOptions(epochs=4, batch_size=50), compute, root)
-    return load(NETWORK, root / WEIGHTS, 10, 1, 8, compute.device)
+        trained(network, data, TeacherOptions(epochs=4, batch_size=50), compute, root)
+    return load(network, root / WEIGHTS, 10, 1, 8, compute.device)
 
 
 def as_shipped(task: LabelTask) -> LabelTask:
