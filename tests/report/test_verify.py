@@ -33,7 +33,7 @@ def test_whole_records_pass(tmp_path):
 
 def test_published_records_pass():
     report = verify_records([ROOT / "results"])
-    assert (report.count, report.problems) == (652, [])
+    assert report.problems == []
 
 
 def test_a_damaged_record_is_named_with_its_problem(tmp_path):
