@@ -3,9 +3,9 @@
 Sun et al., "On the Diversity and Realism of Distilled Dataset" (CVPR 2024): of each of some
 random real images of a class, keep the random crop with the lowest cross-entropy, then the
 best of these. A small crop stands in the teacher's mean colour, a zero after its normalisation.
-Deviations from the authors' release: images are kept exactly, not as JPEG; cross-entropies are
-taken in double precision, since a strong teacher's are zero for a third of all crops in single
-precision, which leaves their order to the sort.
+Deviations from the authors' release: images are kept exactly, where theirs are JPEG (`jpeg=true`);
+cross-entropies are taken in double precision, since a strong teacher's are zero for a third of all
+crops in single precision, which leaves their order to the sort.
 """
 
 import io

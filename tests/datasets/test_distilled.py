@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from tiny import dataset_of, made_by
 from torch import Tensor, nn
 
@@ -206,6 +207,21 @@ def test_rded_draws_differ_in_candidates_and_crops():
     assert len(digests) == 3
     with pytest.raises(ValueError, match="draw must not be negative, got -1"):
         rded.Options(draw=-1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rded_images_come_back_from_jpeg_as_pillow_saves_them(channels, tmp_path):
+    noisy = torch.randint(0, 256, (24, channels, 16, 16), dtype=torch.uint8)
+    real = ResidentImages(noisy, torch.arange(2).repeat(12), ("cat", "dog"))
+    dataset = replace(shaded(channels=channels), train=real)
+    exact, saved = (
+        made(rded, dataset, 2, rded.Options(jpeg=jpeg), 0, Bright()) for jpeg in (False, True)
+    )
+    assert saved.pixels.shape == exact.pixels.shape
+    for before, after in zip(exact.pixels, saved.pixels, strict=True):
+        Image.fromarray(before.permute(1, 2, 0).squeeze(2).numpy()).save(tmp_path / "x.jpg")
+        loaded = torch.from_numpy(np.array(Image.open(tmp_path / "x.jpg")))
+        assert torch.equal(after, loaded.view(16, 16, channels).permute(2, 0, 1))
 
 
 def test_noise_is_uniform_nested_and_each_draws_own():

@@ -22,7 +22,7 @@ class Rded(RecipeSource):
     paper = "RDED, arXiv 2312.03526"
     deviations = (
         "The last epoch's accuracy counts; theirs is the best of the last fifth's evaluations.",
-        "Images and teachers of this suite are kept exactly, not as JPEG; teachers trained here "
+        "Images are kept exactly, where theirs are JPEG (rded[jpeg=true]); teachers trained here "
         "normalise by the dataset's own statistics.",
         "Above 64 pixels views are crops of a quarter up, as for their mosaics of 2 x 2; patches "
         "are not shuffled.",
