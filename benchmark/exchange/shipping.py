@@ -18,6 +18,7 @@ from ..data.rendering import render
 from ..data.views import ViewPlan
 from ..labels import artefact
 from ..labels.contract import LabelSource, method
+from ..labels.manifest import Manifest
 from ..labels.task import LabelTask
 from ..records import store
 
@@ -42,11 +43,21 @@ def ship(record_file: Path, target: Path, work: Path) -> None:
         for folder in (labels, images):
             if not folder.is_dir():
                 raise UserError(f"{str(folder)!r} is not there: is --work {str(work)!r} right?")
-        artefact.read(labels)  # never give away what is damaged
+        shipped = artefact.read(labels)  # never give away what is damaged
+        refuse_for_students_only(shipped.manifest, labels)
         distilled.read(images, torch.device("cpu"))
         shutil.copytree(labels, partial / "labels")
         (partial / "images").mkdir()
         shutil.copy(images / distilled.FILE, partial / "images" / distilled.FILE)
+
+
+def refuse_for_students_only(manifest: Manifest, folder: Path) -> None:
+    """Raise a UserError for labels whose pixels only this suite's students prepare."""
+    if "whitened" in manifest or "dsa" in manifest["plan"]["augmentation"]:
+        raise UserError(
+            f"The labels in {str(folder)!r} are for a recipe that whitens or augments normalised "
+            "pixels, which only this suite's students do: they serve no other training loop."
+        )
 
 
 class ShippedLabels:
@@ -108,15 +119,10 @@ def open_labels(
             f"The labels in {str(labels)!r} are for images of {len(manifest['mean'])} channels, "
             f"not {shown.channels}."
         )
-    plan = build(ViewPlan, manifest["plan"], "plan")
-    if plan.augmentation.dsa or "whitened" in manifest:
-        raise UserError(
-            f"The labels in {str(labels)!r} are for a recipe that whitens or augments normalised "
-            "pixels; that is done by this suite's students only, so they cannot be opened."
-        )
+    refuse_for_students_only(manifest, Path(labels))
     task = LabelTask(
         images=shown,
-        plan=plan,
+        plan=build(ViewPlan, manifest["plan"], "plan"),
         objective=build(Objective, manifest["objective"], "objective"),
         compute=compute,
         seed=seed,

@@ -196,3 +196,19 @@ def test_shipping_refuses_what_it_cannot_give(work, tmp_path):
     assert "it is truncated" in refused(record, to, "--work", own)
     to.mkdir()
     assert "exists already" in refused(record, to, "--work", own)
+
+
+def test_labels_for_whitened_pixels_serve_this_suites_students_only(tmp_path):
+    run_tiny(tmp_path, "--methods", "soft", "--recipe", "qin")
+    (record,) = (tmp_path / "records").iterdir()
+    told = json.loads(record.read_text())
+    assert told["recipe"]["pixels"] == "whitened"
+    assert len(told["recipe"]["augmentation"]["dsa"]) == 6
+    code, _, err = run_main("ship", record, tmp_path / "given", "--work", tmp_path)
+    assert code == 2
+    assert "they serve no other training loop" in err
+    assert not (tmp_path / "given").exists()
+    stages = tmp_path / "stages"
+    labels = stages / told["inputs"]["labels"] / "artefact"
+    with pytest.raises(UserError, match="they serve no other training loop"):
+        open_labels(labels, stages / told["inputs"]["images_stage"], device="cpu")

@@ -4,7 +4,10 @@ import pytest
 import torch
 from tiny import NETWORK, reloaded, tiny_task
 
+from benchmark.core.options import NoOptions
 from benchmark.data.recipe import Recipe
+from benchmark.data.siamese import Siamese
+from benchmark.data.whitening import Whitening
 from benchmark.labels import student
 from benchmark.methods.hard import Hard
 from benchmark.methods.hello import HeLlO
@@ -52,3 +55,25 @@ def test_the_schedule_is_the_recipes_over_the_plans_steps(task):
     assert (found.epochs, found.steps_per_epoch) == (4, 3)
     assert (found.optimiser, found.lr, found.weight_decay) == ("sgd", 0.5, 0.1)
     assert (found.momentum, found.warmup) == (0.8, 0.2)
+
+
+def test_siamese_augmentation_is_the_trainings_alone(task):
+    """Normalised pixels are augmented while a student trains, and not while it is tested."""
+    plan = replace(task.plan, augmentation=replace(task.plan.augmentation, dsa=("flip",)))
+    source = Hard.fit(replace(task, plan=plan), NoOptions())
+    learner = student.build(NETWORK, source, 0)
+    views = plan.batch(0, 0)
+    pixels = torch.rand(len(views), 1, 8, 8)
+    normalised = (pixels - 0.4) / 0.3
+    augmented = Siamese(("flip",), 0)(normalised, 0, views.batch)
+    assert not torch.equal(augmented, normalised)
+    torch.testing.assert_close(learner.seen(pixels, views, 0), learner.network(augmented))
+    torch.testing.assert_close(learner(pixels), learner.network(normalised))
+
+
+def test_whitened_pixels_are_what_the_network_is_shown(task):
+    whitening = Whitening(torch.full((64,), 0.5), 2 * torch.eye(64))
+    source = Hard.fit(replace(task, whitening=whitening), NoOptions())
+    learner = student.build(NETWORK, source, 0)
+    pixels = torch.rand(3, 1, 8, 8)
+    torch.testing.assert_close(learner(pixels), learner.network(2 * (pixels - 0.5)))
