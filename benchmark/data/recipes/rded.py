@@ -26,8 +26,8 @@ class Rded(RecipeSource):
         "normalise by the dataset's own statistics.",
         "Their loop passes each batch through the student twice, so its batch-norm statistics move "
         "by 0.19 a step, here by 0.1.",
-        "For Tiny-ImageNet they test on images enlarged to 72 pixels and cropped to 64; here on the "
-        "images as they are.",
+        "For Tiny-ImageNet they test on images enlarged to 72 pixels and cropped to 64; here they "
+        "are as they come.",
         "Above 64 pixels views are crops of a quarter up, as for their mosaics of 2 x 2; patches "
         "are not shuffled.",
         "IPC other than 1, 10 and 50 take the batch of the next smaller one.",
