@@ -1,6 +1,7 @@
 """`reference`: what the field has published, and ours beside it."""
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -61,6 +62,7 @@ def _records(asked: Asked) -> list[Any]:
 
 
 def _measure(asked: Asked) -> None:
+    from ..core.device import choose
     from ..core.progress import say
     from ..experiment.reference import accuracies
     from ..report.reference import of_cell
@@ -69,16 +71,16 @@ def _measure(asked: Asked) -> None:
     if match is None:
         raise UserError(f"--within takes minutes or hours as 30m or 2h, got {asked.within!r}.")
     left = float(match[1]) * MINUTES[match[2]]
-    known = _records(asked)
+    known, gpu = _records(asked), choose(asked.device, "auto").device.type == "cuda"
+    until = time.monotonic() + 60 * left
     for cell in accuracies():
         if of_cell(cell, known):
             continue
-        minutes = cell.minutes or (0 if asked.device == "cuda" else float("inf"))
-        if minutes > left:
-            say(f"left out: {cell.name}: " + _why(minutes, left))
+        left = (until - time.monotonic()) / 60
+        if refused := _refused(cell.minutes, left, gpu):
+            say(f"left out: {cell.name}: {refused}")
             continue
-        say(f"measuring {cell.name}: about {minutes:g} min of one core")
-        left -= minutes
+        say(f"measuring {cell.name}")
         words = dict(zip(cell.run[::2], cell.run[1::2], strict=False))
         values = {
             name.removeprefix("--"): text
@@ -90,10 +92,13 @@ def _measure(asked: Asked) -> None:
         measure(grid, at)
 
 
-def _why(minutes: float, left: float) -> str:
-    if minutes == float("inf"):
-        return "wants a GPU (--device cuda)"
-    return f"takes about {minutes:g} min of one core, and {left:g} are left"
+def _refused(minutes: float, left: float, gpu: bool) -> str:
+    """Why a cell of so many minutes of one core (0: of a GPU) is not measured; empty if it is."""
+    if not minutes and not gpu:
+        return "wants a GPU"
+    if left <= 0 or (minutes > left and not gpu):
+        return f"takes about {minutes:g} min of one core, and {max(left, 0):.0f} are left"
+    return ""
 
 
 def _given(values: dict[str, str], plain: bool) -> dict[str, object]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 Mix = Literal["none", "cutmix", "mixup"]
 Dsa = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
-LrSchedule = Literal["cosine", "to-half", "step", "constant"]
+LrSchedule = Literal["cosine", "to-half", "quarters", "constant"]
 Pixels = Literal["dataset", "imagenet", "whitened"]
 
 
@@ -92,8 +92,8 @@ class Recipe:
         momentum: of SGD; AdamW uses its defaults.
         warmup: share of the steps over which the lr rises linearly.
         schedule: of the lr afterwards. `cosine`: along a half cosine to zero, step by step;
-            `to-half`: along the first quarter of a cosine, epoch by epoch, to half; `step`: a
-            tenth for the second half of the epochs; `constant`.
+            `to-half`: along the first quarter of a cosine, epoch by epoch, to half; `quarters`:
+            three tenths of it after each quarter of the epochs; `constant`.
         pixels: how students normalise: by the dataset's mean and standard deviation, by
             ImageNet's, or whitened (ZCA, see `whitening`).
         steps: in place of epochs: as many whole epochs as make up at least so many steps.

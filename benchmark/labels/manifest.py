@@ -8,17 +8,10 @@ import hashlib
 import json
 import re
 from math import prod
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NotRequired,  # pydantic reads `typing`'s from Python 3.12 on only
-)
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, with_config
-from typing_extensions import (
-    TypedDict,
-)
+from typing_extensions import TypedDict  # pydantic reads `typing`'s from Python 3.12 on only
 
 from ..core import bounded
 from ..core.errors import ArtefactError, UserError

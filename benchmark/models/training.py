@@ -60,8 +60,8 @@ class Optimisation:
             if self.schedule == "constant":
                 return 1.0
             epoch = step // self.steps_per_epoch
-            if self.schedule == "step":
-                return 0.1 if epoch > self.epochs // 2 else 1.0
+            if self.schedule == "quarters":
+                return 0.3 ** (epoch // max(1, self.epochs // 4))
             if self.schedule == "to-half":
                 return 0.5 * (1 + math.cos(math.pi * epoch / (2 * self.epochs)))
             done = (step - rising) / max(1, steps - rising)

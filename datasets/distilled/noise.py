@@ -4,24 +4,13 @@ Every pixel is drawn alone, uniformly over all levels. An image belongs to a cla
 its place in the set says to which, so that hard and fixed labels have one to name.
 """
 
-from dataclasses import dataclass
-
 import torch
 
 from benchmark.data.images import ResidentImages
 from benchmark.data.views import SAMPLE, random_words
 from benchmark.models.image_source import ImageSource, ImageTask
 
-
-@dataclass(frozen=True)
-class Options:
-    """draw: which of many random draws."""
-
-    draw: int = 0
-
-    def __post_init__(self) -> None:
-        if self.draw < 0:
-            raise ValueError(f"draw must not be negative, got {self.draw}")
+from .random import Options
 
 
 class Noise(ImageSource[Options]):

@@ -101,8 +101,9 @@ def test_the_test_of_one_fixed_label():
     recipe = recipes.make("qin", setting())
     assert summary("qin")["optimiser"] == ("sgd", 0.01, 5e-4, 0.0)
     assert (recipe.epochs, recipe.batch_size, recipe.momentum) == (3000, 256, 0.9)
-    assert (recipe.schedule, recipe.pixels) == ("step", "whitened")
+    assert (recipe.schedule, recipe.pixels) == ("quarters", "whitened")
     assert recipe.augmentation.dsa == ("color", "crop", "cutout", "flip", "scale", "rotate")
+    assert recipes.make("qin", setting(classes=100)).pixels == "dataset"
     tiny = recipes.make("qin", setting(classes=200, resolution=64))
     assert (tiny.epochs, tiny.lr, tiny.pixels) == (1000, 0.1, "dataset")
 

@@ -134,9 +134,9 @@ def test_the_curve_is_the_mean_loss_of_each_epoch():
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
-        # By epochs of three steps: RDED's rule ends at half, a tenth for the second half.
+        # By epochs of three steps: RDED's rule ends at half, Qin's falls each quarter.
         ("to-half", [0.5 * (1 + math.cos(math.pi * e / 20)) for e in range(10)]),
-        ("step", [1.0] * 6 + [0.1] * 4),
+        ("quarters", [0.3 ** (e // 2) for e in range(10)]),
         ("constant", [1.0] * 10),
     ],
 )
