@@ -371,7 +371,7 @@ def test_images_that_are_none_are_refused(tmp_path, data):
 
 
 def load_teacher(file: Path) -> teachers.Teacher:
-    return teachers.load(NETWORK, file, 10, 1, 8, CPU)
+    return teachers.load(NETWORK, file, 10, 1, 8, CPU).teacher
 
 
 @pytest.fixture(scope="module")

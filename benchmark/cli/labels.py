@@ -15,6 +15,9 @@ Images = Annotated[
     Path | None,
     typer.Option(help="Class folders of pictures, or a folder with images.safetensors."),
 ]
+Accept = Annotated[
+    str, typer.Option(help="labels: go on though their classes do not fit the images.")
+]
 
 
 @app.command()
@@ -26,11 +29,11 @@ def inspect(labels: Labels, images: Images = None) -> None:
 
 
 @app.command()
-def verify(labels: Labels, images: Images = None) -> None:
+def verify(labels: Labels, images: Images = None, accept: Accept = "") -> None:
     """Read a folder of labels whole, and check that it fits its images."""
     from ..exchange.convert import verify_labels
 
-    typer.echo(verify_labels(labels, images))
+    typer.echo(verify_labels(labels, images, _joins(accept)))
 
 
 @app.command(name="import")
@@ -45,6 +48,7 @@ def import_(
         list[str] | None,
         typer.Option("--set", help="LPQLD's options: keep=0.1, quantise=mr, k=10; repeatable."),
     ] = None,
+    accept: Accept = "",
 ) -> None:
     """Turn labels of others, with their images, into a folder that `open_labels` opens."""
     from ..core.errors import UserError
@@ -58,7 +62,7 @@ def import_(
         if not equals:
             raise UserError(f"--set takes OPTION=VALUE, got {text!r}.")
         options[name.strip()] = value.strip()
-    _show(import_labels(labels, images, to, recipe, options))
+    _show(import_labels(labels, images, to, recipe, options, _joins(accept)))
 
 
 @app.command()
@@ -71,6 +75,16 @@ def export(
 
     for line in write(shipped, to):
         typer.echo(line)
+
+
+def _joins(text: str) -> list[str]:
+    """What `--accept` names."""
+    from ..core.errors import UserError
+
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if set(found) - {"labels"}:
+        raise UserError(f"--accept takes labels here, got {text!r}.")
+    return found
 
 
 def _show(rows: dict[str, str]) -> None:

@@ -1,14 +1,27 @@
-"""Class folders: one folder of pictures a class, in the order that labels count them."""
+"""Class folders: one folder of pictures a class, listed as torchvision's `ImageFolder` lists them.
 
+There are two orders, and both are kept: images stand class by class in label order, and labels of
+others count the pictures in the order of `ImageFolder`, whose class folders are sorted as text.
+"""
+
+import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
+from ..core.bounded import short
 from ..core.errors import UserError
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+NUMBERED = re.compile(r"(?:new)?(\d{1,9})")  # as RDED and SRe2L name class folders
+WORDNET = re.compile(r"n\d{8}")
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The names of a folder's class folders, sorted.
+    """The names of a folder's class folders, sorted as text.
 
     Raises:
         UserError: there is no such folder, or no class folder in it.
@@ -22,6 +35,76 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The pictures of one class folder, in name order."""
-    files = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
-    return sorted(files, key=lambda path: path.name)
+    """The pictures of one class folder and of the folders in it, as `ImageFolder` walks them."""
+    return [
+        Path(root) / name
+        for root, _, names in sorted(os.walk(folder, followlinks=True))
+        for name in sorted(names)
+        if name.lower().endswith(SUFFIXES) and name[0] != "."
+    ]
+
+
+def by_number(names: Sequence[str], folder: Path) -> list[str] | None:
+    """Class folders by the number that each is called by (`00012`, `new00012`).
+
+    Returns:
+        Their names in the order of their numbers; None where not all have one.
+
+    Raises:
+        UserError: they are not numbered 0, 1, 2, ...
+    """
+    numbered = [match for name in names if (match := NUMBERED.fullmatch(name))]
+    if len(numbered) < len(names):
+        return None
+    by_label = {int(match[1]): match[0] for match in numbered}
+    if sorted(by_label) != list(range(len(names))):
+        raise UserError(
+            f"The class folders of {str(folder)!r} are numbered {min(by_label)} to "
+            f"{max(by_label)}; they must be 0 to {len(names) - 1}, each once."
+        )
+    return [by_label[label] for label in range(len(names))]
+
+
+def in_label_order(names: Sequence[str], class_names: Sequence[str], folder: Path) -> list[str]:
+    """The class folders' names (sorted as text) in the order of a dataset's labels.
+
+    By class name, where these are the dataset's; else by number; else as sorted, if they are
+    WordNet ids.
+
+    Raises:
+        UserError: they are none of these, so that nothing says which class each one is.
+    """
+    if set(names) == set(class_names):
+        return list(class_names)
+    if numbered := by_number(names, folder):
+        return numbered
+    if all(WORDNET.fullmatch(name) for name in names):
+        return list(names)
+    alone = [short(name) for name in names if name not in set(class_names)]
+    lacking = [short(name) for name in class_names if name not in set(names)]
+    raise UserError(
+        f"The class folders of {str(folder)!r} are not the dataset's classes. Only there: "
+        f"{_some(alone)}; only in the dataset: {_some(lacking)}. Name folders by class, by number "
+        "(0, 1, ...), or by WordNet id."
+    )
+
+
+def positions(folders: Sequence[str], counts: Sequence[int]) -> Tensor:
+    """Where `ImageFolder` lists each picture, int64 (N,), of pictures in label order.
+
+    Args:
+        folders: the class folders' names in label order.
+        counts: pictures in each.
+    """
+    as_listed = sorted(range(len(folders)), key=lambda label: folders[label])
+    start, starts = 0, [0] * len(folders)
+    for label in as_listed:
+        starts[label], start = start, start + counts[label]
+    return torch.cat(
+        [torch.arange(first, first + count) for first, count in zip(starts, counts, strict=True)]
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:10])
+    return f"{shown}{', ...' if len(names) > 10 else ''}" or "none"

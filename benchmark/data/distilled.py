@@ -1,6 +1,7 @@
 """Distilled images as they lie on disk.
 
-They are `images.safetensors`: uint8 pixels, and labels with class names.
+They are `images.safetensors`: uint8 pixels, labels with class names, and where each image stands
+in the order of `ImageFolder`, where that is another.
 """
 
 import json
@@ -28,8 +29,11 @@ NAMES = TypeAdapter(
 
 def write(folder: Path, images: ResidentImages) -> None:
     """Write distilled images into the existing `folder`."""
+    tensors = {"pixels": images.pixels, "labels": images.labels}
+    if images.positions is not None:
+        tensors["positions"] = images.positions
     save_file(
-        {"pixels": images.pixels.cpu().contiguous(), "labels": images.labels.cpu().contiguous()},
+        {name: value.cpu().contiguous() for name, value in tensors.items()},
         folder / FILE,
         {"class_names": json.dumps(images.class_names), "digest": images.digest},
     )
@@ -48,12 +52,17 @@ def read(folder: Path, device: torch.device) -> ResidentImages:
         with safe_open(file, framework="pt") as handle:
             metadata = handle.metadata() or {}
             names = bounded.parse(NAMES, bounded.loads(metadata.get("class_names", "").encode()))
-            if sorted(handle.keys()) != ["labels", "pixels"]:
+            keys = set(handle.keys())
+            if keys - {"positions"} != {"labels", "pixels"}:
                 raise UserError("it must hold `labels` and `pixels`")
             pixels, labels = handle.get_tensor("pixels"), handle.get_tensor("labels")
-        if labels.dtype != torch.int64 or labels.ndim != 1 or not len(labels):
-            raise UserError(f"its labels are {labels.dtype} {tuple(labels.shape)}")
-        images = ResidentImages(pixels, labels, names)
+            positions = handle.get_tensor("positions") if "positions" in keys else None
+        for name, numbers in (("labels", labels), ("positions", positions)):
+            if numbers is not None and (numbers.dtype != torch.int64 or numbers.ndim != 1):
+                raise UserError(f"its {name} are {numbers.dtype} {tuple(numbers.shape)}")
+        if not len(labels):
+            raise UserError("it holds no images")
+        images = ResidentImages(pixels, labels, names, positions=positions)
         if images.channels not in (1, 3) or not 0 < images.resolution <= MOST_SIDE:
             raise UserError(f"its pixels are {tuple(pixels.shape)}")
     except (OSError, SafetensorError, UserError) as error:

@@ -63,7 +63,13 @@ class Images(ABC):
 
 
 class ResidentImages(Images):
-    """Images held whole, as uint8 (N, C, R, R); `pixels` may be memory-mapped or on a device."""
+    """Images held whole, as uint8 (N, C, R, R); `pixels` may be memory-mapped or on a device.
+
+    Attributes:
+        positions: where torchvision's `ImageFolder` lists each image, int64 (N,), by which labels
+            of others count; None where that is their order here, and of images that lay in no
+            folder.
+    """
 
     def __init__(
         self,
@@ -71,6 +77,7 @@ class ResidentImages(Images):
         labels: Tensor,
         class_names: Sequence[str],
         digest: str | None = None,
+        positions: Tensor | None = None,
     ) -> None:
         if pixels.ndim != 4 or pixels.dtype != torch.uint8 or pixels.shape[2] != pixels.shape[3]:
             raise UserError(
@@ -88,7 +95,13 @@ class ResidentImages(Images):
         self.labels = labels.long()
         self.class_names = tuple(class_names)
         self.channels, self.resolution = pixels.shape[1], pixels.shape[2]
-        self.digest = digest or images_digest(pixels, self.labels)
+        if positions is not None and not torch.equal(
+            positions.sort().values, torch.arange(len(labels))
+        ):
+            raise UserError(f"The positions of {len(labels)} images must be 0 to the last, once.")
+        in_order = positions is None or torch.equal(positions, torch.arange(len(labels)))
+        self.positions = None if in_order else positions
+        self.digest = digest or images_digest(pixels, self.labels, self.positions)
 
     def take(self, indices: Tensor) -> Tensor:
         return self.pixels[indices.to(self.pixels.device, non_blocking=True)]
@@ -96,7 +109,7 @@ class ResidentImages(Images):
     def to(self, device: torch.device) -> "ResidentImages":
         """The same images with their pixels on `device`."""
         pixels = self.pixels.to(device)
-        return ResidentImages(pixels, self.labels, self.class_names, self.digest)
+        return ResidentImages(pixels, self.labels, self.class_names, self.digest, self.positions)
 
 
 class EncodedImages(Images):
@@ -161,12 +174,13 @@ def of_classes(dataset: Dataset, labels: Sequence[int], name: str) -> Dataset:
     return Dataset(name, train, test, dataset.mean, dataset.std, dataset.mirror)
 
 
-def images_digest(pixels: Tensor, labels: Tensor) -> str:
-    """SHA-256 over shape, pixels and labels."""
+def images_digest(pixels: Tensor, labels: Tensor, positions: Tensor | None = None) -> str:
+    """SHA-256 over shape, pixels, labels, and positions where there are any."""
     sha = hashlib.sha256(repr(tuple(pixels.shape)).encode())
     for start in range(0, len(pixels), 4096):
         sha.update(pixels[start : start + 4096].cpu().contiguous().numpy().data)
-    sha.update(labels.cpu().contiguous().numpy().data)
+    for numbers in (labels,) if positions is None else (labels, positions):
+        sha.update(numbers.cpu().contiguous().numpy().data)
     return sha.hexdigest()
 
 

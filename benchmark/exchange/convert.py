@@ -4,7 +4,7 @@ A folder of labels is either ours (an artefact, or a folder that `ship` or `impo
 wrote, with `labels/` and `images/`) or in the form of SRe2L, LPLD or LPQLD.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,14 +19,17 @@ from ..core.files import new_folder
 from ..core.options import build
 from ..core.progress import track
 from ..data import distilled, recipes
-from ..data.class_folders import class_folders, image_files
+from ..data.class_folders import by_number, class_folders, image_files, positions
 from ..data.images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, decode, opened
+from ..data.recipe import Recipe
 from ..data.recipe_source import RecipeSetting
 from ..data.rendering import render
 from ..data.views import ViewPlan
 from ..labels import artefact
 from ..labels.contract import LabelSource, method
 from ..labels.task import LabelTask, task_shape
+from ..models import joins
+from ..models.agreement import agreement
 from ..records.ledger import KINDS, Ledger
 from .official import OfficialBatch, open_folder, write_images, write_lpqld
 from .shipping import open_labels
@@ -37,15 +40,17 @@ DROPPED = -65504.0  # the lowest float16: no softmax gives it any mass
 def read_images(path: Path) -> ResidentImages:
     """Distilled images: `images.safetensors` in a folder, or class folders of pictures.
 
-    Pictures are taken in the order of torchvision's `ImageFolder`, which the official forms
-    count by: class folders sorted by name, then files by name.
+    Class folders count by their number where all have one (`00012`, `new00012`), else as sorted;
+    where torchvision's `ImageFolder`, which the official forms count by, lists the pictures in
+    another order, the images know it (`positions`).
 
     Raises:
         UserError: there are none, or they are of several sizes.
     """
     if (path / distilled.FILE).is_file():
         return distilled.read(path, torch.device("cpu"))
-    names = class_folders(path)
+    listed = class_folders(path)
+    names = by_number(listed, path) or listed
     files = [image_files(path / name) for name in names]
     paths = [file for found in files for file in found]
     if not paths:
@@ -63,8 +68,10 @@ def read_images(path: Path) -> ResidentImages:
         )
     channels, side = 1 if grey else 3, next(iter(sizes))[0]
     pixels = np.stack([decode(file, channels, side) for file in track(paths, "decode images")])
-    labels = torch.arange(len(names)).repeat_interleave(torch.tensor([len(f) for f in files]))
-    return ResidentImages(torch.from_numpy(pixels), labels, names)
+    counts = [len(found) for found in files]
+    labels = torch.arange(len(names)).repeat_interleave(torch.tensor(counts))
+    places = positions(names, counts)
+    return ResidentImages(torch.from_numpy(pixels), labels, names, positions=places)
 
 
 def inspect(folder: Path, images: Path | None) -> dict[str, str]:
@@ -94,7 +101,7 @@ def inspect(folder: Path, images: Path | None) -> dict[str, str]:
     return rows | _bytes(found.ledger)
 
 
-def verify_labels(folder: Path, images: Path | None) -> str:
+def verify_labels(folder: Path, images: Path | None, accept: Sequence[str] = ()) -> str:
     """Read every label of a folder, and check what can be checked; says what was found.
 
     Of ours every byte is checked, and if the images are there, the labels of one epoch.
@@ -118,24 +125,25 @@ def verify_labels(folder: Path, images: Path | None) -> str:
         read = "All bytes, and the labels of one epoch"
     else:
         shown = _needed(images)
-        found = open_folder(folder, len(shown), shown.resolution)
+        found = open_folder(folder, len(shown), shown.resolution, positions=shown.positions)
         count, classes = len(found), len(shown.class_names)
         batches = ((batch.views, batch.logits(classes)) for batch in found)
         read = "All labels"
-    labels, right, seen = 0, 0, 0
+    labels, named, known = 0, [], []
     for views, rows in track(batches, "verify", count):
-        if rows.isnan().any():
+        if rows.isnan().any() or (rows == torch.inf).any():
             raise ArtefactError(
-                f"Labels of batch {views.batch} in {str(folder)!r} are not numbers."
+                f"Labels of batch {views.batch} in {str(folder)!r} are not finite numbers: the "
+                "teacher's logits were beyond what float16 holds, or no numbers themselves."
             )
         own = views.mix_weight > 0.5
-        is_right = rows.argmax(1) == shown.labels[views.index]
-        labels, right, seen = (
-            labels + len(rows),
-            right + int(is_right[own].sum()),
-            seen + int(own.sum()),
-        )
-    share = f"{right / seen:.1%}" if seen else "none"
+        labels += len(rows)
+        named.append(rows.argmax(1)[own].cpu())
+        known.append(shown.labels[views.index.cpu()][own.cpu()])
+    found = agreement(torch.cat(named), torch.cat(known), len(shown.class_names))
+    if ours is None:  # ours are sealed, and name their images by digest
+        joins.check_labels(found, shown.class_names, repr(str(folder)), accept)
+    share = f"{found.share:.1%}" if found.seen else "none"
     return (
         f"{read} can be read. {labels} labels were; their top class is that of the image in "
         f"{share} of the views that are mostly one image (by chance: "
@@ -144,7 +152,12 @@ def verify_labels(folder: Path, images: Path | None) -> str:
 
 
 def import_labels(
-    folder: Path, images: Path, target: Path, recipe_name: str, options: Mapping[str, object]
+    folder: Path,
+    images: Path,
+    target: Path,
+    recipe_name: str,
+    options: Mapping[str, object],
+    accept: Sequence[str] = (),
 ) -> dict[str, str]:
     """Turn labels of others into an artefact of ours, with their images, in the new `target`.
 
@@ -160,19 +173,7 @@ def import_labels(
         distilled_images = read_images(images)
         found = open_folder(folder, len(distilled_images), distilled_images.resolution)
         cls = importing_method()
-        classes = len(distilled_images.class_names)
-        setting = RecipeSetting(
-            classes, len(distilled_images) // classes, distilled_images.resolution
-        )
-        recipe = recipes.make(recipe_name, setting)
-        plan = ViewPlan(
-            0,
-            len(distilled_images),
-            distilled_images.resolution,
-            recipe.batch_size,
-            recipe.epochs_of(len(distilled_images)),
-            recipe.augmentation,
-        )
+        recipe, plan = _training(recipe_name, distilled_images, max(found.sizes))
         if found.batches > plan.steps and not options.keys() & {"keep", "batches"}:
             raise UserError(
                 f"{str(folder)!r} holds {found.batches} batches, and students of recipe "
@@ -192,6 +193,7 @@ def import_labels(
                 mean=IMAGENET_MEAN[: distilled_images.channels],
                 std=IMAGENET_STD[: distilled_images.channels],
                 scratch=Path(scratch),
+                accepted=tuple(accept),
             )
             source = cls.fit(task, chosen)
             for part in ("labels", "images"):
@@ -199,6 +201,16 @@ def import_labels(
             source.save(partial / "labels")
         distilled.write(partial / "images", distilled_images)
     return inspect(target, None)
+
+
+def _training(name: str, images: ResidentImages, batch_size: int) -> tuple[Recipe, ViewPlan]:
+    """The recipe `name` for these images, and its plan, in batches of the size that is stored."""
+    classes = len(images.class_names)
+    setting = RecipeSetting(classes, len(images) // classes, images.resolution)
+    recipe = recipes.make(name, setting)
+    epochs = recipe.epochs_of(len(images))
+    plan = ViewPlan(0, len(images), images.resolution, batch_size, epochs, recipe.augmentation)
+    return recipe, plan
 
 
 def importing_method() -> type[LabelSource[Any]]:

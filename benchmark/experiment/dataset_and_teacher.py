@@ -14,12 +14,14 @@ from ..core.errors import UserError
 from ..core.files import content_digest, digest, file_digest, read_json, write_json
 from ..core.needs import Needs
 from ..core.options import build
+from ..core.progress import say
 from ..data import whitening
 from ..data.dataset_source import dataset
-from ..data.images import Dataset, ResidentImages
+from ..data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, ResidentImages
 from ..data.place import Place
 from ..data.whitening import Whitening
-from ..models import networks, teachers
+from ..models import joins, networks, teachers
+from ..models.agreement import described
 from ..models.classifier import correct
 from ..models.priors import content as prior_content
 from ..models.priors import fetched
@@ -147,7 +149,9 @@ class DatasetAndTeacher:
         if file is None:
             return self.training_key
         content = str(file) if file == PRETRAINED else file_digest(file)
-        key = {"network": network, **self.facts, "file": content}
+        options = self._teacher_options
+        read = {"normalise": options.normalise, "class_order": options.class_order}
+        key = {"network": network, **self.facts, "file": content, **read}
         return self.key(key, teachers.__name__, networks.module_of(network))
 
     @cached_property
@@ -173,12 +177,49 @@ class DatasetAndTeacher:
         network, file = self.teacher_source
         images, compute = self.dataset.train, self.runtime.compute
         classes = len(self.dataset.class_names)
-        if file == PRETRAINED:
-            return teachers.pretrained(network, classes, compute.device)
+        size = (classes, images.channels, images.resolution)
         if file is None:
             file = self._trained() / teachers.WEIGHTS
-        size = (classes, images.channels, images.resolution)
-        return teachers.load(network, file, *size, compute.device)
+            return teachers.load(network, file, *size, compute.device).teacher
+        if file == PRETRAINED:
+            teacher, recorded = teachers.pretrained(network, classes, compute.device), None
+        else:
+            norm = self._norm
+            found = teachers.load(network, file, *size, compute.device, norm)
+            teacher, recorded = found.teacher, found.accuracy
+            if found.assumed:
+                say(
+                    f"{file.name} does not say how pixels are normalised: ImageNet's mean and "
+                    "standard deviation are assumed; --set teacher.normalise=dataset or none "
+                    "takes others"
+                )
+        self._join(teacher, recorded)
+        return teacher
+
+    def _join(self, teacher: Teacher, recorded: float | None) -> None:
+        """Refuse a teacher of others that does not know the dataset."""
+        train, compute = self.dataset.train, self.runtime.compute
+        found = joins.teacher_agreement(teacher, train, compute)
+        if self._teacher_options.class_order == "fitted" and found.order is not None:
+            teachers.reorder(teacher, found.order)
+            told = described(found.order, train.class_names)
+            say(f"the teacher's classes are put in order: {told}")
+            found = joins.teacher_agreement(teacher, train, compute)
+        joins.check_teacher(found, recorded, train, self.grid.teacher, self.grid.accept)
+
+    @property
+    def _norm(self) -> teachers.Norm | None:
+        """What the user says that a teacher's file expects of pixels; None where nothing."""
+        dataset, channels = self.dataset, self.dataset.train.channels
+        mean, std = {
+            "auto": (None, None),
+            "imagenet": (IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]),
+            "dataset": (dataset.mean, dataset.std),
+            "none": ((0.0,) * channels, (1.0,) * channels),
+        }[self._teacher_options.normalise]
+        if mean is None or std is None:
+            return None
+        return teachers.Norm(mean=list(mean), std=list(std))
 
     @cached_property
     def snapshots(self) -> list[Teacher]:
@@ -190,7 +231,7 @@ class DatasetAndTeacher:
         size = (len(self.dataset.class_names), images.channels, images.resolution)
         device = self.runtime.compute.device
         return [
-            teachers.load(self.teacher_source[0], file, *size, device)
+            teachers.load(self.teacher_source[0], file, *size, device).teacher
             for file in sorted(folder.glob(teachers.SNAPSHOTS))
         ]
 

@@ -29,6 +29,7 @@ MOST_BYTES = 2**18  # of a config
 MOST_DOTS = 200  # of one line
 MOST_CELLS = 100_000
 DEEPEST = 8  # tables in tables, or dots in a name
+JOINS = ("teacher", "images", "labels")  # that `--accept` lets through
 BUDGET = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(x?)")
 
 
@@ -74,6 +75,7 @@ class Grid:
             every method that is no control.
         controls: whether the methods that declare themselves controls join the others, and real
             images the image sources.
+        accept: joins that are let through though they disagree; see `benchmark.models.joins`.
         set: options by dotted name: `hello.rank`, `rded.factor`, `teacher.epochs`, and
             `recipe.X`, which makes a run off-protocol. (A method called `teacher` has its
             options in brackets.)
@@ -101,6 +103,10 @@ class Grid:
     controls: Annotated[
         StrictBool, Option("Also run the controls, and real images.", kind="flag")
     ] = True
+    accept: Annotated[
+        Texts,
+        Option("Joins let through though they disagree: teacher, images, labels.", kind="list"),
+    ] = ()
     set: Annotated[
         dict[Text, Value],
         Field(max_length=1000),
@@ -114,6 +120,9 @@ class Grid:
         recipes.require(self.recipe)
         for budget in self.budgets:
             budget_bytes(budget, 1)
+        for join in self.accept:
+            if join not in JOINS:
+                raise unknown("join to accept", join, JOINS)
         size = len(self.images) * len(self.ipc) * len(self.students) * self.seeds
         size *= len(self.methods) * max(1, len(self.budgets))
         if size > MOST_CELLS:

@@ -14,6 +14,7 @@ from ..core.needs import Needs
 from ..core.options import build
 from ..data import distilled
 from ..data.images import ResidentImages
+from ..models import joins
 from ..models.image_source import ImageTask, image_source
 from ..models.networks import module_of
 from .dataset_and_teacher import DatasetAndTeacher
@@ -160,7 +161,13 @@ class ImageStages:
         """The images, on the device."""
         folder = self.folder(resolved)
         if self._resident is None or self._resident[0] != folder:
-            self._resident = folder, distilled.read(folder, self.given.runtime.compute.device)
+            given = self.given
+            found = distilled.read(folder, given.runtime.compute.device)
+            if image_source(resolved.name).brought:
+                joins.check_images(
+                    found, given.teacher, given.runtime.compute, resolved.source, given.grid.accept
+                )
+            self._resident = folder, found
         return self._resident[1]
 
     def similarity_key(self, resolved: ResolvedImages) -> dict[str, Any]:

@@ -101,6 +101,8 @@ def _inputs(
         labels=stage,
         set={name: str(value) for name, value in experiment.grid.set.items()},
     )
+    if experiment.grid.accept:
+        made["accepted"] = sorted(experiment.grid.accept)
     if pilot is not None:
         made["epochs"] = pilot.chosen
         made["pilot"] = {"epochs": pilot.epochs, "accuracy": pilot.accuracy}

@@ -128,7 +128,12 @@ class Experiment(DatasetAndTeacher):
                 raise unknown("name to set options of", key.partition(".")[0], known)
         for name in grid.students:
             networks.require(name)
-        build(TeacherOptions, grid.of("teacher"), "teacher")
+        options = build(TeacherOptions, grid.of("teacher"), "teacher")
+        if self.teacher_source[1] is None and options.of_a_file:
+            raise UserError(
+                f"teacher.{options.of_a_file} is for a teacher from a file; {grid.teacher!r} is "
+                "trained here."
+            )
         named = {key.partition(".")[0] for key in grid.set} - {"teacher"}
         for name in named & methods.keys():
             build(method(name).Options, grid.of(name), name)
@@ -278,6 +283,7 @@ class Experiment(DatasetAndTeacher):
             snapshot_source=(lambda: self.snapshots) if labels.needs.snapshots else None,
             shared=shared,
             scratch=scratch,
+            accepted=self.grid.accept,
         )
         return fitting, shared
 

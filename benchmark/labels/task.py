@@ -89,6 +89,7 @@ class LabelTask:
             fitting.
         shared: makes what several artefacts share; see `shared_cache`; only while fitting.
         scratch: a folder for temporary files and checkpoints; only while fitting.
+        accepted: joins let through though they disagree; see `benchmark.models.joins`.
     """
 
     images: ResidentImages
@@ -104,6 +105,7 @@ class LabelTask:
     snapshot_source: "Callable[[], Sequence[Teacher]] | None" = None
     shared: Callable[[str, Mapping[str, object], Callable[[Path], None]], Path] | None = None
     scratch: Path | None = None
+    accepted: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:

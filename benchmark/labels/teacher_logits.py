@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..core.errors import UserError
 from ..core.progress import track
 from ..data.rendering import render
 from ..data.views import ViewBatch
@@ -25,12 +26,23 @@ def teacher_logits(
     Args:
         numbers: of the plan's batches, counted from 0 through all epochs.
         label: shown with the progress.
+
+    Raises:
+        UserError: a logit is no number, or beyond what float16 holds.
     """
     teacher, _, _ = task.fitting()
     for number in track(numbers, label):
         views = task.plan.batch(*divmod(number, task.plan.batches))
         pixels = render(task.images.pixels, views.to(task.device))
-        yield views, teacher(pixels).half()
+        logits = teacher(pixels)
+        rows = logits.half()
+        if not rows.isfinite().all():
+            raise UserError(
+                f"The teacher's logits reach {float(logits.abs().max()):,.0f}, which float16 (up "
+                "to 65,504) does not hold, or are no numbers. Is its normalisation right, and are "
+                "its weights whole?"
+            )
+        yield views, rows
 
 
 def resident(tensor: Tensor, device: torch.device) -> Tensor:

@@ -78,6 +78,8 @@ class ImageSource(ABC, Generic[OptionsT]):
             one another; empty if none.
         baseline: whether these are real images, which distilled ones must beat.
         labelled: whether its images show the dataset's classes.
+        brought: whether images and classes are others' work, so that the teacher is asked
+            whether they fit.
     """
 
     name: ClassVar[str]
@@ -86,6 +88,7 @@ class ImageSource(ABC, Generic[OptionsT]):
     draws: ClassVar[str] = ""
     baseline: ClassVar[bool] = False
     labelled: ClassVar[bool] = True
+    brought: ClassVar[bool] = False
     Options: ClassVar[type] = NoOptions
 
     def __init_subclass__(cls) -> None:

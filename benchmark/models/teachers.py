@@ -1,20 +1,19 @@
 """Teachers: the classifiers whose soft labels are compressed.
 
-Named by `--teacher`: `NETWORK` is trained here and kept; `NETWORK:FILE` is loaded from a
-safetensors file (relative to the data root, if it is there); `timm:NAME:pretrained` has the
-weights that timm downloads.
+Named by `--teacher`: `NETWORK` is trained here and kept; `NETWORK:FILE` is loaded from a file of
+weights (relative to the data root, if it is there; see `weights_files`); `timm:NAME:pretrained`
+has the weights that timm downloads.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from typing_extensions import TypedDict
@@ -28,6 +27,7 @@ from ..data.views import Augmentation, ViewPlan
 from . import networks
 from .classifier import Classifier, Floats, correct
 from .training import Optimisation, optimise
+from .weights_files import read_weights
 
 WEIGHTS = "teacher.safetensors"
 SNAPSHOTS = "snapshot-*.safetensors"
@@ -43,6 +43,7 @@ class Norm(TypedDict):
 
 
 NORM = TypeAdapter(Norm)
+SHARE = TypeAdapter(Annotated[float, Field(strict=False, ge=0, le=1)])
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class TeacherOptions:
             HeLlO's paper takes nine.
         stop: end the training after so many epochs of its schedule, for a weaker teacher; 0
             trains them all.
+        normalise: only of a file: what it expects of pixels. `auto` is what its metadata say,
+            else ImageNet's statistics, which is told; `dataset` the training set's; `none` 0..1.
+        class_order: only of a file: `own`, or `fitted` to the training images.
     """
 
     epochs: int = 40
@@ -66,6 +70,8 @@ class TeacherOptions:
     seed: int = 0
     snapshots: int = 9
     stop: int = 0
+    normalise: Literal["auto", "imagenet", "dataset", "none"] = "auto"
+    class_order: Literal["own", "fitted"] = "own"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1 or self.seed < 0 or self.snapshots < 0:
@@ -76,6 +82,12 @@ class TeacherOptions:
             raise ValueError(f"stop must be 0 or one of the {self.epochs} epochs, got {self.stop}")
         if not self.lr > 0 or not 0 < self.crop_low <= 1:
             raise ValueError("lr must be positive, crop_low above 0 and at most 1")
+
+    @property
+    def of_a_file(self) -> str:
+        """The first option set that only a teacher from a file has; empty where none is."""
+        known = {"normalise": self.normalise != "auto", "class_order": self.class_order != "own"}
+        return next((name for name, is_set in known.items() if is_set), "")
 
     def snapshot_epochs(self) -> list[int]:
         """After how many epochs weak teachers are kept; fewer where the training is short."""
@@ -198,6 +210,20 @@ def real_views(
         yield render_gathered(block, views.to(device)), labels
 
 
+@dataclass(frozen=True)
+class FromFile:
+    """A teacher that a file holds.
+
+    Attributes:
+        accuracy: on the test set, 0..1, as the file tells it; None where it does not.
+        assumed: whether ImageNet's normalisation is taken for want of another.
+    """
+
+    teacher: Teacher
+    accuracy: float | None
+    assumed: bool
+
+
 def load(
     network_name: str,
     file: Path,
@@ -205,58 +231,67 @@ def load(
     channels: int,
     resolution: int,
     device: torch.device,
-) -> Teacher:
-    """A teacher from a safetensors file.
+    norm: Norm | None = None,
+) -> FromFile:
+    """A teacher from a file of weights.
 
-    Files made here name their own normalisation; others are taken to expect ImageNet's mean
-    and standard deviation, as published CIFAR networks do.
+    Args:
+        norm: what it expects of pixels; by default what the file's metadata say, as those of
+            files made here do, else ImageNet's, as of published CIFAR networks.
 
     Raises:
         UserError: the file is not there, is damaged, or holds another network's weights.
     """
     network = networks.create(network_name, classes, channels, resolution)
-    expected = network.state_dict()
-    try:
-        with safe_open(file, framework="pt") as handle:
-            metadata = handle.metadata() or {}
-            shapes = {n: torch.Size(handle.get_slice(n).get_shape()) for n in handle.keys()}  # noqa: SIM118
-            wrong = _misfits({n: value.shape for n, value in expected.items()}, shapes)
-            if wrong:
-                raise UserError(
-                    f"{str(file)!r} does not hold the weights of {network_name!r} for {classes} "
-                    f"classes: {len(wrong)} names or shapes differ, first {wrong[0]!r}."
-                )
-            weights = {n: handle.get_tensor(n) for n in expected.keys() & shapes.keys()}
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"Cannot read the teacher file {str(file)!r}: {error}.") from error
-    for name in sorted(weights):
-        value, floats = weights[name], expected[name].is_floating_point()
-        if value.is_floating_point() != floats or not value.isfinite().all():
-            raise UserError(
-                f"{name} in the teacher file {str(file)!r} is {value.dtype}, or not finite."
-            )
+    what = f"{network_name!r} for {classes} classes"
+    weights, metadata = read_weights(file, network.state_dict(), what)
     network.load_state_dict(weights, strict=False)
-    mean, std = IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]
-    if metadata.keys() & {"mean", "std"}:
-        try:
-            told = {
-                part: bounded.loads(metadata.get(part, "").encode()) for part in ("mean", "std")
-            }
-            norm = bounded.parse(NORM, told)
-            if not len(norm["mean"]) == len(norm["std"]) == channels:
-                raise UserError(f"mean and std must have {channels} numbers each")
-        except UserError as error:
-            raise UserError(f"The metadata of the teacher file {str(file)!r}: {error}.") from error
-        mean, std = tuple(norm["mean"]), tuple(norm["std"])
-    return Teacher(network_name, network, mean, std).to(device).eval().requires_grad_(False)
+    try:
+        told = _told(metadata, channels)
+        accuracy = _accuracy(metadata)
+    except UserError as error:
+        raise UserError(f"The metadata of the teacher file {str(file)!r}: {error}.") from error
+    imagenet = Norm(mean=list(IMAGENET_MEAN[:channels]), std=list(IMAGENET_STD[:channels]))
+    chosen = norm or told or imagenet
+    teacher = Teacher(network_name, network, tuple(chosen["mean"]), tuple(chosen["std"]))
+    teacher.to(device).eval().requires_grad_(False)
+    return FromFile(teacher, accuracy, assumed=norm is None and told is None)
 
 
-def _misfits(expected: Mapping[str, torch.Size], found: Mapping[str, torch.Size]) -> list[str]:
-    """The names that are in one only, or of another shape; counters of steps may be absent."""
-    counters = {name for name in expected if name.endswith("num_batches_tracked")}
-    alone = (expected.keys() - counters) ^ (found.keys() - counters)
-    both = expected.keys() & found.keys()
-    return sorted(alone) + sorted(name for name in both if expected[name] != found[name])
+def _told(metadata: Mapping[str, str], channels: int) -> Norm | None:
+    """The normalisation that a file's metadata tell, if any."""
+    if not metadata.keys() & {"mean", "std"}:
+        return None
+    parts = {part: bounded.loads(metadata.get(part, "").encode()) for part in ("mean", "std")}
+    norm = bounded.parse(NORM, parts)
+    if not len(norm["mean"]) == len(norm["std"]) == channels:
+        raise UserError(f"mean and std must have {channels} numbers each")
+    return norm
+
+
+def _accuracy(metadata: Mapping[str, str]) -> float | None:
+    """The test accuracy that a file's metadata tell, if any."""
+    if "accuracy" not in metadata:
+        return None
+    return bounded.parse(SHARE, bounded.loads(metadata["accuracy"].encode()))
+
+
+def reorder(teacher: Teacher, order: Tensor) -> None:
+    """Put a teacher's outputs in another order, in place: class c becomes what was `order[c]`.
+
+    Raises:
+        UserError: its last layer is none whose outputs are the classes.
+    """
+    layers = [part for part in teacher.network.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    last = layers[-1] if layers else None
+    if last is None or len(last.weight) != len(order):
+        raise UserError(
+            f"The classes of {teacher.network_name!r} cannot be put in another order: its last "
+            f"layer has not {len(order)} outputs."
+        )
+    for part in (last.weight, last.bias):
+        if part is not None:
+            part.data = part.data[order.to(part.device)]
 
 
 def pretrained(network_name: str, classes: int, device: torch.device) -> Teacher:

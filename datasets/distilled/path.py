@@ -1,12 +1,12 @@
 """Images that others distilled: a folder of class folders, or a Parquet file.
 
 A folder's class folders are matched to the dataset's classes by class name, else by number
-(`00012` as RDED names them, `new00012` as SRe2L does), else in sorted order, which is the
-order of WordNet ids. A Parquet file has the Hugging Face image layout; where its class names
-are the dataset's in another order, its labels are matched by name.
+(`00012` as RDED names them, `new00012` as SRe2L does), else, if they are WordNet ids, as sorted.
+A Parquet file has the Hugging Face image layout; where its class names are the dataset's in
+another order, its labels are matched by name. Other names are refused: nothing would say which
+class is which.
 """
 
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmark.core.errors import UserError
 from benchmark.core.needs import Needs
 from benchmark.core.progress import track
-from benchmark.data.class_folders import class_folders, image_files
+from benchmark.data.class_folders import class_folders, image_files, in_label_order, positions
 from benchmark.data.images import Dataset, Encoded, ResidentImages, Source, decode
 from benchmark.models.image_source import ImageSource, ImageTask
 
@@ -43,6 +43,7 @@ class PathImages(ImageSource[Options]):
     """Images that others distilled."""
 
     argument = "path"
+    brought = True
 
     def needs(self, ipc: int) -> Needs:
         return Needs(files=(Path(self.options.path),))
@@ -66,7 +67,20 @@ class PathImages(ImageSource[Options]):
         with ThreadPoolExecutor() as pool:
             arrays = list(track(pool.map(as_array, chosen), "decode images", len(chosen)))
         labels = torch.arange(len(sources)).repeat_interleave(task.ipc)
-        return ResidentImages(torch.from_numpy(np.stack(arrays)), labels, dataset.class_names)
+        return ResidentImages(
+            torch.from_numpy(np.stack(arrays)),
+            labels,
+            dataset.class_names,
+            positions=self._positions(dataset, task.ipc),
+        )
+
+    def _positions(self, dataset: Dataset, ipc: int) -> Tensor | None:
+        """Where `ImageFolder` lists the images; None of a table's."""
+        folder = Path(self.options.path)
+        if not folder.is_dir():
+            return None
+        names = in_label_order(class_folders(folder), dataset.class_names, folder)
+        return positions(names, [ipc] * len(names))
 
 
 def find(dataset: Dataset, ipc: int, options: Options) -> Sequence[Sequence[Source]]:
@@ -90,31 +104,19 @@ def folder_sources(folder: Path, dataset: Dataset) -> Sequence[Sequence[Path]]:
     """The picture files of each class, in label order."""
     names = class_folders(folder)
     check_classes(len(names), folder, dataset)
-    return [image_files(folder / name) for name in in_label_order(names, dataset, folder)]
-
-
-def in_label_order(names: list[str], dataset: Dataset, folder: Path) -> list[str]:
-    """The class folders' names (sorted) in the order of the labels they stand for."""
-    if set(names) == set(dataset.class_names):
-        return list(dataset.class_names)
-    numbered = [match for name in names if (match := re.fullmatch(r"(?:new)?(\d+)", name))]
-    if len(numbered) == len(names):
-        by_number = {int(match[1]): match[0] for match in numbered}
-        if sorted(by_number) != list(range(len(names))):
-            raise UserError(
-                f"The class folders of {str(folder)!r} are numbered {min(by_number)} to "
-                f"{max(by_number)}; they must be 0 to {len(names) - 1}, each once."
-            )
-        return [by_number[label] for label in range(len(names))]
-    return names
+    ordered = in_label_order(names, dataset.class_names, folder)
+    return [image_files(folder / name) for name in ordered]
 
 
 def parquet_sources(file: Path, dataset: Dataset) -> Sequence[Sequence[Source]]:
     """The encoded images of each class, in label order."""
     _, _, names = describe([file], file.parent)
     check_classes(len(names), file, dataset)
-    same = len(set(names)) == len(names) and set(names) == set(dataset.class_names)
-    label_of = [dataset.class_names.index(n) if same else i for i, n in enumerate(names)]
+    label_of = range(len(names))
+    if names != dataset.class_names:
+        ordered = in_label_order(sorted(names), dataset.class_names, file)
+        place = {name: label for label, name in enumerate(ordered)}
+        label_of = [place[name] for name in names]
     sources: list[list[Encoded]] = [[] for _ in names]
     for source, label in zip(sources_of(file), labels_of(file, len(names)), strict=True):
         sources[label_of[label]].append(source)

@@ -146,7 +146,7 @@ class LPQLD(LabelSource[Options]):
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
         task = taught_by(task, options.teachers)
-        supply = Imported(task, Path(options.path)) if options.path else Made(task)
+        supply = Imported(task, options) if options.path else Made(task)
         scores = (
             score(options.select, logits, task.hard_labels(views.to(task.device)))
             for views, logits in supply.labels(range(supply.batches), "score batches")

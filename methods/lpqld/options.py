@@ -1,6 +1,7 @@
 """What can be chosen of `lpqld`."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from benchmark.labels.ensemble import Teachers
 
@@ -35,7 +36,9 @@ class Options:
         calibrate: calibrated student-teacher alignment; without it the student is
             compared at the labels' temperature.
         path: a folder of labels in SRe2L's, LPLD's or LPQLD's form, to be taken instead of
-            the teacher's; its image numbers count these images in their order.
+            the teacher's; its image numbers count the pictures as `ImageFolder` lists them.
+        class_order: of the labels in `path`: their `own`, or the one that is `fitted` to the
+            classes that the images show, where one is.
         teachers: whose logits are kept: the `final` one's, as in the papers, or the mean of
             weak ones' along a `trajectory`, as HeLlO has.
     """
@@ -56,11 +59,14 @@ class Options:
     floor: float = 2.0
     calibrate: bool = True
     path: str = ""
+    class_order: Literal["own", "fitted"] = "own"
     teachers: Teachers = "final"
 
     def __post_init__(self) -> None:
         if self.path and self.teachers != "final":
             raise ValueError("path brings labels that are made; teachers has no say in them")
+        if self.class_order != "own" and not self.path:
+            raise ValueError("class_order is of the labels in path, and path is empty")
         if not 0 < self.keep <= 1 or not 0 < self.mass <= 1:
             raise ValueError(
                 f"keep and mass must be shares above 0 and at most 1, got {self.keep}, {self.mass}"

@@ -1,7 +1,6 @@
 """Where labels come from before they are pruned: the teacher, or a folder that others filled."""
 
 from collections.abc import Iterator, Sequence
-from math import sqrt
 from pathlib import Path
 from typing import Protocol
 
@@ -9,19 +8,20 @@ import torch
 from torch import Tensor
 
 from benchmark.core.errors import UserError
-from benchmark.core.progress import track
+from benchmark.core.progress import say, track
 from benchmark.data.rendering import render
 from benchmark.data.views import ViewBatch
 from benchmark.exchange.official import OfficialLabels, open_folder
 from benchmark.labels.stored_views import StoredViews, ViewWriter
 from benchmark.labels.task import LabelTask, TaskShape
 from benchmark.labels.teacher_logits import teacher_logits
+from benchmark.models import joins
+from benchmark.models.agreement import agreement, described
 
 from .options import Options
 from .pool import PlannedViews
 
-FEW = 100  # views; fewer cannot tell right labels from wrong ones
-ENOUGH = 2000
+ENOUGH = 2000  # views that tell right labels from wrong ones
 
 
 class Supply(Protocol):
@@ -58,35 +58,50 @@ class Made:
 class Imported:
     """Labels in the form of SRe2L, LPLD or LPQLD, no more batches than the plan has."""
 
-    def __init__(self, task: LabelTask, path: Path) -> None:
-        self.task, self.folder = task, folder_of(path, task)
+    def __init__(self, task: LabelTask, options: Options) -> None:
+        self.task, self.class_order = task, options.class_order
+        self.folder = open_folder(
+            Path(options.path),
+            len(task.images),
+            task.plan.resolution,
+            classes=task.classes,
+            positions=task.images.positions,
+        )
         self.batches = min(self.folder.batches, task.plan.steps)
 
     def labels(self, numbers: Sequence[int], title: str) -> Iterator[tuple[ViewBatch, Tensor]]:
         """As `Supply.labels`.
 
         Raises:
-            UserError: the labels' top classes are those of the task's teacher (or, without
-                one, the images' own) no more often than chance would have it: images or
-                classes stood in another order where the labels were made.
+            UserError: the labels' top classes are too seldom those of the task's teacher (or,
+                without one, the images' own), or another order of the classes explains more.
         """
-        classes, right, seen = self.task.classes, 0, 0
+        order = self._order(numbers)
         for number in track(numbers, title):
             batch = self.folder.batch(number)
-            logits = batch.logits(classes).to(self.task.device)
-            if seen < ENOUGH:
-                expected, plain = self._expected(batch.views)
-                right += int((logits.argmax(1) == expected)[plain].sum())
-                seen += int(plain.sum())
-            yield batch.views, logits
-        chance = 1 / classes
-        by_chance = seen * chance + 3 * sqrt(seen * chance * (1 - chance))
-        if seen >= FEW and right <= by_chance:
-            raise UserError(
-                f"The labels in {str(self.folder.folder)!r} do not fit these images: their top "
-                f"class is the expected one in {right} of {seen} views, and chance gives "
-                f"{chance:.1%}. Did images or classes stand in another order where they were made?"
-            )
+            logits = batch.logits(self.task.classes).to(self.task.device)
+            yield batch.views, logits if order is None else logits[:, order]
+
+    def _order(self, numbers: Sequence[int]) -> Tensor | None:
+        """The order that `class_order` asks to put their classes in, if another than their own.
+
+        As many labels are looked at as tell right ones from wrong ones, spread over all.
+        """
+        task, names = self.task, self.task.images.class_names
+        step = max(1, len(numbers) * min(self.folder.sizes) // ENOUGH)
+        named, expected = [], []
+        for number in numbers[::step]:
+            batch = self.folder.batch(number)
+            known, plain = self._expected(batch.views)
+            top = batch.logits(task.classes).to(task.device).argmax(1)
+            named.append(top[plain].cpu())
+            expected.append(known[plain].cpu())
+        found = agreement(torch.cat(named), torch.cat(expected), task.classes)
+        if self.class_order == "fitted" and found.order is not None:
+            say(f"the labels' classes are put in order: {described(found.order, names)}")
+            return found.order.to(task.device)
+        joins.check_labels(found, names, repr(str(self.folder.folder)), task.accepted)
+        return None
 
     @torch.no_grad()
     def _expected(self, views: ViewBatch) -> tuple[Tensor, Tensor]:
@@ -110,9 +125,17 @@ def check_theirs(options: Options, shape: TaskShape, theirs: OfficialLabels) -> 
     """Refuse options that a folder of labels cannot serve.
 
     Raises:
-        UserError: whole epochs are asked for and theirs have another number of batches, or a
-            metric needs logits that they dropped.
+        UserError: its batches are of another size than the recipe's, whole epochs are asked for
+            and theirs have another number of batches, or a metric needs logits that they dropped.
     """
+    largest = max(theirs.sizes)
+    if -(-shape.images // largest) != shape.batches:
+        raise UserError(
+            f"{options.path!r} holds batches of {largest} views, of which {shape.images} images "
+            f"make {-(-shape.images // largest)} an epoch, and the recipe takes {shape.batches}: "
+            f"an epoch would not show as many views as there are images. Set "
+            f"recipe.batch_size={largest}."
+        )
     each = theirs.batches_per_epoch
     if options.granularity != "pool" and each != shape.batches:
         raise UserError(
@@ -124,8 +147,3 @@ def check_theirs(options: Options, shape: TaskShape, theirs: OfficialLabels) -> 
             f"lpqld.select=loss needs the logits of all {shape.classes} classes, and "
             f"{options.path!r} keeps {theirs.kept}: take confidence or entropy."
         )
-
-
-def folder_of(path: Path, task: LabelTask) -> OfficialLabels:
-    """The folder of labels, which must be for as many images and classes as the task has."""
-    return open_folder(path, len(task.images), task.plan.resolution, classes=task.classes)

@@ -303,7 +303,7 @@ def test_class_folders_are_matched_by_name_number_or_order(classes, folders, tmp
     assert len(made(path, dataset, 2, options, 0, None)) == 2 * len(classes)
 
 
-@pytest.mark.parametrize("names", [(), ("cat", "dog"), ("feline", "canine")])
+@pytest.mark.parametrize("names", [(), ("cat", "dog")])
 def test_a_table_is_read_in_row_order(names, tmp_path, encode, write_table):
     file = tmp_path / "images.parquet"
     write_table(file, [encode(s, side=16) for s in (1, 2, 3, 4)], [1, 0, 1, 0], names)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from tiny import listing, recipe_of, run_main, tiny_task
 from torch import nn
@@ -12,7 +13,9 @@ from torch import nn
 from benchmark.core.errors import UserError
 from benchmark.data import distilled, recipes
 from benchmark.data.images import ResidentImages
-from benchmark.exchange.convert import import_labels, read_images
+from benchmark.data.recipe import Augmentation
+from benchmark.data.views import ViewPlan
+from benchmark.exchange.convert import import_labels, read_images, verify_labels
 from benchmark.exchange.official import OfficialBatch, write_images, write_lpqld
 from benchmark.exchange.shipping import open_labels
 from benchmark.methods.lpqld import LPQLD
@@ -154,9 +157,11 @@ def test_more_labels_than_the_recipe_shows_are_not_dropped_in_silence(tmp_path, 
     shipped, _ = ship(tmp_path, keep=1.0)
     labels("export", shipped, tmp_path / "official")
     official = [tmp_path / "official" / part for part in ("labels", "images")]
-    short = replace(recipe_of("quick"), epochs=5)
+    short = replace(recipe_of("quick"), epochs=2)
     monkeypatch.setattr(recipes, "make", lambda name, setting: short)
-    with pytest.raises(UserError, match="holds 36 batches, and students of recipe 'quick' take 5"):
+    with pytest.raises(
+        UserError, match="holds 36 batches, and students of recipe 'quick' take 6 steps"
+    ):
         import_labels(official[0], official[1], tmp_path / "new", "quick", {})
     assert not (tmp_path / "new").exists()
     import_labels(official[0], official[1], tmp_path / "new", "quick", {"keep": "1"})
@@ -200,3 +205,39 @@ def test_pictures_of_several_sizes_are_refused(tmp_path):
         Image.new("RGB", (side, side)).save(tmp_path / "a" / f"{side}.png")
     with pytest.raises(Exception, match=r"8x8 \(8.png\), 9x9 \(9.png\)"):
         read_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "name"), [(12, "{}"), (12, "{:05}"), (1002, "new{:03}")], ids=str
+)
+def test_labels_count_pictures_as_imagefolder_and_classes_by_number(classes, name, tmp_path):
+    # Folders of numbers of several lengths are listed as text: 0, 1, 10, 11, 2, ...
+    side, each, names = 8, 2, [name.format(label) for label in range(classes)]
+    for label, folder in enumerate(names):
+        (tmp_path / "images" / folder).mkdir(parents=True)
+        for number in range(each):
+            shade = torch.tensor([label % 250, label // 250, number], dtype=torch.uint8)
+            pixels = shade.view(1, 1, 3).expand(side, side, 3)
+            file = tmp_path / "images" / folder / f"{number}.png"
+            Image.fromarray(pixels.numpy()).save(file)
+    listed = [names.index(folder) for folder in sorted(names) for _ in range(each)]
+    plan = ViewPlan(0, each * classes, side, 64, 2, Augmentation(mix="none"))
+    hot = 9 * F.one_hot(torch.tensor(listed), classes).half()
+    batches = [plan.batch(*divmod(n, plan.batches)) for n in range(plan.steps)]
+    write_lpqld(
+        tmp_path / "labels",
+        (OfficialBatch(v, hot[v.index], None) for v in batches),
+        side,
+        classes,
+    )
+    theirs, images = tmp_path / "labels", tmp_path / "images"
+    assert "100.0% of the views" in verify_labels(theirs, images)
+    import_labels(theirs, images, tmp_path / "new", "imagenet1k", {"keep": "1"})
+    source = open_labels(tmp_path / "new" / "labels", tmp_path / "new" / "images", "cpu").source
+    shown = source.task.images
+    assert list(shown.class_names) == names
+    for views, logits in source.stored_labels():
+        right = shown.labels[views.index]
+        assert logits.argmax(1).equal(right)
+        pixels = shown.pixels[views.index]
+        assert (pixels[:, 0, 0, 0] + 250 * pixels[:, 1, 0, 0].long()).equal(right)

@@ -1,12 +1,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from tiny import tiny_task
 
+from benchmark.core.errors import UserError
 from benchmark.data.rendering import render
 from benchmark.labels import teacher_logits as module
 from benchmark.labels.teacher_logits import resident, teacher_logits
@@ -111,3 +113,13 @@ def test_more_epochs_take_no_more_memory(tmp_path):
     assert 50e6 < once < 1e9  # or the 120 MB that four times the labels add would be few
     assert soft <= 1.1 * once
     assert lpqld <= 1.1 * once
+
+
+@pytest.mark.parametrize("beyond", [7e4, float("nan"), float("inf")])
+def test_logits_that_float16_does_not_hold_are_refused_where_they_are_made(beyond, tmp_path):
+    task = tiny_task(tmp_path)
+    teacher = task.teacher
+    assert teacher is not None
+    far = replace(task, teacher=lambda pixels: teacher(pixels) * 0 + beyond)
+    with pytest.raises(UserError, match=r"logits reach .*float16 .*does not hold"):
+        list(teacher_logits(far, range(1), ""))

@@ -300,7 +300,7 @@ def test_labels_of_others_meet_a_budget(task, tmp_path):
     theirs = replace(task, plan=replace(task.plan, epochs=30))  # 3 batches of 7, 7 and 6
     path = tmp_path / ("ö" * 60)
     official(path, teacher_logits(theirs, range(90), ""), 5)
-    ours = replace(task, plan=replace(task.plan, batch_size=4, epochs=30))  # 5 batches of 4
+    ours = replace(task, plan=replace(task.plan, batch_size=9, epochs=40))  # 3 batches, too
     for budget in (*range(3700, 4200, 85), 9000):
         options = LPQLD.Options(path=str(path), values="int8" if budget % 2 else "fp16")
         found = LPQLD.resolve_options(options, ours.shape, budget)
@@ -337,7 +337,7 @@ def test_labels_for_images_in_another_order_are_refused(task, tmp_path):
     official(tmp_path / "theirs", teacher_logits(task, range(30), ""), 5)
     fitted(task, keep=1.0, path=path)
     other = ResidentImages(images.pixels.roll(1, 0), images.labels, images.class_names)
-    with pytest.raises(UserError, match=r"do not fit these images: .*expected one in \d+ of 200"):
+    with pytest.raises(UserError, match=r"do not fit these images: .*known one in \d+ of 200"):
         fitted(replace(task, images=other), keep=1.0, path=path)
 
 
@@ -349,7 +349,7 @@ def test_without_a_teacher_labels_must_name_the_images_classes(task, tmp_path):
     official(tmp_path / "theirs", [(v, 9 * hot[v.index]) for v in views], 5)
     fitted(task, keep=1.0, path=path)
     other = ResidentImages(images.pixels, images.labels.roll(1), images.class_names)
-    with pytest.raises(UserError, match=r"do not fit these images: .*expected one in 0 of"):
+    with pytest.raises(UserError, match=r"known one in 0 of .* each class stands 1 further on"):
         fitted(replace(task, images=other), keep=1.0, path=path)
     # Too few views cannot tell.
     source = fitted(replace(task, images=other), batches=1, path=path)
@@ -378,3 +378,29 @@ def test_stored_labels_are_given_in_order(task):
         assert views.crop.equal(task.plan.batch(*divmod(number, 3)).crop)
         assert logits.gather(1, kept.indices).equal(kept.values)
         assert logits.isfinite().sum(1).tolist() == [3] * len(views)
+
+
+def test_labels_of_batches_of_another_size_are_refused(task, tmp_path):
+    theirs = replace(task, plan=replace(task.plan, epochs=30))  # batches of 7
+    official(tmp_path / "theirs", teacher_logits(theirs, range(90), ""), 5)
+    ours = replace(task, plan=replace(task.plan, batch_size=20))
+    options = LPQLD.Options(path=str(tmp_path / "theirs"))
+    with pytest.raises(
+        UserError, match=r"batches of 7 views, .* 3 an epoch, and the recipe takes 1"
+    ):
+        LPQLD.resolve_options(options, ours.shape, None)
+
+
+def test_labels_whose_classes_stand_elsewhere_are_read_in_the_fitted_order(task, tmp_path):
+    task = replace(task, plan=replace(task.plan, epochs=20), teacher=None)
+    images, path = task.images, str(tmp_path / "theirs")
+    views = [task.plan.batch(*divmod(number, 3)) for number in range(60)]
+    hot = F.one_hot((images.labels + 3) % 10, 10).half()
+    official(tmp_path / "theirs", [(v, 9 * hot[v.index]) for v in views], 10)
+    source = fitted(task, keep=1.0, path=path, class_order="fitted", quantise="none")
+    for shown, logits in source.stored_labels():
+        assert logits.argmax(1).equal(images.labels[shown.index])
+    accepting = replace(task, accepted=("labels",))
+    kept = fitted(accepting, keep=1.0, path=path, quantise="none")
+    for shown, logits in kept.stored_labels():
+        assert logits.argmax(1).equal((images.labels[shown.index] + 3) % 10)

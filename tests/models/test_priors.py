@@ -17,7 +17,14 @@ from torch import nn
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_digest
 from benchmark.data.images import IMAGENET_MEAN, IMAGENET_STD
-from benchmark.models.priors import Prior, bare_tower, content, load_prior, weights_digest
+from benchmark.models.priors import (
+    Prior,
+    bare_tower,
+    content,
+    load_prior,
+    prior_digest,
+    weights_digest,
+)
 from benchmark.models.priors.clips import EMBEDDED
 from benchmark.models.priors.packages import file_of
 from benchmark.models.priors.prompts import templates
@@ -29,6 +36,10 @@ TINY = {
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
 TAG = {"url": "http://nowhere", "quick_gelu": True, "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+
+
+def digest_of(model, prior: Prior) -> str:
+    return prior_digest(model, prior.resolution, prior.mean, prior.std)
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +171,7 @@ class TestOpenClip:
         assert prior.texts is not None
         assert_same(prior.texts(["a cat", "a dog"]), clip.encode_text(tokens, normalize=True))
         assert prior.bytes == 2 * sum(v.numel() for v in clip.state_dict().values())
-        assert prior.digest == weights_digest(clip)
+        assert prior.digest == digest_of(clip, prior)
         assert content(prior.name) == file_digest(file)
 
     def test_other_weights_have_other_digests(self, tmp_path):
@@ -182,7 +193,7 @@ class TestOpenClip:
         assert_same(prior.tower(pixels), clip.encode_image(pixels))
         assert not torch.allclose(prior.tower(pixels), tiny_clip().encode_image(pixels), atol=1e-5)
         assert content("Tiny:openai") == file_digest(file)
-        assert prior.digest == weights_digest(clip)
+        assert prior.digest == digest_of(clip, prior)
 
     def test_a_path_by_its_last_part_in_the_folder_for_priors(self, tmp_path, monkeypatch):
         clip = tiny_clip()
@@ -192,7 +203,7 @@ class TestOpenClip:
             load_prior(name, CPU)
         assert content(name) is None
         monkeypatch.setenv("LABELBENCH_PRIORS", str(tmp_path))
-        assert load_prior(name, CPU).digest == weights_digest(clip)
+        assert (found := load_prior(name, CPU)).digest == digest_of(clip, found)
         assert content(name) == file_digest(file)
 
     @pytest.mark.parametrize(
@@ -302,7 +313,7 @@ class TestTorchvision:
         prior = load_prior(f"torchvision:{name}", CPU)
         pixels = torch.rand(1, 3, 64, 64)
         assert_same(whole.classifier[3](prior.tower(pixels)), whole(pixels))
-        assert prior.digest == weights_digest(prior.tower)
+        assert prior.digest == digest_of(prior.tower, prior)
         assert prior.bytes == 2 * sum(v.numel() for v in prior.tower.state_dict().values())
 
     def test_a_tower_of_the_size_its_weights_want(self, tmp_path, monkeypatch):
@@ -459,3 +470,13 @@ def test_a_prior_is_counted_without_its_weights(name):
         {n: v.shape for n, v in network.state_dict().items()} for network in (tower, prior.tower)
     ]
     assert shapes[0] == shapes[1]
+
+
+def test_activation_and_preparation_are_in_the_digest():
+    plain = nn.Sequential(nn.Linear(3, 3), nn.GELU())
+    quick = nn.Sequential(plain[0], nn.SiLU())
+    assert weights_digest(plain) == weights_digest(quick)
+    same = (8, (0.5,), (0.5,))
+    assert prior_digest(plain, *same) != prior_digest(quick, *same)
+    assert prior_digest(plain, *same) != prior_digest(plain, 8, (0.4,), (0.5,))
+    assert prior_digest(plain, *same) == prior_digest(plain, *same)

@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 
 def load(file, name=NAME, classes=10):
-    return teachers.load(name, file, classes, 1, 8, CPU)
+    return teachers.load(name, file, classes, 1, 8, CPU).teacher
 
 
 def test_a_trained_teacher_comes_back_with_its_normalisation(folder):

@@ -54,6 +54,7 @@ class OfficialLabels:
         classes: how many there are; None where nothing tells (k of them are kept).
         layout: the folder's files.
         first: the first file, whose types the others share.
+        places: our image of each of theirs, int64 (images,); None where both count alike.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class OfficialLabels:
     classes: int | None
     layout: _Layout
     first: Parts
+    places: Tensor | None = None
 
     @property
     def form(self) -> str:
@@ -129,7 +131,9 @@ class OfficialLabels:
             ArtefactError: the file is missing, damaged, carries code, or does not fit.
         """
         file = self.layout.files[number]
-        batch = batch_of(file, self.layout.images_of(number), number, self.resolution)
+        index = self.layout.images_of(number)
+        index = index if self.places is None else self.places[index]
+        batch = batch_of(file, index, number, self.resolution)
         kept, whole = batch.values.shape[1], batch.indices is None
         if kept != self.kept or whole != (self.first.indices is None):
             raise ArtefactError(
@@ -151,6 +155,7 @@ def open_folder(
     resolution: int,
     batch_size: int | None = None,
     classes: int | None = None,
+    positions: Tensor | None = None,
 ) -> OfficialLabels:
     """Open a folder of stored labels; only its first file is read yet.
 
@@ -159,6 +164,7 @@ def open_folder(
         resolution: pixels a side of those images.
         batch_size: of SRe2L's and LPLD's batches; by default as large as the first one.
         classes: how many there are, to be checked.
+        positions: where their listing has each of our images, int64 (images,), if not in order.
 
     Raises:
         ArtefactError: the folder has none of the forms, files are missing, or the labels are
@@ -180,7 +186,8 @@ def open_folder(
             f"{str(folder)!r} holds logits of {kept} classes, but there are {classes}."
         )
     known = kept if first.indices is None else classes
-    return OfficialLabels(folder, resolution, kept, known, layout, first)
+    places = None if positions is None else positions.argsort()
+    return OfficialLabels(folder, resolution, kept, known, layout, first, places)
 
 
 def _flat(folder: Path, files: list[Path], images: int) -> _Layout:

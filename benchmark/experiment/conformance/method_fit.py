@@ -111,7 +111,7 @@ def tiny_teacher(root: Path, data: Dataset, network: str = NETWORK) -> Teacher:
     compute = choose("cpu", "fp32")
     if not (root / WEIGHTS).is_file():
         trained(network, data, TeacherOptions(epochs=4, batch_size=50), compute, root)
-    return load(network, root / WEIGHTS, 10, 1, 8, compute.device)
+    return load(network, root / WEIGHTS, 10, 1, 8, compute.device).teacher
 
 
 def as_shipped(task: LabelTask) -> LabelTask:

@@ -12,11 +12,19 @@ import torch
 
 from ...core.files import file_digest
 from . import backbones, clips, packages
-from .prior import Prior, weights_digest
+from .prior import Prior, prior_digest, weights_digest
 from .shapes import bare_tower
 from .source import Source
 
-__all__ = ["Prior", "bare_tower", "content", "fetched", "load_prior", "weights_digest"]
+__all__ = [
+    "Prior",
+    "bare_tower",
+    "content",
+    "fetched",
+    "load_prior",
+    "prior_digest",
+    "weights_digest",
+]
 
 
 def load_prior(name: str, device: torch.device) -> Prior:

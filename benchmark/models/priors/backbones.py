@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ...core.errors import UserError, unknown
 from ...data.images import IMAGENET_MEAN, IMAGENET_STD
-from .prior import Prior, feature_width, half_bytes, weights_digest
+from .prior import Prior, feature_width, half_bytes, prior_digest
 from .source import Source
 
 IMAGENET_CLASSES = 1000
@@ -101,7 +101,8 @@ def as_prior(
 ) -> Prior:
     """`tower`, which gives features, frozen on `device`."""
     tower.float().eval().requires_grad_(False)
-    digest = weights_digest(tower)  # before the move: a device need not send its weights back
+    # Before the move: a device need not send its weights back.
+    digest = prior_digest(tower, resolution, mean, std)
     tower.to(device)
     width = feature_width(name, tower, resolution, device)
     return Prior(name, tower, width, None, resolution, mean, std, digest, half_bytes(tower))

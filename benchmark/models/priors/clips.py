@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...core.errors import unknown
 from ...data.images import IMAGENET_MEAN, IMAGENET_STD
-from .prior import Prior, feature_width, half_bytes, weights_digest
+from .prior import Prior, feature_width, half_bytes, prior_digest
 from .source import Source
 
 if TYPE_CHECKING:
@@ -87,11 +87,12 @@ def _prior(
     device: torch.device,
 ) -> Prior:
     clip.float().eval().requires_grad_(False)
-    digest = weights_digest(clip)  # before the move: a device need not send its weights back
-    clip.to(device)
     tower: nn.Module = clip.visual  # type: ignore[assignment]
     side: int | tuple[int, int] = tower.image_size  # type: ignore[assignment]
     resolution = side if isinstance(side, int) else side[0]
+    # Before the move: a device need not send its weights back.
+    digest = prior_digest(clip, resolution, mean, std)
+    clip.to(device)
 
     @torch.no_grad()
     def embed(texts: list[str]) -> Tensor:

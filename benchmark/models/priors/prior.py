@@ -24,7 +24,7 @@ class Prior:
             tower.
         resolution: pixels a side that the image tower takes, R.
         mean, std: of pixels in 0..1, for normalising its input.
-        digest: SHA-256 of all its weights, of both towers.
+        digest: SHA-256 of all that decides its features; see `prior_digest`.
         bytes: of its weights in half precision, as the embedded file and OpenAI's hold them;
             what a user must have, beyond the artefact.
     """
@@ -93,6 +93,20 @@ def weights_digest(model: nn.Module) -> str:
     for name, value in sorted(model.state_dict().items()):
         sha.update(f"{name}{tuple(value.shape)}".encode())
         sha.update(value.detach().float().cpu().contiguous().numpy().data)
+    return sha.hexdigest()
+
+
+def prior_digest(
+    model: nn.Module, resolution: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> str:
+    """SHA-256 of all that decides features: weights, kinds of layers, and how pixels are prepared.
+
+    An activation has no weights, yet OpenAI's weights in a network of another one give others.
+    """
+    sha = hashlib.sha256(weights_digest(model).encode())
+    for name, part in model.named_modules():
+        sha.update(f"{name}:{type(part).__name__};".encode())
+    sha.update(repr((resolution, tuple(mean), tuple(std))).encode())
     return sha.hexdigest()
 
 
