@@ -41,6 +41,14 @@ def import_(
     recipe: Annotated[
         str, typer.Option(help="Whose epochs, batches and loss students will have.")
     ] = "imagenet1k",
+    mean: Annotated[
+        str,
+        typer.Option(
+            help="By which students normalise pixels in 0..1: imagenet, dataset (the images' own), "
+            "or numbers with commas between."
+        ),
+    ] = "imagenet",
+    std: Annotated[str, typer.Option(help="Likewise.")] = "imagenet",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="LPQLD's options: keep=0.1, quantise=mr, k=10; repeatable."),
@@ -58,7 +66,7 @@ def import_(
         if not equals:
             raise UserError(f"--set takes OPTION=VALUE, got {text!r}.")
         options[name.strip()] = value.strip()
-    _show(import_labels(labels, images, to, recipe, options))
+    _show(import_labels(labels, images, to, recipe, options, mean, std))
 
 
 @app.command()

@@ -4,6 +4,7 @@ A folder of labels is either ours (an artefact, or a folder that `ship` or `impo
 wrote, with `labels/` and `images/`) or in the form of SRe2L, LPLD or LPQLD.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,14 +21,17 @@ from ..core.options import build
 from ..core.progress import track
 from ..data import distilled, recipes
 from ..data.class_folders import class_folders, image_files
-from ..data.images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, decode, opened
+from ..data.images import ResidentImages, decode, opened
+from ..data.recipe import Recipe
 from ..data.recipe_source import RecipeSetting
 from ..data.rendering import render
 from ..data.views import ViewPlan
 from ..labels import artefact
 from ..labels.contract import LabelSource, method
+from ..labels.manifest import Manifest
 from ..labels.task import LabelTask, task_shape
 from ..records.ledger import KINDS, Ledger
+from .normalisation import normalisation
 from .official import OfficialBatch, open_folder, write_images, write_lpqld
 from .shipping import open_labels
 
@@ -38,7 +42,9 @@ def read_images(path: Path) -> ResidentImages:
     """Distilled images: `images.safetensors` in a folder, or class folders of pictures.
 
     Pictures are taken in the order of torchvision's `ImageFolder`, which the official forms
-    count by: class folders sorted by name, then files by name.
+    count by: class folders sorted by name, then files by name. Folders that are all called `new`
+    and a number, as SRe2L's synthesis calls them, are of the classes of these numbers: of ten
+    thousand, `new1000` stands before `new101`.
 
     Raises:
         UserError: there are none, or they are of several sizes.
@@ -63,8 +69,18 @@ def read_images(path: Path) -> ResidentImages:
         )
     channels, side = 1 if grey else 3, next(iter(sizes))[0]
     pixels = np.stack([decode(file, channels, side) for file in track(paths, "decode images")])
-    labels = torch.arange(len(names)).repeat_interleave(torch.tensor([len(f) for f in files]))
-    return ResidentImages(torch.from_numpy(pixels), labels, names)
+    classes = _classes(names)
+    labels = torch.tensor(classes).repeat_interleave(torch.tensor([len(f) for f in files]))
+    in_order = [name for _, name in sorted(zip(classes, names, strict=True))]
+    return ResidentImages(torch.from_numpy(pixels), labels, in_order)
+
+
+def _classes(folders: list[str]) -> list[int]:
+    """The class that each class folder is of."""
+    matches = [re.fullmatch("new([0-9]+)", name) for name in folders]
+    numbers = [int(match[1]) for match in matches if match]
+    whole = sorted(numbers) == list(range(len(folders)))
+    return numbers if whole else list(range(len(folders)))
 
 
 def inspect(folder: Path, images: Path | None) -> dict[str, str]:
@@ -81,6 +97,7 @@ def inspect(folder: Path, images: Path | None) -> dict[str, str]:
             ),
             "images": f"{plan.images} of {plan.resolution} pixels, {manifest['images'][:16]}…",
             "made for": f"{plan.epochs} epochs of {plan.batches} batches",
+            "normalised by": _pixels(manifest),
         }
         return rows | _bytes(artefact.measure(ours, manifest))
     distilled_images = _needed(images)
@@ -88,7 +105,9 @@ def inspect(folder: Path, images: Path | None) -> dict[str, str]:
     rows = {
         "form": found.form,
         "batches": f"{found.batches} of up to {max(found.sizes)} labels, {found.labels} in all",
-        "logits a label": f"{found.kept}" + ("" if found.classes is None else " (all classes)"),
+        "logits a label": f"{found.kept}"
+        + ("" if found.classes is None else " (all classes)")
+        + ("" if found.first.values.dtype == torch.float16 else ", float32"),
         "images": f"{len(distilled_images)} of {distilled_images.resolution} pixels",
     }
     return rows | _bytes(found.ledger)
@@ -144,13 +163,21 @@ def verify_labels(folder: Path, images: Path | None) -> str:
 
 
 def import_labels(
-    folder: Path, images: Path, target: Path, recipe_name: str, options: Mapping[str, object]
+    folder: Path,
+    images: Path,
+    target: Path,
+    recipe_name: str,
+    options: Mapping[str, object],
+    mean: str = "imagenet",
+    std: str = "imagenet",
 ) -> dict[str, str]:
     """Turn labels of others into an artefact of ours, with their images, in the new `target`.
 
-    All of them are kept, exactly, unless `options` of the method that takes them up say what to
-    drop. Pixels are
-    normalised with ImageNet's mean and standard deviation, as the official scripts do.
+    All of them are kept, exactly (float32 logits are rounded to float16), unless `options` of the
+    method that takes them up say what to drop.
+
+    Args:
+        mean, std: by which students normalise pixels; see `normalisation`.
 
     Returns:
         What `inspect` says of the result.
@@ -160,19 +187,7 @@ def import_labels(
         distilled_images = read_images(images)
         found = open_folder(folder, len(distilled_images), distilled_images.resolution)
         cls = importing_method()
-        classes = len(distilled_images.class_names)
-        setting = RecipeSetting(
-            classes, len(distilled_images) // classes, distilled_images.resolution
-        )
-        recipe = recipes.make(recipe_name, setting)
-        plan = ViewPlan(
-            0,
-            len(distilled_images),
-            distilled_images.resolution,
-            recipe.batch_size,
-            recipe.epochs_of(len(distilled_images)),
-            recipe.augmentation,
-        )
+        recipe, plan = _planned(recipe_name, distilled_images)
         if found.batches > plan.steps and not options.keys() & {"keep", "batches"}:
             raise UserError(
                 f"{str(folder)!r} holds {found.batches} batches, and students of recipe "
@@ -182,6 +197,7 @@ def import_labels(
         shape = task_shape(len(distilled_images.class_names), plan)
         asked = cls.importing(folder, None if found.classes else found.kept, options)
         chosen = cls.resolve_options(asked, shape, None)
+        means, stds = normalisation(mean, std, distilled_images)
         with TemporaryDirectory() as scratch:
             task = LabelTask(
                 images=distilled_images,
@@ -189,8 +205,8 @@ def import_labels(
                 objective=recipe.objective,
                 compute=compute,
                 seed=0,
-                mean=IMAGENET_MEAN[: distilled_images.channels],
-                std=IMAGENET_STD[: distilled_images.channels],
+                mean=means,
+                std=stds,
                 scratch=Path(scratch),
             )
             source = cls.fit(task, chosen)
@@ -199,6 +215,14 @@ def import_labels(
             source.save(partial / "labels")
         distilled.write(partial / "images", distilled_images)
     return inspect(target, None)
+
+
+def _planned(recipe_name: str, images: ResidentImages) -> tuple[Recipe, ViewPlan]:
+    """The recipe of students of imported labels, and how many views it shows them."""
+    classes, count, side = len(images.class_names), len(images), images.resolution
+    recipe = recipes.make(recipe_name, RecipeSetting(classes, count // classes, side))
+    epochs = recipe.epochs_of(count)
+    return recipe, ViewPlan(0, count, side, recipe.batch_size, epochs, recipe.augmentation)
 
 
 def importing_method() -> type[LabelSource[Any]]:
@@ -266,6 +290,14 @@ def _needed(images: Path | None) -> ResidentImages:
             "--images with their folder."
         )
     return read_images(images)
+
+
+def _pixels(manifest: Manifest) -> str:
+    """What students do to pixels in 0..1."""
+    if "whitened" in manifest:
+        return "whitening"
+    mean, std = (", ".join(f"{n:.4g}" for n in manifest[name]) for name in ("mean", "std"))
+    return f"mean {mean} and standard deviation {std}"
 
 
 def _plain(value: Any) -> str:

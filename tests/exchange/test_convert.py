@@ -200,3 +200,30 @@ def test_pictures_of_several_sizes_are_refused(tmp_path):
         Image.new("RGB", (side, side)).save(tmp_path / "a" / f"{side}.png")
     with pytest.raises(Exception, match=r"8x8 \(8.png\), 9x9 \(9.png\)"):
         read_images(tmp_path)
+
+
+def test_numbered_folders_are_of_their_classes_in_the_order_of_imagefolder(tmp_path):
+    for label in range(12):
+        folder = tmp_path / f"new{label}"
+        folder.mkdir()
+        Image.new("L", (8, 8), 20 * label).save(folder / "class_id000.png")
+    found = read_images(tmp_path)
+    assert found.labels.tolist() == [0, 1, 10, 11, *range(2, 10)]  # as their names are sorted
+    assert (found.pixels[:, 0, 0, 0] == 20 * found.labels).all()
+    assert found.class_names == tuple(f"new{label}" for label in range(12))
+    (tmp_path / "new10").rename(tmp_path / "new12")  # there is no class of this number
+    assert read_images(tmp_path).labels.tolist() == list(range(12))
+
+
+def test_logits_in_single_precision_are_rounded_when_they_are_stored(tmp_path):
+    _, source = ship(tmp_path, keep=1.0, quantise="none")
+    rows = [(views, logits.float() + 1e-3) for views, logits in source.stored_labels()]
+    write_lpqld(tmp_path / "labels", (OfficialBatch(v, x, None) for v, x in rows), 8, 10)
+    write_images(tmp_path / "images", source.task.images)
+    theirs = tmp_path / "labels", tmp_path / "images"
+    assert "10, float32" in labels("inspect", theirs[0], "--images", theirs[1])
+    import_labels(*theirs, tmp_path / "new", "quick", {"quantise": "none"})
+    folder = tmp_path / "new"
+    back: Any = open_labels(folder / "labels", folder / "images", "cpu").source
+    for (_, expected), (_, found) in zip(rows, back.stored_labels(), strict=True):
+        assert torch.equal(found, expected.half().float())
