@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .plugins import Plugins
+
 app = typer.Typer(
     no_args_is_help=True, help="Look at labels, check them, take and give them in others' forms."
 )
@@ -26,10 +28,13 @@ def inspect(labels: Labels, images: Images = None) -> None:
 
 
 @app.command()
-def verify(labels: Labels, images: Images = None) -> None:
+def verify(labels: Labels, images: Images = None, plugin: Plugins = None) -> None:
     """Read a folder of labels whole, and check that it fits its images."""
+    from ..core import plugins
     from ..exchange.convert import verify_labels
 
+    for path in plugin or ():
+        plugins.add(path)
     typer.echo(verify_labels(labels, images))
 
 
@@ -73,10 +78,14 @@ def import_(
 def export(
     shipped: Annotated[Path, typer.Argument(help="A folder with `labels/` and `images/`.")],
     to: Annotated[Path, typer.Argument(help="A new folder, for LPQLD's training script.")],
+    plugin: Plugins = None,
 ) -> None:
     """Write shipped labels and images in the form of LPQLD."""
+    from ..core import plugins
     from ..exchange.convert import export as write
 
+    for path in plugin or ():
+        plugins.add(path)
     for line in write(shipped, to):
         typer.echo(line)
 
