@@ -7,12 +7,9 @@ they are.
 
 import math
 
-import torch
-from torch import Tensor
-
 from ..core.bounded import shown
 from ..core.errors import UserError
-from ..data.images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages
+from ..data.images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, pixel_statistics
 
 LEAST, MOST = 1e-6, 1e6  # what a manifest holds of a standard deviation; a mean lies within ± MOST
 
@@ -45,7 +42,8 @@ def _chosen(
     if text == "imagenet":
         return imagenet
     if text == "dataset":
-        return tuple(_own(images)[option].tolist())
+        own = dict(zip(("mean", "std"), pixel_statistics(images.pixels), strict=True))
+        return tuple(own[option].tolist())
     try:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -56,14 +54,3 @@ def _chosen(
             f"(one a channel of these images), got {shown(text)}."
         )
     return numbers
-
-
-def _own(images: ResidentImages) -> dict[str, Tensor]:
-    """Mean and standard deviation over all pixels, float64 (channels,)."""
-    total = squares = torch.zeros(images.channels, dtype=torch.float64)
-    for part in images.pixels.split(256):  # in double precision all of them may not fit
-        pixels = part.cpu().transpose(0, 1).flatten(1).double() / 255
-        total, squares = total + pixels.sum(1), squares + pixels.square().sum(1)
-    count = images.pixels[:, 0].numel()
-    mean = total / count
-    return {"mean": mean, "std": (squares / count - mean.square()).clamp_min(0).sqrt()}
