@@ -22,6 +22,16 @@ def data_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def official() -> Path:
+    """Labels that the authors' generators wrote; tests that need them are skipped without them."""
+    beside = Path(__file__).parents[2] / "shared" / "official"
+    root = Path(os.environ.get("LABELBENCH_OFFICIAL") or beside)
+    if not root.is_dir():
+        pytest.skip(f"the authors' labels are absent: LABELBENCH_OFFICIAL names no folder ({root})")
+    return root
+
+
+@pytest.fixture(scope="session")
 def golden() -> Callable[[str], Any]:
     """The arrays that authors' code computed, by the name of their file.
 

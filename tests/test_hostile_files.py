@@ -121,7 +121,7 @@ def replayed(folder: Path, batches: int | None = None) -> list[Tensor]:
     pairs = [
         pair for epoch in (0, opened.epochs - 1) for pair in islice(opened.epoch(epoch), batches)
     ]
-    return [tensor for pair in pairs for tensor in pair]
+    return [tensor for images, targets in pairs for tensor in (images, targets.rows)]
 
 
 def copied(tmp_path: Path, folder: Path) -> Path:

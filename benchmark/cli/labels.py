@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .plugins import Plugins
+
 app = typer.Typer(
     no_args_is_help=True, help="Look at labels, check them, take and give them in others' forms."
 )
@@ -29,10 +31,15 @@ def inspect(labels: Labels, images: Images = None) -> None:
 
 
 @app.command()
-def verify(labels: Labels, images: Images = None, accept: Accept = "") -> None:
+def verify(
+    labels: Labels, images: Images = None, plugin: Plugins = None, accept: Accept = ""
+) -> None:
     """Read a folder of labels whole, and check that it fits its images."""
+    from ..core import plugins
     from ..exchange.convert import verify_labels
 
+    for path in plugin or ():
+        plugins.add(path)
     typer.echo(verify_labels(labels, images, _joins(accept)))
 
 
@@ -44,6 +51,14 @@ def import_(
     recipe: Annotated[
         str, typer.Option(help="Whose epochs, batches and loss students will have.")
     ] = "imagenet1k",
+    mean: Annotated[
+        str,
+        typer.Option(
+            help="By which students normalise pixels in 0..1: imagenet, dataset (the images' own), "
+            "or numbers with commas between."
+        ),
+    ] = "imagenet",
+    std: Annotated[str, typer.Option(help="Likewise.")] = "imagenet",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="LPQLD's options: keep=0.1, quantise=mr, k=10; repeatable."),
@@ -62,17 +77,21 @@ def import_(
         if not equals:
             raise UserError(f"--set takes OPTION=VALUE, got {text!r}.")
         options[name.strip()] = value.strip()
-    _show(import_labels(labels, images, to, recipe, options, _joins(accept)))
+    _show(import_labels(labels, images, to, recipe, options, mean, std, _joins(accept)))
 
 
 @app.command()
 def export(
     shipped: Annotated[Path, typer.Argument(help="A folder with `labels/` and `images/`.")],
     to: Annotated[Path, typer.Argument(help="A new folder, for LPQLD's training script.")],
+    plugin: Plugins = None,
 ) -> None:
     """Write shipped labels and images in the form of LPQLD."""
+    from ..core import plugins
     from ..exchange.convert import export as write
 
+    for path in plugin or ():
+        plugins.add(path)
     for line in write(shipped, to):
         typer.echo(line)
 

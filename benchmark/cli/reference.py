@@ -4,12 +4,12 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from ..core.errors import UserError
-from .options import takes
+from .options import Device, takes
 from .run import Surroundings, grid_of, measure
 
 BUDGET = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(m|h)")
@@ -33,9 +33,7 @@ class Asked:
     data_root: Annotated[
         Path | None, typer.Option(envvar="LABELBENCH_DATA", help="Where real datasets lie.")
     ] = None
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes CUDA where it is.")
-    ] = "auto"
+    device: Device = "auto"
 
 
 @takes(Asked)

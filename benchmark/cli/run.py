@@ -10,7 +10,7 @@ import typer
 from ..core.errors import UserError, unknown
 from ..experiment import grid as grids
 from ..experiment.grid import Cell, Grid
-from .options import takes
+from .options import Device, takes
 from .plugins import Plugins
 
 
@@ -34,9 +34,7 @@ class Surroundings:
     work: Annotated[
         Path, typer.Option(file_okay=False, help="Folder of stages, records and tables.")
     ] = Path("runs")
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto takes CUDA where it is.")
-    ] = "auto"
+    device: Device = "auto"
     precision: Annotated[
         Literal["auto", "fp32", "bf16"],
         typer.Option(help="auto: bf16 where the hardware computes in it."),
@@ -120,6 +118,10 @@ def _executor(at: Surroundings) -> Callable[..., Any] | None:
     """What measures cells elsewhere than in this process; None for this one."""
     if at.executor == "local":
         return None
+    if ":" in at.device:
+        raise UserError(
+            f"--executor ray deals out GPUs itself: take --device cuda, not {at.device}."
+        )
     if at.batched > 1:
         raise UserError(
             "--batched learns labels in one process, which --executor ray has many of: leave out "

@@ -1,5 +1,7 @@
 """The device that work runs on, and its arithmetic."""
 
+import platform
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -7,10 +9,12 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
+from .bounded import shown
 from .errors import UserError
 
 Module = TypeVar("Module", bound=nn.Module)
 Precision = Literal["auto", "fp32", "bf16"]
+NAMES = re.compile("auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,3}))?")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Compute:
         """Until all work queued on the device is done; only for timing."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
 
     @property
     def precision(self) -> Literal["fp32", "bf16"]:
@@ -51,23 +57,45 @@ class Compute:
         """The device in words, for records."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
+        if self.device.type == "mps":
+            return f"Apple GPU, {platform.machine()}"
         return f"CPU, {torch.get_num_threads()} threads"
 
 
 def choose(device: str, precision: Precision) -> Compute:
-    """The device named `auto`, `cpu` or `cuda`, and its precision.
+    """The device of a name, `auto`, `cpu`, `cuda`, `cuda:1`, ... or `mps`, and its precision.
 
-    `auto` takes CUDA where it is, and bfloat16 where the hardware computes in it.
+    `auto` takes CUDA where it is, and bfloat16 where the hardware computes in it. Keys and records
+    hold the kind of a device, `cuda`, not which one of several.
 
     Raises:
-        UserError: CUDA is asked for and not there.
+        UserError: the name is none of these, or the device is not there.
     """
-    has_cuda = torch.cuda.is_available()
-    if device == "cuda" and not has_cuda:
-        raise UserError("Device 'cuda' is not available here. Valid: auto, cpu.")
-    chosen = torch.device("cuda" if has_cuda and device != "cpu" else "cpu")
-    automatic = torch.cuda.is_bf16_supported() if chosen.type == "cuda" else _cpu_has_bf16()
-    return Compute(chosen, precision == "bf16" or (precision == "auto" and automatic))
+    if not NAMES.fullmatch(device):
+        raise UserError(f"Unknown device {shown(device)}. Valid: auto, cpu, cuda, cuda:N, mps.")
+    there = _there()
+    if device not in ("auto", *there):
+        raise UserError(
+            f"Device {shown(device)} is not available here. Valid: {', '.join(['auto', *there])}."
+        )
+    if device == "auto":
+        device = "cuda" if "cuda" in there else "cpu"
+    chosen = torch.device(device)
+    looks = {"cpu": _cpu_has_bf16, "cuda": lambda: _cuda_has_bf16(chosen)}
+    automatic = precision == "auto" and chosen.type in looks and looks[chosen.type]()
+    return Compute(chosen, precision == "bf16" or automatic)
+
+
+def _there() -> list[str]:
+    """The names of the devices of this machine."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{number}" for number in range(gpus))]
+    return [*names, "mps"] if torch.backends.mps.is_available() else names
+
+
+def _cuda_has_bf16(device: torch.device) -> bool:
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported()
 
 
 def _cpu_has_bf16() -> bool:

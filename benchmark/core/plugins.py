@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from . import declared
-from .code_digest import code_of, digest_of_files, locate
+from .code_digest import closure, code_of, digest_of_files, locate
 from .declared import Description
 from .errors import UserError, unknown
 
@@ -228,7 +228,7 @@ def add(path: Path) -> Plugin:
 
     Raises:
         UserError: there is no such file, it cannot be imported, defines none or several plugins,
-            or has the name of another one.
+            has the name of another one, or has something beside it whose name is taken.
     """
     given, path = path, path.resolve()
     if path in _added:
@@ -351,12 +351,34 @@ def _import_path(path: Path) -> ModuleType:
             sys.path.append(str(path.parent))
         try:
             spec.loader.exec_module(module)
+            _refuse_others(name, path)
         except BaseException:
             del sys.modules[name]
             raise
+    except UserError:
+        raise
     except Exception as error:
         raise _not_imported(str(path), error) from error
     return module
+
+
+def _refuse_others(module: str, path: Path) -> None:
+    """Raise a UserError where a plugin has, in place of a module beside it, one of elsewhere.
+
+    Python knows one module of a name: that of another plugin's folder, or an installed one.
+    """
+    folder = path.parent
+    beside = {file.stem: file for file in folder.glob("*.py")}
+    beside |= {file.parent.name: file for file in folder.glob("*/__init__.py")}
+    # It may lie in a clone of this project, which is installed elsewhere.
+    beside.pop(__name__.partition(".")[0], None)
+    for name, file in closure([module]).items():
+        top = name.partition(".")[0]
+        if top in beside and folder not in file.resolve().parents:
+            raise UserError(
+                f"The plugin {str(path)!r} imports {top!r}, which is {str(file)!r} and not the one "
+                f"beside it, {str(beside[top])!r}: rename that one."
+            )
 
 
 def _not_imported(what: str, error: Exception) -> UserError:

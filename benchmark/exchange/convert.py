@@ -20,17 +20,19 @@ from ..core.options import build
 from ..core.progress import track
 from ..data import distilled, recipes
 from ..data.class_folders import by_number, class_folders, image_files, positions
-from ..data.images import IMAGENET_MEAN, IMAGENET_STD, ResidentImages, decode, opened
+from ..data.images import ResidentImages, decode, opened
 from ..data.recipe import Recipe
 from ..data.recipe_source import RecipeSetting
 from ..data.rendering import render
 from ..data.views import ViewPlan
 from ..labels import artefact
 from ..labels.contract import LabelSource, method
+from ..labels.manifest import Manifest
 from ..labels.task import LabelTask, task_shape
 from ..models import joins
 from ..models.agreement import agreement
 from ..records.ledger import KINDS, Ledger
+from .normalisation import normalisation
 from .official import OfficialBatch, open_folder, write_images, write_lpqld
 from .shipping import open_labels
 
@@ -88,6 +90,7 @@ def inspect(folder: Path, images: Path | None) -> dict[str, str]:
             ),
             "images": f"{plan.images} of {plan.resolution} pixels, {manifest['images'][:16]}…",
             "made for": f"{plan.epochs} epochs of {plan.batches} batches",
+            "normalised by": _pixels(manifest),
         }
         return rows | _bytes(artefact.measure(ours, manifest))
     distilled_images = _needed(images)
@@ -95,7 +98,9 @@ def inspect(folder: Path, images: Path | None) -> dict[str, str]:
     rows = {
         "form": found.form,
         "batches": f"{found.batches} of up to {max(found.sizes)} labels, {found.labels} in all",
-        "logits a label": f"{found.kept}" + ("" if found.classes is None else " (all classes)"),
+        "logits a label": f"{found.kept}"
+        + ("" if found.classes is None else " (all classes)")
+        + ("" if found.first.values.dtype == torch.float16 else ", float32"),
         "images": f"{len(distilled_images)} of {distilled_images.resolution} pixels",
     }
     return rows | _bytes(found.ledger)
@@ -157,13 +162,17 @@ def import_labels(
     target: Path,
     recipe_name: str,
     options: Mapping[str, object],
+    mean: str = "imagenet",
+    std: str = "imagenet",
     accept: Sequence[str] = (),
 ) -> dict[str, str]:
     """Turn labels of others into an artefact of ours, with their images, in the new `target`.
 
-    All of them are kept, exactly, unless `options` of the method that takes them up say what to
-    drop. Pixels are
-    normalised with ImageNet's mean and standard deviation, as the official scripts do.
+    All of them are kept, exactly (float32 logits are rounded to float16), unless `options` of the
+    method that takes them up say what to drop.
+
+    Args:
+        mean, std: by which students normalise pixels; see `normalisation`.
 
     Returns:
         What `inspect` says of the result.
@@ -183,6 +192,7 @@ def import_labels(
         shape = task_shape(len(distilled_images.class_names), plan)
         asked = cls.importing(folder, None if found.classes else found.kept, options)
         chosen = cls.resolve_options(asked, shape, None)
+        means, stds = normalisation(mean, std, distilled_images)
         with TemporaryDirectory() as scratch:
             task = LabelTask(
                 images=distilled_images,
@@ -190,8 +200,8 @@ def import_labels(
                 objective=recipe.objective,
                 compute=compute,
                 seed=0,
-                mean=IMAGENET_MEAN[: distilled_images.channels],
-                std=IMAGENET_STD[: distilled_images.channels],
+                mean=means,
+                std=stds,
                 scratch=Path(scratch),
                 accepted=tuple(accept),
             )
@@ -278,6 +288,14 @@ def _needed(images: Path | None) -> ResidentImages:
             "--images with their folder."
         )
     return read_images(images)
+
+
+def _pixels(manifest: Manifest) -> str:
+    """What students do to pixels in 0..1."""
+    if "whitened" in manifest:
+        return "whitening"
+    mean, std = (", ".join(f"{n:.4g}" for n in manifest[name]) for name in ("mean", "std"))
+    return f"mean {mean} and standard deviation {std}"
 
 
 def _plain(value: Any) -> str:

@@ -1,26 +1,26 @@
-"""Shipping: labels and images in a folder to give away, and such a folder in anyone's own loop."""
+"""Shipping: labels and images in a folder to give away, and such a folder opened again."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
+from ..core import plugins
 from ..core.bounded import short
 from ..core.device import Precision, choose
-from ..core.errors import ArtefactError, UserError
+from ..core.errors import ArtefactError, UserError, unknown
 from ..core.files import new_folder
 from ..core.options import build
 from ..data import distilled
 from ..data.recipe import Objective
-from ..data.rendering import render
 from ..data.views import ViewPlan
 from ..labels import artefact
 from ..labels.contract import LabelSource, method
 from ..labels.manifest import Manifest
 from ..labels.task import LabelTask
 from ..records import store
+from .shipped import ShippedLabels
 
 
 def ship(record_file: Path, target: Path, work: Path) -> None:
@@ -60,57 +60,30 @@ def refuse_for_students_only(manifest: Manifest, folder: Path) -> None:
         )
 
 
-class ShippedLabels:
-    """Images and their labels, view by view, on the device.
-
-    Attributes:
-        epochs: how many the labels were made for.
-        class_names: one a class, in label order.
-        source: the label source, for its own `loss`.
-    """
-
-    def __init__(self, source: LabelSource) -> None:
-        self.source = source
-        self.epochs = source.task.plan.epochs
-        self.class_names = source.task.images.class_names
-
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch, from 0.
-
-        Yields:
-            images: float32 (B, channels, R, R), normalised as the recipe's students do.
-            targets: probabilities, float32 (B, classes); logits were softened at the
-                objective's temperature.
-        """
-        task = self.source.task
-        mean = torch.tensor(task.mean, device=task.device).view(1, -1, 1, 1)
-        std = torch.tensor(task.std, device=task.device).view(1, -1, 1, 1)
-        for views in self.source.views(epoch):
-            views = views.to(task.device)
-            pixels = render(task.images.pixels, views)
-            targets = self.source.targets(views, pixels, epoch)
-            yield (pixels - mean) / std, self.source.probabilities(targets)
-
-
 def open_labels(
     labels: str | Path,
     images: str | Path,
     device: str = "auto",
     precision: Precision = "auto",
     seed: int = 0,
+    plugin: str | Path | None = None,
 ) -> ShippedLabels:
     """Open shipped labels with their images.
 
     Args:
         labels: the artefact's folder.
         images: the folder with `images.safetensors`.
-        device: `auto`, `cpu` or `cuda`.
-        seed: of what the method draws while training, such as LPQLD's pool.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ..., or `mps`.
+        seed: of what the method draws while training, such as LPQLD's pool; the student's.
+        plugin: file, or folder of a package, of the method, where it is none of this project's
+            and not installed.
 
     Raises:
         ArtefactError: either is damaged, or they do not belong together.
-        UserError: the method is not known here, or CUDA is asked for and not there.
+        UserError: the method is not known here, or the device is not there.
     """
+    if plugin is not None:
+        plugins.add(Path(plugin))
     compute = choose(device, precision)
     manifest = artefact.read_manifest(Path(labels))
     shown = distilled.read(Path(images), compute.device)
@@ -129,7 +102,7 @@ def open_labels(
         mean=tuple(manifest["mean"]),
         std=tuple(manifest["std"]),
     )
-    cls = method(manifest["method"])
+    cls = _method(manifest["method"])
     try:
         return ShippedLabels(cls.load(Path(labels), task))
     except UserError:
@@ -139,3 +112,14 @@ def open_labels(
             f"{cls.name} cannot restore the labels in {str(labels)!r} "
             f"({type(error).__name__}: {short(str(error), 200)})."
         ) from error
+
+
+def _method(name: str) -> type[LabelSource[Any]]:
+    """The method of shipped labels; where it is unknown, the error says how to add it."""
+    known = plugins.found(plugins.METHODS)
+    if name not in known:
+        raise UserError(
+            f"{unknown('method', name, known)} If it is a plugin's, pass its file: "
+            "open_labels(..., plugin=PATH), or --plugin PATH on the command line."
+        )
+    return method(name)

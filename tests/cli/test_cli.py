@@ -7,7 +7,9 @@ import pytest
 import torch
 from tiny import GRID, listing, run_main
 
+from benchmark.cli.run import Surroundings, _executor
 from benchmark.core import plugins
+from benchmark.core.errors import UserError
 
 RESULTS = str(Path(__file__).parents[2] / "results" / "digits-quick.jsonl")
 
@@ -235,3 +237,11 @@ def test_checks_say_what_to_mend(place):
     assert "FAILED Targets are finite float32 (B, C), and probabilities if they say so" in out
     assert "do not sum to 1 (sums from 0.500 to 0.500)" in out
     assert out.endswith("halved: 1 checks failed.\n")
+
+
+def test_a_device_is_named_as_torch_names_it(place):
+    code, _, err = run_main("run", *GRID, "--device", "gpu")
+    assert code == 2
+    assert err == "error: Unknown device 'gpu'. Valid: auto, cpu, cuda, cuda:N, mps.\n"
+    with pytest.raises(UserError, match="take --device cuda, not cuda:1"):
+        _executor(Surroundings(device="cuda:1", executor="ray"))

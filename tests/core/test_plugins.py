@@ -148,6 +148,22 @@ def test_a_file_that_imports_its_sibling(tmp_path):
     assert code_of(module).digest != before
 
 
+def test_a_sibling_whose_name_is_taken_is_refused(tmp_path):
+    leaning = ONE.replace("pass", "from shares_of_it import SHARE")
+    for folder, share in (("a", 0.5), ("b", 0.25)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "shares_of_it.py").write_text(f"SHARE = {share}\n")
+    plugin(tmp_path / "a", "first", leaning)
+    first = tmp_path / "a" / "shares_of_it.py"
+    with pytest.raises(UserError, match=f"imports 'shares_of_it', which is '{first}' and not the"):
+        plugin(tmp_path / "b", "second", leaning)
+    assert "second" not in plugins.found(METHODS)
+    (tmp_path / "b" / "tabulate.py").write_text("tabulate = 1\n")
+    with pytest.raises(UserError, match=r"imports 'tabulate', which is .*tabulate.py': rename"):
+        plugin(tmp_path / "b", "third", ONE.replace("pass", "from tabulate import tabulate"))
+    plugin(tmp_path / "b", "second", ONE)
+
+
 @pytest.mark.parametrize(
     ("name", "code", "message"),
     [

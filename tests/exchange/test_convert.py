@@ -241,3 +241,33 @@ def test_labels_count_pictures_as_imagefolder_and_classes_by_number(classes, nam
         assert logits.argmax(1).equal(right)
         pixels = shown.pixels[views.index]
         assert (pixels[:, 0, 0, 0] + 250 * pixels[:, 1, 0, 0].long()).equal(right)
+
+
+def test_numbered_folders_are_of_their_classes_and_know_the_order_of_imagefolder(tmp_path):
+    for label in range(12):
+        folder = tmp_path / f"new{label}"
+        folder.mkdir()
+        Image.new("L", (8, 8), 20 * label).save(folder / "class_id000.png")
+    found = read_images(tmp_path)
+    assert found.labels.tolist() == list(range(12))
+    assert found.positions is not None
+    assert found.positions.argsort().tolist() == [0, 1, 10, 11, *range(2, 10)]  # as text
+    assert (found.pixels[:, 0, 0, 0] == 20 * found.labels).all()
+    assert found.class_names == tuple(f"new{label}" for label in range(12))
+    (tmp_path / "new10").rename(tmp_path / "new12")  # there is no class of this number
+    with pytest.raises(UserError, match="numbered 0 to 12; they must be 0 to 11"):
+        read_images(tmp_path)
+
+
+def test_logits_in_single_precision_are_rounded_when_they_are_stored(tmp_path):
+    _, source = ship(tmp_path, keep=1.0, quantise="none")
+    rows = [(views, logits.float() + 1e-3) for views, logits in source.stored_labels()]
+    write_lpqld(tmp_path / "labels", (OfficialBatch(v, x, None) for v, x in rows), 8, 10)
+    write_images(tmp_path / "images", source.task.images)
+    theirs = tmp_path / "labels", tmp_path / "images"
+    assert "10, float32" in labels("inspect", theirs[0], "--images", theirs[1])
+    import_labels(*theirs, tmp_path / "new", "quick", {"quantise": "none"})
+    folder = tmp_path / "new"
+    back: Any = open_labels(folder / "labels", folder / "images", "cpu").source
+    for (_, expected), (_, found) in zip(rows, back.stored_labels(), strict=True):
+        assert torch.equal(found, expected.half().float())

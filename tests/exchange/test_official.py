@@ -154,6 +154,76 @@ def test_an_epoch_may_end_early_but_no_batch_may_be_missing(tmp_path):
         open_folder(tmp_path, IMAGES, SIDE)
 
 
+def test_pruned_lpld_leaves_out_the_last_batch_of_each_epoch(tmp_path):
+    by_epoch(tmp_path, epochs=3)
+    for epoch in range(3):
+        (tmp_path / f"epoch_{epoch}/batch_2.tar").unlink()
+    (tmp_path / "epoch_2/batch_1.tar").unlink()
+    orders = [torch.randperm(IMAGES)[:shown].tolist() for shown in (8, 8, 4)]
+    file = tmp_path / "sampler_indices_epoch.json"
+    file.write_text(json.dumps(dict(enumerate(orders))))
+    labels = open_folder(tmp_path, IMAGES, SIDE)
+    assert (labels.form, labels.batches_per_epoch, labels.sizes) == ("LPLD", 2, [4] * 5)
+    found = [image for batch in labels for image in batch.views.index.tolist()]
+    assert found == [image for order in orders for image in order]
+    for wrong, message in [
+        ([orders[0][:4], *orders[1:]], "orders 4 images under 0, but there are 10"),
+        ([orders[0], orders[2], orders[1]], "orders 4 images under 1"),
+        ([*orders[:2], orders[1][:5]], "orders 5 images under 2"),
+    ]:
+        file.write_text(json.dumps(dict(enumerate(wrong))))
+        with pytest.raises(ArtefactError, match=message):
+            open_folder(tmp_path, IMAGES, SIDE)
+
+
+def test_sre2l_without_the_last_batch_counts_the_batches_that_are_there(tmp_path):
+    by_epoch(tmp_path)
+    for epoch in range(2):
+        (tmp_path / f"epoch_{epoch}/batch_2.tar").unlink()
+    labels = open_folder(tmp_path, IMAGES, SIDE)
+    assert (labels.form, labels.batches_per_epoch, labels.labels) == ("SRe2L", 2, 16)
+
+
+@pytest.mark.parametrize("crop", [torch.float16, torch.float32])
+def test_logits_in_single_precision_are_read_as_they_are(crop, tmp_path):
+    written = [drawn(SIZE, n) for n in range(3)]
+    for parts in written:
+        parts[0], parts[-1] = parts[0].to(crop), parts[-1].float() + 1e-4
+    flat(tmp_path, written)
+    labels = open_folder(tmp_path, IMAGES, SIDE)
+    for batch, parts in zip(labels, written, strict=True):
+        assert torch.equal(batch.values, parts[-1])
+        assert torch.equal(batch.logits(CLASSES), parts[-1])
+        assert not torch.equal(batch.values, batch.values.half().float())
+    assert labels.ledger.values == 3 * SIZE * CLASSES * 4
+    written[1][-1][2, 3] = -7e4
+    flat(tmp_path, written)
+    with pytest.raises(
+        ArtefactError, match=r"a logit is -70000, beyond 65504, the last of float16"
+    ):
+        labels.batch(1)
+
+
+def test_classes_of_imagenet_21k_are_read(tmp_path):
+    parts = [*drawn(SIZE, 0)[:-1], torch.zeros(SIZE, 2).half()]
+    classes = torch.tensor([[999, 1000], [10449, 0], [255, 256], [4096, 10448]])
+    flat(tmp_path, [[*parts, classes.short()]])
+    batch = open_folder(tmp_path, IMAGES, SIDE, classes=10450).batch(0)
+    assert torch.equal(pair(batch)[0], classes)
+    assert batch.logits(10450).isfinite().sum(1).tolist() == [2] * SIZE
+    with pytest.raises(ArtefactError, match="a logit for class 10449, but there are 10449 classes"):
+        open_folder(tmp_path, IMAGES, SIDE, classes=10449).batch(0)
+
+
+@pytest.mark.parametrize("kept", [None, 3])
+def test_randaugment_is_named(kept, tmp_path):
+    parts = drawn(SIZE, 0) if kept is None else pruned(drawn(SIZE, 0), kept)
+    triplet = [torch.randint(15, (SIZE,)), torch.rand(SIZE).half(), torch.rand(SIZE).half()]
+    flat(tmp_path, [[*parts[:2], [triplet, triplet], *parts[2:]]])
+    with pytest.raises(ArtefactError, match=r"made with RandAugment \(--use_rand_aug\), which"):
+        open_folder(tmp_path, IMAGES, SIDE)
+
+
 def test_files_are_read_only_when_asked_for(tmp_path):
     flat(tmp_path)
     (tmp_path / "batch_2.tar").write_bytes(b"damaged")
@@ -312,8 +382,10 @@ DAMAGE = {
     "the mix box must be 4 integers, got str": replaced(4, "0123"),
     "the mix box must be 4 integers, got int, int, int": replaced(4, [1, 2, 3]),
     "the mix box must be 4 integers, got int, int, float, int": replaced(4, [1, 2, 3.0, 4]),
-    "the logits must be float16 (4, 3), got float32 (4, 3)": lambda p: replaced(5, p[5].float())(p),
-    "the logits must be float16 (4, 3), got float16 (4, 3)": replaced(
+    "the logits must be float16 or float32 (4, 3), got float64 (4, 3)": lambda p: replaced(
+        5, p[5].double()
+    )(p),
+    "the logits must be float16 or float32 (4, 3), got float16 (4, 3)": replaced(
         5, torch.zeros(4, 1).half().expand(4, 3)
     ),
     "a logit is not finite": changed(5, (1, 1), float("inf")),
@@ -391,7 +463,7 @@ def test_labels_of_other_images_or_classes_are_refused(tmp_path):
     with pytest.raises(ArtefactError, match="do not fall on whole pixels of 37 x 37"):
         open_folder(tmp_path, IMAGES, 37).batch(0)
     (tmp_path / "sampler_indices_epoch.json").write_text(json.dumps({"0": [1, 2], "1": [1]}))
-    with pytest.raises(ArtefactError, match="orders 1 images, but there are 10"):
+    with pytest.raises(ArtefactError, match="orders 2 images under 0, but there are 10, and"):
         open_folder(tmp_path, IMAGES, SIDE)
 
 

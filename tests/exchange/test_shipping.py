@@ -5,20 +5,27 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hostile import reseal
-from tiny import pictures, run_main, run_tiny
+from tiny import NETWORK, pictures, recipe_of, run_main, run_tiny
 from torch import nn
+from torch.utils.data import DataLoader
 
 from benchmark import open_labels
+from benchmark.core.device import Compute
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.data import distilled
 from benchmark.data.images import ResidentImages
-from benchmark.labels import artefact
+from benchmark.exchange import shipped
+from benchmark.labels import artefact, student
+from benchmark.models.classifier import correct
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -61,41 +68,134 @@ def test_what_is_shipped_is_what_the_record_counts(work, given):
     assert (given / "images" / distilled.FILE).stat().st_size == record["storage"]["images"]
 
 
-def test_five_lines_train_a_student(given):
-    torch.manual_seed(0)
-    layer = nn.Linear(64, 10)
-    student = nn.Sequential(nn.Flatten(), layer)
-    before = layer.weight.detach().clone()
-    optimiser = torch.optim.SGD(student.parameters(), 0.1)
-
-    labels = open_labels(given / "labels", given / "images", device="cpu")
-    for epoch in range(labels.epochs):
-        for images, targets in labels.epoch(epoch):
-            loss = F.cross_entropy(student(images), targets)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-
-    assert labels.epochs == 2
-    assert loss.isfinite()
-    assert not layer.weight.equal(before)
-
-
-def test_the_readmes_loop(work, tmp_path, monkeypatch):
+def readmes_loop(device="cpu", precision="fp32", seed=3):
+    """The README's code, for this device, and the name of the folder that it opens."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     (code,) = [block for block in blocks if "open_labels" in block]
     (folder,) = set(re.findall(r'"([^"]+)/(?:labels|images)"', code))
-    ship(work, "lpqld", tmp_path / folder)
+    place = f'device="{device}", precision="{precision}", seed={seed}'
+    return code.replace('device="auto"', place), folder
+
+
+class Watched:
+    """An optimiser that writes down the loss of each step."""
+
+    def __init__(self, optimiser, names):
+        self.optimiser, self.names, self.losses = optimiser, names, []
+
+    def zero_grad(self):
+        self.optimiser.zero_grad()
+
+    def step(self):
+        self.losses.append(self.names["loss"].item())
+        self.optimiser.step()
+
+
+def test_the_readmes_loop_trains_the_harness_student(given, tmp_path, monkeypatch):
+    code, folder = readmes_loop()
+    given.rename(tmp_path / folder)
     monkeypatch.chdir(tmp_path)
+    source = open_labels(f"{folder}/labels", f"{folder}/images", "cpu", "fp32", seed=3).source
+    recipe = replace(recipe_of("quick"), epochs=2, batch_size=8)
+    learner = student.build(NETWORK, source, 3)
+    curve = student.train(learner, source, recipe, tmp_path / "checkpoint", "harness")
+    test = pictures(30, seed=5)
+
+    network = student.untrained(NETWORK, source, 3)
+    optimiser, schedule = student.optimisation(recipe, source).build(network)
+    names: dict[str, Any] = {"student": network.train(), "schedule": schedule}
+    names |= {"optimiser": Watched(optimiser, names), "test_pixels": test.pixels}
+    exec(code, names)
+
+    steps = len(names["labels"])
+    means = torch.tensor(names["optimiser"].losses).view(2, steps).mean(1)
+    assert curve == pytest.approx(means.tolist(), abs=1e-6)
+    for name, weight in learner.network.state_dict().items():
+        assert torch.equal(weight, network.state_dict()[name]), name
+    right = names["predicted"] == test.labels
+    assert torch.equal(right, correct(learner, test, source.task.compute))
+
+
+def test_another_loss_takes_probabilities(given):
     layer = nn.Linear(64, 10)
-    student = nn.Sequential(nn.Flatten(), layer)
     before = layer.weight.detach().clone()
-    names = {"student": student, "optimiser": torch.optim.SGD(student.parameters(), 0.1)}
-    exec(code.replace('device="auto"', 'device="cpu"'), names)
+    optimiser = torch.optim.SGD(layer.parameters(), 0.1)
+    labels = open_labels(given / "labels", given / "images", device="cpu")
+    for images, targets in labels.epoch(1):
+        rows = labels.probabilities(targets)
+        assert rows.shape == (len(targets), 10)
+        assert torch.allclose(rows.sum(1), torch.ones(len(images)))
+        assert rows.min() >= 0
+        F.cross_entropy(layer(images.flatten(1)), rows).backward()
+        optimiser.step()
     assert not layer.weight.equal(before)
 
 
-def test_batches_are_normalised_views_with_probabilities(given):
+def test_losses_of_several_batches_in_flight_are_each_their_own(given):
+    labels = open_labels(given / "labels", given / "images", "cpu", "fp32")
+    held = list(labels.epoch(0))
+    logits = [torch.randn(len(images), 10) for images, _ in held]
+    late = [labels.loss(rows, targets) for rows, (_, targets) in zip(logits, held, strict=True)]
+    other = open_labels(given / "labels", given / "images", "cpu", "fp32")
+    at_once = [
+        other.loss(rows, targets) for rows, (_, targets) in zip(logits, other.epoch(0), strict=True)
+    ]
+    assert torch.equal(torch.stack(late), torch.stack(at_once))
+
+
+def test_workers_share_the_batches_of_an_epoch(given):
+    labels = open_labels(given / "labels", given / "images", "cpu", "fp32")
+    expected = list(labels.epoch(1))
+    loader = DataLoader(labels.epoch(1), batch_size=None, num_workers=2)
+    assert len(loader) == len(labels) == len(expected) == 3
+    for (images, targets), (own, owned) in zip(loader, expected, strict=True):
+        assert torch.equal(images, own)
+        assert torch.equal(targets.rows, owned.rows)
+        assert torch.equal(targets.views.index, owned.views.index)
+        logits = torch.randn(len(images), 10)
+        assert torch.equal(labels.loss(logits, targets), labels.loss(logits, owned))
+
+
+def test_workers_do_not_share_a_gpu(given, monkeypatch):
+    labels = open_labels(given / "labels", given / "images", "cpu")
+    monkeypatch.setattr(shipped, "get_worker_info", lambda: SimpleNamespace(id=0, num_workers=2))
+    assert len(list(labels.epoch(0))) == 2
+    far = Compute(torch.device("meta"), bf16=False)
+    labels.source.task = replace(labels.source.task, compute=far)
+    with pytest.raises(UserError, match="open the labels with device='cpu'"):
+        iter(labels.epoch(0))
+
+
+def test_what_the_loop_cannot_ask_is_refused(given):
+    labels = open_labels(given / "labels", given / "images", "cpu")
+    for epoch in (-1, 2):
+        with pytest.raises(UserError, match=f"made for epochs 0 to 1, not for {epoch}"):
+            labels.epoch(epoch)
+    images, targets = next(iter(labels.epoch(0)))
+    wrong: Any = targets.rows
+    with pytest.raises(UserError, match=r"takes the targets that `epoch` gives .* got Tensor"):
+        labels.loss(images.flatten(1)[:, :10], wrong)
+    with pytest.raises(UserError, match=r"for logits of shape \([67], 10\), got \([67], 64\)"):
+        labels.loss(images.flatten(1), targets)
+
+
+def test_pixels_are_normalised_as_students_are_shown_them(given):
+    labels = open_labels(given / "labels", given / "images", "cpu")
+    task, pixels = labels.source.task, pictures(4).pixels
+    expected = (pixels.float() / 255 - task.mean[0]) / task.std[0]
+    assert torch.equal(labels.normalise(pixels), expected)
+    assert torch.equal(labels.normalise(pixels.float() / 255), expected)
+    for wrong, message in [
+        (pixels.float(), r"floats in 0\.\.1, got some from 1 to 255"),
+        (pixels.int(), r"uint8 or floats in 0\.\.1, got torch\.int32"),
+        (pixels[0], r"pixels \(B, 1, R, R\), got \(1, 8, 8\)"),
+        (pixels.repeat(1, 3, 1, 1), r"got \(4, 3, 8, 8\)"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            labels.normalise(wrong)
+
+
+def test_batches_are_normalised_views_with_targets(given):
     labels = open_labels(given / "labels", given / "images", device="cpu")
     assert len(labels.class_names) == 10
     task, batches = labels.source.task, list(labels.epoch(1))
@@ -105,9 +205,8 @@ def test_batches_are_normalised_views_with_probabilities(given):
         assert images.shape[1:] == (1, 8, 8)
         pixels = images * task.std[0] + task.mean[0]
         assert -1e-5 < pixels.min() < pixels.max() < 1 + 1e-5
-        assert targets.shape == (len(images), 10)
-        assert torch.allclose(targets.sum(1), torch.ones(len(images)))
-        assert targets.min() >= 0
+        assert targets.rows.shape == (len(images), 10)
+        assert len(targets) == len(images)
 
 
 def fingerprint(given, seed=0):
@@ -117,7 +216,7 @@ def fingerprint(given, seed=0):
     for epoch in range(labels.epochs):
         for images, targets in labels.epoch(epoch):
             sha.update(images.numpy().tobytes())
-            sha.update(targets.numpy().tobytes())
+            sha.update(targets.rows.numpy().tobytes())
     return sha.hexdigest()
 
 

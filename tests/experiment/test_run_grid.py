@@ -14,6 +14,7 @@ from tiny import GRID, listing, quick_clock, run_main, run_tiny
 
 from benchmark import open_labels
 from benchmark.core import plugins
+from benchmark.core.errors import UserError
 from benchmark.models.training import Optimisation
 
 METHODS = ("--methods", "hard,soft,lpqld")
@@ -235,7 +236,7 @@ def plugin(tmp_path, monkeypatch) -> Path:
     return file
 
 
-def test_a_method_from_outside_runs_end_to_end(plugin, work, tmp_path):
+def test_a_method_from_outside_runs_end_to_end(plugin, work, tmp_path, monkeypatch):
     code, out, _ = run_main("check", "half_own", "--plugin", plugin)
     assert code == 0, out
     out = run_tiny(work, "--methods", "hard,half_own[own=0.8]", "--plugin", plugin)
@@ -246,9 +247,18 @@ def test_a_method_from_outside_runs_end_to_end(plugin, work, tmp_path):
 
     file = path_of(work, record)
     assert run_main("ship", file, tmp_path / "given", "--work", work)[0] == 0
-    given = open_labels(tmp_path / "given" / "labels", tmp_path / "given" / "images", device="cpu")
-    _, targets = next(given.epoch(0))
-    assert targets.shape == (20, 10)
+    monkeypatch.setattr(plugins, "_added", {})  # as in a process of its own
+    folders = tmp_path / "given" / "labels", tmp_path / "given" / "images"
+    with pytest.raises(UserError, match=r"'half_own'.* pass its file: open_labels\(\.\.\., plugin"):
+        open_labels(*folders, device="cpu")
+    code, _, err = run_main("labels", "verify", tmp_path / "given")
+    assert code == 2
+    assert "--plugin PATH" in err
+    given = open_labels(*folders, device="cpu", plugin=plugin)
+    _, targets = next(iter(given.epoch(0)))
+    assert given.probabilities(targets).shape == (20, 10)
+    monkeypatch.setattr(plugins, "_added", {})
+    assert run_main("labels", "verify", tmp_path / "given", "--plugin", plugin)[0] == 0
 
 
 def test_a_changed_plugin_is_measured_anew(plugin, work):

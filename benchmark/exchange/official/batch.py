@@ -10,6 +10,7 @@ from ...data.views import ViewBatch
 from ...labels.stored_views import as_pixels, as_shares
 from .file import MisfitError, Parts, naming, read_parts
 
+FARTHEST = torch.finfo(torch.float16).max
 OFF_PIXEL = 0.1  # float16 shares are off by up to 0.055 pixels at 224
 
 
@@ -19,7 +20,8 @@ class OfficialBatch:
 
     Attributes:
         views: on the CPU; their address is epoch 0 and the batch's position in the folder.
-        values: logits, float16 (B, k), or all C of them in class order.
+        values: logits as stored, float16 or float32 (B, k), or all C of them in class order;
+            within float16's range, to which whoever stores them anew rounds them.
         indices: class of each value, int64 (B, k); None where `values` holds all classes.
     """
 
@@ -28,7 +30,7 @@ class OfficialBatch:
     indices: Tensor | None
 
     def logits(self, classes: int) -> Tensor:
-        """The labels over all classes, float16 (B, classes); dropped ones are at -inf."""
+        """The labels over all classes, (B, classes) as `values`; dropped ones are at -inf."""
         if self.indices is None:
             return self.values
         dropped = self.values.new_full((len(self.values), classes), -torch.inf)
@@ -54,6 +56,9 @@ def batch_of(file: Path, index: Tensor, number: int, resolution: int) -> Officia
             )
         if not parts.values.isfinite().all():
             raise MisfitError("a logit is not finite")
+        if not parts.values.half().isfinite().all():
+            farthest = parts.values.flatten()[parts.values.abs().argmax()].item()
+            raise MisfitError(f"a logit is {farthest:g}, beyond {FARTHEST:g}, the last of float16")
         partner, mix_box, opacity = _mix(parts, resolution)
         cutout_box, cutout_colour = _cutout(parts, resolution)
         views = ViewBatch(

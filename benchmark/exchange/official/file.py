@@ -14,8 +14,12 @@ The file holds a list (as the published relabelling scripts of LPLD and LPQLD wr
     weight          float: the share of a view's own image; None without a mix
     box             4 integers, pixels: first row, first column, last row, last column, the last
                     two excluded; None without CutMix
-    values          float16 (B, C), logits in class order, or (B, k)
+    values          float16 (B, C), logits in class order, or (B, k); float32 of scripts that were
+                    run without `--use-fp16`
     indices         int16 (B, k), the classes of the values; absent where all are kept
+
+Of `--use_rand_aug` it also holds what RandAugment did to each view, after `flip`: a list, which
+is told apart and refused.
 """
 
 import pickle
@@ -179,6 +183,11 @@ def _parts(loaded: Any) -> Parts:
     if not 6 <= len(loaded) <= 7:
         raise MisfitError(f"it holds {len(loaded)} parts beside class indices; valid: 6 or 7")
     crop, *extras, partner, weight, box, values = loaded
+    if len(extras) == 2 and isinstance(extras[1], list | tuple):
+        raise MisfitError(
+            "it was made with RandAugment (--use_rand_aug), which this suite cannot draw again, so "
+            "its labels would be shown with other pixels"
+        )
     count, width = _size(crop, 1), _size(values, 2)
     crop = _tensor("crops", crop, FLOATS, (count, 4))
     flip = cutout = None
@@ -201,7 +210,7 @@ def _parts(loaded: Any) -> Parts:
         weight=weight,
         box=None if box is None else _whole_numbers(box),
         box_bytes=0 if box is None else sum(getattr(edge, "itemsize", 8) for edge in box),
-        values=_tensor("logits", values, (torch.float16,), (count, width)),
+        values=_tensor("logits", values, FLOATS, (count, width)),
         indices=indices
         if indices is None
         else _tensor("class indices", indices, INTEGERS, (count, width)),

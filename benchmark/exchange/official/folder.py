@@ -1,7 +1,8 @@
 """Labels in the folders that SRe2L, LPLD and LPQLD publish, read a batch at a time.
 
     SRe2L   epoch_e/batch_b.tar; which images a batch shows is drawn again from seed 42
-    LPLD    the same, and sampler_indices_epoch.json: the order of the images in each epoch
+    LPLD    the same, and sampler_indices_epoch.json: the order of the images in each epoch; of
+            pruned labels without those of the last, incomplete batch
     LPQLD   batch_n.tar, and sampler_indices_batch.json: the images of each batch
 
 Image numbers count the pictures of a folder as torchvision's `ImageFolder` does. What a file
@@ -200,23 +201,18 @@ def _flat(folder: Path, files: list[Path], images: int) -> _Layout:
 def _by_epoch(folder: Path, epochs: list[Path], images: int, batch_size: int | None) -> _Layout:
     inside = [_numbered(epoch, BATCH) for epoch in epochs]
     size = batch_size or len(read_parts(epochs[0] / "batch_0.tar"))
-    full = -(-images // size)
-    for epoch, files in zip(epochs, inside, strict=True):
+    form, order, shown = "SRe2L", _Replay(images).order, [images] * len(epochs)
+    if (folder / EPOCH_ORDERS).is_file():
+        form, rows = "LPLD", _orders(folder / EPOCH_ORDERS, len(epochs), images, size)
+        order, shown = rows.__getitem__, [len(row) for row in rows]
+    for epoch, files, count in zip(epochs, inside, shown[: len(epochs)], strict=True):
+        full = -(-count // size)
         # All batches, or all but an incomplete one; the last epoch may have been cut short.
-        whole = 0 < len(files) == len(inside[0]) and len(files) in (images // size, full)
+        whole = 0 < len(files) == len(inside[0]) and len(files) in (count // size, full)
         if not whole and not (epoch == epochs[-1] and 0 < len(files) <= full):
             raise ArtefactError(
-                f"{str(epoch)!r} holds {len(files)} batches, but {images} images in batches of "
+                f"{str(epoch)!r} holds {len(files)} batches, but {count} images in batches of "
                 f"{size} make {full}."
-            )
-    form, order = "SRe2L", _Replay(images).order
-    if (folder / EPOCH_ORDERS).is_file():
-        form, rows = "LPLD", _json(folder / EPOCH_ORDERS, len(epochs), images)
-        order = rows.__getitem__
-        if wrong := {len(row) for row in rows} - {images}:
-            raise ArtefactError(
-                f"{str(folder / EPOCH_ORDERS)!r} orders {min(wrong)} images, but there are "
-                f"{images}."
             )
     places = [(epoch, size * b) for epoch, files in enumerate(inside) for b in range(len(files))]
 
@@ -224,8 +220,27 @@ def _by_epoch(folder: Path, epochs: list[Path], images: int, batch_size: int | N
         epoch, start = places[number]
         return order(epoch)[start : start + size]
 
-    sizes = [min(size, images - start) for _, start in places]
-    return _Layout(form, full, [file for files in inside for file in files], sizes, images_of)
+    sizes = [min(size, shown[epoch] - start) for epoch, start in places]
+    # A single epoch may have been cut short.
+    each = len(inside[0]) if len(epochs) > 1 else -(-shown[0] // size)
+    return _Layout(form, each, [file for files in inside for file in files], sizes, images_of)
+
+
+def _orders(file: Path, epochs: int, images: int, size: int) -> list[Tensor]:
+    """LPLD's orders of at least so many epochs, in batches of `size`.
+
+    Of all images, or without those of an incomplete batch; the last one only of the batches that
+    were stored, if it is not the first.
+    """
+    rows = _json(file, epochs, images)
+    for epoch, count in enumerate(map(len, rows)):
+        cut = 0 < epoch == len(rows) - 1 and count <= images and count % size == 0
+        if count not in (images, images - images % size) and not cut:
+            raise ArtefactError(
+                f"{str(file)!r} orders {count} images under {epoch}, but there are {images}, and "
+                f"batches of {size}."
+            )
+    return rows
 
 
 class _Replay:
