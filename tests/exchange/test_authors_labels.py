@@ -138,12 +138,19 @@ def test_cutout_cannot_be_exported(official, tmp_path):
     assert "Cutout boxes of the LPQLD form have odd sides" in err
 
 
-@each_mode
-def test_what_a_random_network_says_is_refused_unless_accepted(mode, official, tmp_path):
-    where = (official / mode / "labels", official / "images")
-    for command in ("import", "verify"):
-        at = (*where, tmp_path / "new") if command == "import" else (where[0], "--images", where[1])
-        code, _, err = run_main("labels", command, *at)
+def test_labels_that_seldom_name_the_images_classes_are_refused_unless_accepted(official, tmp_path):
+    labels, images = official / "lpqld_21k" / "labels", official / "images"
+    for command in (
+        ("import", labels, images, tmp_path / "new"),
+        ("verify", labels, "--images", images),
+    ):
+        code, _, err = run_main("labels", *command)
         assert code == 2
         assert "do not fit these images" in err
         assert "--accept labels" in err
+
+
+@pytest.mark.parametrize("mode", ["sre2l", "lpld", "lpqld"])
+def test_the_others_name_them_mostly(mode, official):
+    said = run("verify", official / mode / "labels", "--images", official / "images")
+    assert float(said.split("in ")[-1].split("%")[0]) > 50
