@@ -26,7 +26,8 @@ from benchmark.data.images import (
 from benchmark.data.place import Place
 
 from .cifar10 import download
-from .parquet import describe, read_images
+from .parquet import read_folder
+from .tables.layout import holds_tables
 
 RESOLUTION = 28
 LAYOUT = "omniglot-py"
@@ -52,12 +53,11 @@ class OmniglotSource(DatasetSource):
         if folder is None:
             download("omniglot", _both_parts, LAYOUT, place.root)
             folder = place.root / LAYOUT
-        if files := sorted(folder.glob("train-*.parquet")):
-            _, _, names = describe(files, folder)
-            tests = sorted(folder.glob("test-*.parquet"))
-            train, test = (
-                read_images(part, place.cache, 1, RESOLUTION, names)[0] for part in (files, tests)
-            )
+        if holds_tables(folder):
+            read = read_folder(folder, place.cache, "omniglot", False, (1, RESOLUTION))
+            train, test = read.train, read.test
+            assert isinstance(train, ResidentImages)
+            assert isinstance(test, ResidentImages)
         else:
             train, test = _pictures(folder, place.cache)
         whole = _dataset("omniglot", _bright(train), _bright(test))

@@ -24,6 +24,7 @@ from benchmark.data.images import (
 from benchmark.data.place import Place
 
 from .parquet import read_folder
+from .tables.layout import holds_tables
 
 
 class TinyImageNet(DatasetSource):
@@ -59,7 +60,7 @@ def _load(place: Place) -> Dataset:
         raise UserError(
             "Tiny-ImageNet has no download here: unpack tiny-imagenet-200.zip in the data root."
         )
-    if any(folder.glob("train-*.parquet")):
+    if holds_tables(folder):
         return read_folder(folder, place.cache, "tiny_imagenet", mirror=True)
     return _original(folder, place.cache)
 

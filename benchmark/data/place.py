@@ -21,6 +21,18 @@ class Place:
     cache: Cache
     download: bool = False
 
+    def folder(self, argument: str) -> Path | None:
+        """The folder that a user named; relative paths start at the root, if it is there.
+
+        Returns None where there is no such folder.
+        """
+        given = Path(argument)
+        if not argument:
+            return None
+        if not given.is_absolute() and self.root is not None and (self.root / given).is_dir():
+            return self.root / given
+        return given if given.is_dir() else None
+
     def find(self, name: str, *layouts: str) -> Path | None:
         """The first of `layouts` (paths under the root) that exists.
 
