@@ -1,6 +1,7 @@
 """Pictures of any depth and orientation: scaled, turned, or refused; never clipped."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -46,13 +47,18 @@ def test_a_deep_picture_is_grey(tmp_path):
     assert shape_of([tmp_path / "a.tiff", tmp_path / "b.tiff"]) == (1, 2)
 
 
-def test_32_bits_are_scaled(decoded):
+def test_32_bits_are_scaled(decoded, tmp_path):
     signed = np.array([[0, 2**23], [2**30, 2**31 - 1]], np.int32)
     assert decoded(Image.fromarray(signed), "TIFF").tolist() == [[[0, 1], [128, 255]]]
     unsigned = np.array([[0, 2**24], [2**31, 2**32 - 1]], np.uint32)
-    picture = Image.fromarray(unsigned.view(np.int32))
-    found = decoded(picture, "TIFF", tiffinfo={SAMPLEFORMAT: 1})
-    assert found.tolist() == [[[0, 1], [128, 255]]]
+    file = tmp_path / "unsigned.tiff"
+    Image.fromarray(unsigned.view(np.int32)).save(file)
+    # Pillow writes no unsigned ones: the entry of its tag, a short, is changed from 2 to 1.
+    entry = struct.pack("<HHI", SAMPLEFORMAT, 3, 1)
+    raw = file.read_bytes()
+    assert raw.count(entry + b"\2") == 1
+    file.write_bytes(raw.replace(entry + b"\2", entry + b"\1"))
+    assert decode(file, 1, 2).tolist() == [[[0, 1], [128, 255]]]
 
 
 def test_floats_are_scaled(decoded):
