@@ -74,7 +74,7 @@ def _split(folder: Path, wnids: list[str], class_names: tuple[str, ...]) -> Enco
                 f"Class folder {str(folder / wnid)!r} holds no images ({', '.join(SUFFIXES)})."
             )
         for file in files:
-            sha.update(f"{wnid}/{file.name} {file.stat().st_size}\n".encode())
+            sha.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}\n".encode())
         paths += files
         labels += [label] * len(files)
     return EncodedImages(paths, torch.tensor(labels), class_names, RESOLUTION, sha.hexdigest())

@@ -1,10 +1,12 @@
 """Class folders: one folder of pictures a class, in the order that labels count them."""
 
+import os
 from pathlib import Path
 
 from ..core.errors import UserError
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")
+# Those of torchvision's ImageFolder.
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -22,6 +24,14 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The pictures of one class folder, in name order."""
-    files = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
-    return sorted(files, key=lambda path: path.name)
+    """The pictures of one class folder and of folders within, in the order of ImageFolder.
+
+    Folders are sorted by path, then files by name; what begins with a dot is left out.
+    """
+    found: list[Path] = []
+    for root, _, names in sorted(os.walk(folder, followlinks=True), key=lambda told: told[0]):
+        inner = Path(root)
+        if not any(part[0] == "." for part in inner.relative_to(folder).parts):
+            shown = (name for name in sorted(names) if name[0] != ".")
+            found += [inner / name for name in shown if name.lower().endswith(SUFFIXES)]
+    return found
