@@ -24,14 +24,17 @@ def schema_of(file: Path) -> pa.Schema:
 
 
 def column_of(file: Path, name: str) -> pa.ChunkedArray:
-    """A column by its name; dictionaries are looked up.
+    """A column by its name; dictionaries are looked up, and others' types are what they store.
 
     Raises:
         UserError: the file cannot be read, or has no rows or too many.
     """
     column = _read(file, name)[1]
     assert column is not None  # as a name was given
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    kind = column.type
+    if isinstance(kind, pa.ExtensionType):  # such as Array3D, once `datasets` is imported
+        return pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type)
+    return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
 
 
 def image_column(file: Path) -> str:
