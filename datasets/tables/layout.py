@@ -8,7 +8,13 @@ in `data/` or in the folder of a configuration. `save_to_disk` writes `dataset_d
 import re
 from collections import Counter
 from pathlib import Path
+from typing import NotRequired
 
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
+
+from benchmark.core import bounded
+from benchmark.core.bounded import shown
 from benchmark.core.errors import UserError
 
 TEST = ("test",)
@@ -17,6 +23,22 @@ SPLITS = ("train", *TEST, *VALIDATION)
 SHARD = re.compile(r"(?P<stem>.*?)-?(?P<number>\d+)-of-(?P<total>\d+)(-[0-9a-f]+)?")
 NUMBERED = re.compile(r"(.*?)-?(\d{1,9})")
 SHOWN = 5  # missing shards that are named
+MOST_BYTES = 2**20  # of a list of tables
+
+
+class _File(TypedDict):
+    filename: str
+
+
+class _State(TypedDict):
+    """What `save_to_disk` writes of a split, as far as it is read here."""
+
+    _data_files: list[_File]
+    _indices_data_files: NotRequired[list[_File] | None]
+    _indices_files: NotRequired[list[_File] | None]
+
+
+STATE = TypeAdapter(_State)
 
 
 def splits_of(folder: Path) -> dict[str, list[Path]]:
@@ -83,7 +105,7 @@ def _tables(base: Path, split: str) -> list[Path]:
         [*base.glob(f"{split}-*.parquet")],
         [base / f"{split}.parquet"] if (base / f"{split}.parquet").exists() else [],
         [path for path in inner.glob("*.parquet") if path.name[0] != "."],
-        [*inner.glob("data-*.arrow")] if _saved(base) else [],
+        _saved(inner) if (base / "dataset_dict.json").is_file() else [],
     ]
     found = [sorted(files) for files in ways if files]
     if len(found) > 1:
@@ -92,9 +114,28 @@ def _tables(base: Path, split: str) -> list[Path]:
     return found[0] if found else []
 
 
-def _saved(base: Path) -> bool:
-    """Whether `datasets` wrote a folder with `save_to_disk`."""
-    return (base / "dataset_dict.json").is_file()
+def _saved(folder: Path) -> list[Path]:
+    """The tables of a split that `save_to_disk` wrote, as its `state.json` lists them.
+
+    Raises:
+        UserError: one is missing, or only some of their rows are meant.
+    """
+    state = folder / "state.json"
+    if not state.is_file():
+        return [*folder.glob("data-*.arrow")]
+    try:
+        told = bounded.parse(STATE, bounded.loads(bounded.read(state, MOST_BYTES)))
+    except UserError as error:
+        raise UserError(f"Cannot read {str(state)!r}: {error}.") from error
+    if told.get("_indices_data_files") or told.get("_indices_files"):
+        raise UserError(
+            f"{str(folder)!r} holds rows that were chosen or shuffled, by an older `datasets`: "
+            "save `flatten_indices()` of it."
+        )
+    names = [file["filename"] for file in told["_data_files"]]
+    if lost := [name for name in names if "/" in name or not (folder / name).is_file()]:
+        raise UserError(f"{str(folder)!r} lacks {shown(lost[0])}, which its state.json names.")
+    return [folder / name for name in names]
 
 
 def _check_shards(files: list[Path], split: str) -> None:

@@ -25,25 +25,58 @@ def test_usual_layouts(place, write_set, base, name, held_out):
     assert dataset.test.labels.tolist() == [1]
 
 
-def test_a_folder_that_save_to_disk_wrote(place, write_set):
+@pytest.fixture
+def saved(write_set):
+    """A folder as `save_to_disk` writes it."""
     folder = write_set({"train.parquet": [0, 1, 1], "test.parquet": [1]})
     for split, shards in (("train", 2), ("test", 1)):
         table = pq.read_table(folder / f"{split}.parquet")
         (folder / f"{split}.parquet").unlink()
         (folder / split).mkdir()
-        for part in range(shards):
-            file = folder / split / f"data-{part:05}-of-{shards:05}.arrow"
+        names = [f"data-{part:05}-of-{shards:05}.arrow" for part in range(shards)]
+        for part, name in enumerate(names):
             rows = table.slice(2 * part, 2)
-            with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, rows.schema) as out:
+            file = str(folder / split / name)
+            with pa.OSFile(file, "wb") as sink, pa.ipc.new_stream(sink, rows.schema) as out:
                 out.write_table(rows)
+        state = {"_data_files": [{"filename": name} for name in names], "_format_type": None}
+        (folder / split / "state.json").write_text(json.dumps(state))
     (folder / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
+    return folder
+
+
+@pytest.mark.parametrize("state", [True, False])
+def test_a_folder_that_save_to_disk_wrote(place, saved, state):
+    if not state:
+        for split in ("train", "test"):
+            (saved / split / "state.json").unlink()
     dataset = load(place)
     assert dataset.class_names == ("cat", "dog")
     assert dataset.train.labels.tolist() == [0, 1, 1]
     assert dataset.train.pixels[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_a_damaged_folder_of_save_to_disk(place, saved):
+    file = saved / "test" / "data-00000-of-00001.arrow"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(UserError, match=r"Cannot read '.*data-00000-of-00001\.arrow'"):
         load(place)
+    file.unlink()
+    with pytest.raises(UserError, match=r"test' lacks 'data-00000-of-00001\.arrow', which its"):
+        load(place)
+    state = saved / "test" / "state.json"
+    for told, words in [
+        ("[]", r"Cannot read '.*state\.json': it must be an object"),
+        ('{"_data_files": [1]}', r"Cannot read '.*state\.json': .*_data_files.0 must be an object"),
+        ('{"_data_files": [{"filename": "../train/data-00000-of-00002.arrow"}]}', "test' lacks"),
+        (
+            '{"_data_files": [], "_indices_data_files": [{"filename": "indices.arrow"}]}',
+            "holds rows that were chosen or shuffled",
+        ),
+    ]:
+        state.write_text(told)
+        with pytest.raises(UserError, match=words):
+            load(place)
 
 
 @pytest.mark.parametrize(
