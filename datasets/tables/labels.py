@@ -142,7 +142,7 @@ def names_in(file: Path) -> tuple[str, ...] | None:
         UserError: the metadata is damaged, or names a class twice.
     """
     raw = (schema_of(file).metadata or {}).get(b"huggingface", b"{}")
-    column = label_column(file) if has_labels(file) else None
+    column = label_column(file) if has_labels(file) else ""
     try:
         features = bounded.parse(FEATURES, bounded.loads(raw)).get("info", {}).get("features", {})
         label = bounded.parse(LABEL, features.get(column, {}), f"info.features.{column}")

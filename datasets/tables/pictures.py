@@ -72,8 +72,8 @@ def _reader(kind: pa.DataType, file: Path, name: str) -> Callable[[Any], bytes]:
         absent = data is None or pa.types.is_null(data)
         if text if absent else _is_binary(data):
             return partial(_struct, file)
-    tensor = isinstance(kind, pa.FixedShapeTensorType) and kind.permutation is None
-    if tensor and pa.types.is_uint8(kind.value_type):
+    tensor = isinstance(kind, pa.FixedShapeTensorType) and pa.types.is_uint8(kind.value_type)
+    if tensor and (kind.permutation or [*range(len(kind.shape))]) == [*range(len(kind.shape))]:
         return partial(_tensor, tuple(kind.shape))
     depth, inner = 0, kind
     while _is_list(inner):

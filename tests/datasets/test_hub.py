@@ -35,7 +35,7 @@ def hub(monkeypatch, encode):
         return held[name, config]
 
     module = ModuleType("datasets")
-    module.load_dataset = load_dataset
+    vars(module)["load_dataset"] = load_dataset
     monkeypatch.setitem(sys.modules, "datasets", module)
     images = pa.array([{"bytes": encode(shade), "path": None} for shade in (1, 2)], STRUCT)
     held["of/pets", None] = {"train": split(images, [0, 1]), "test": split(images, [1, 1])}
