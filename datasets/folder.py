@@ -102,6 +102,8 @@ def _pictures(folder: Path, names: list[str]) -> list[list[Path]]:
             raise UserError(
                 f"Class folder {str(folder / name)!r} holds no pictures ({', '.join(SUFFIXES)})."
             )
+        if strange := [file for file in files if not file.is_file()]:  # a pipe would never end
+            raise UserError(f"{str(strange[0])!r} is no plain file, or a link to nowhere.")
     return found
 
 

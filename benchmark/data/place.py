@@ -27,11 +27,12 @@ class Place:
         Returns None where there is no such folder.
         """
         given = Path(argument)
-        if not argument:
+        roots = [] if given.is_absolute() or self.root is None else [self.root]
+        try:
+            found = (path for path in (*(root / given for root in roots), given) if path.is_dir())
+            return next(found, None) if argument else None
+        except OSError:  # such as a name that is too long
             return None
-        if not given.is_absolute() and self.root is not None and (self.root / given).is_dir():
-            return self.root / given
-        return given if given.is_dir() else None
 
     def find(self, name: str, *layouts: str) -> Path | None:
         """The first of `layouts` (paths under the root) that exists.

@@ -23,12 +23,13 @@ from .table import column_of, has_labels, label_column, schema_of
 
 MOST_CLASSES = 100_000
 HIDDEN = -1
+LONGEST = 4096  # characters of a class's name
 
 
 class _Label(TypedDict, total=False):
     names: (
         Annotated[
-            list[Annotated[str, Field(strict=True, max_length=4096)]],
+            list[Annotated[str, Field(strict=True, max_length=LONGEST)]],
             Field(max_length=MOST_CLASSES),
         ]
         | None
@@ -192,8 +193,11 @@ def values_of(file: Path) -> np.ndarray:
     values = column.to_numpy()
     if pa.types.is_boolean(kind):
         return values.astype(np.int64)
+    if text:
+        _check_texts(values, file)
     if not pa.types.is_floating(kind):
         return values
+    values = values.astype(np.float64)
     broken = ~(np.abs(values) < 2**53) | (values != np.floor(values))  # also where it is no number
     if broken.any():
         row = int(broken.argmax())
@@ -201,6 +205,15 @@ def values_of(file: Path) -> np.ndarray:
             f"Row {row} of {str(file)!r} has the label {values[row]}, which is no whole number."
         )
     return values.astype(np.int64)
+
+
+def _check_texts(values: np.ndarray, file: Path) -> None:
+    for row, value in enumerate(values):
+        if not 0 < len(value) <= LONGEST:
+            raise UserError(
+                f"Row {row} of {str(file)!r} has a label of {len(value):,} characters; valid: 1 to "
+                f"{LONGEST:,}."
+            )
 
 
 def _counted(found: np.ndarray, files: list[Path]) -> Classes:

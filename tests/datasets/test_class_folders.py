@@ -120,3 +120,29 @@ def test_what_is_refused(place, write, names, words):
     write(*names)
     with pytest.raises(UserError, match=words):
         load(place)
+
+
+def test_links(place, write):
+    write("train/cat/0.png", "test/cat/0.png", "more/1.png")
+    cats = place.root / "pets" / "train" / "cat"
+    (cats / "more").symlink_to(place.root / "pets" / "more")
+    assert len(load(place).train) == 2
+    (cats / "0" / "1").mkdir(parents=True)
+    (cats / "0" / "1" / "back").symlink_to(cats)
+    with pytest.raises(UserError, match=r"cat/0/1/back' links to a folder that is in .*cat' alre"):
+        load(place)
+    (cats / "0" / "1" / "back").unlink()
+    (cats / "9.png").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"cat/9\.png' is no plain file, or a link to nowhere"):
+        load(place)
+    (cats / "9.png").unlink()
+    os.mkfifo(cats / "9.png")
+    with pytest.raises(UserError, match=r"cat/9\.png' is no plain file"):
+        load(place)
+
+
+@pytest.mark.parametrize("name", ["parquet", "folder"])
+@pytest.mark.parametrize("argument", ["", "a" * 5000, "a\0b", "absent"])
+def test_names_of_no_folder(place, name, argument):
+    with pytest.raises(UserError, match=rf"{name}:.* names no folder"):
+        dataset_of(name).load(place, argument)

@@ -1,5 +1,6 @@
 """How the values of a label column stand for classes, and which are refused."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from tiny import dataset_of
@@ -46,8 +47,9 @@ def test_whole_numbers_of_any_width(place, labelled, kind):
         (pa.array([True, False, True]), ("False", "True"), [1, 0, 1]),
         (pa.array([1.0, 0.0, 2.0]), ("0", "1", "2"), [1, 0, 2]),
         (pa.array([1.0, 0.0, 2.0], pa.float32()), ("0", "1", "2"), [1, 0, 2]),
+        (pa.array(np.array([1, 0, 2], np.float16)), ("0", "1", "2"), [1, 0, 2]),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_other_labels(place, labelled, train, names, labels):
     labelled(train, train.slice(0, 1))
@@ -110,6 +112,8 @@ def test_labels_with_gaps_are_refused(place, labelled, train, words):
         (["a", "b"], ["c"], r"Row 0 of .*test\.parquet' has the label 'c'; valid: a, b"),
         (["a", "b"], [1], "labels of .*test.* are numbers, those of the training set text"),
         ([0, 1], ["a"], "labels of .*test.* are text, those of the training set numbers"),
+        (["a", ""], ["a"], r"Row 1 of .*train\.parquet' has a label of 0 characters; valid: 1 to"),
+        (["a", "b" * 5000], ["a"], "Row 1 of .* has a label of 5,000 characters; valid: 1 to"),
         (["a", None], ["a"], r"Row 1 of .*train\.parquet' has no label"),
         ([0, 1], [2], r"Row 0 of .*test\.parquet' has the label 2; valid: 0 to 1"),
     ],
