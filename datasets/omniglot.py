@@ -16,6 +16,7 @@ from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError, unknown
 from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
+    DECODER,
     Dataset,
     ResidentImages,
     decode_all,
@@ -93,7 +94,8 @@ def _pictures(folder: Path, cache: Cache) -> tuple[ResidentImages, ResidentImage
     names = sorted(set(classes))
     labels = torch.tensor([names.index(name) for name in classes])
     drawers = torch.tensor([int(path.stem.rpartition("_")[2]) for path in paths])
-    key = {"files": [(*p.parts[-3:], p.stat().st_size) for p in paths], "resolution": RESOLUTION}
+    told = [(*p.parts[-3:], p.stat().st_size) for p in paths]
+    key = {"files": told, "resolution": RESOLUTION, "decoder": DECODER}
     decoded = cache.make("decoded", key, decode_all(paths, 1, RESOLUTION, "decode Omniglot"))
     images = decoded_images(decoded, labels, names)
 

@@ -13,6 +13,7 @@ from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
+    DECODER,
     Dataset,
     ResidentImages,
     Statistics,
@@ -85,7 +86,8 @@ def _original(folder: Path, cache: Cache) -> Dataset:
 
     def resident(items: list[tuple[Path, int]], split: str) -> tuple[ResidentImages, Statistics]:
         paths, labels = [p for p, _ in items], torch.tensor([c for _, c in items])
-        key = {"files": [(str(p.relative_to(folder)), p.stat().st_size) for p in paths]}
+        told = [(str(p.relative_to(folder)), p.stat().st_size) for p in paths]
+        key = {"files": told, "decoder": DECODER}
         decoded = cache.make(
             "decoded", key, decode_all(paths, 3, 64, f"decode Tiny-ImageNet {split}")
         )
