@@ -68,6 +68,16 @@ def test_named_sets_are_read_from_parquet(module, place, encode, write_table):
     assert (dataset.name, dataset.class_names, dataset.mirror) == (name, ("cat",), True)
 
 
+def test_named_sets_are_read_from_the_hubs_own_layout(place, encode, write_table):
+    for split in ("train", "test"):
+        file = place.root / "cifar10" / "plain_text" / f"{split}-00000-of-00001.parquet"
+        write_table(file, [encode(1)], [0], ["cat"])
+    assert dataset_of("cifar10").load(place).class_names == ("cat",)
+    file.rename(file.with_name("test-00000-of-00002.parquet"))
+    with pytest.raises(UserError, match="lacks 1 of its shards, number 1"):
+        dataset_of("cifar10").load(place)
+
+
 def test_errors_name_the_folder_or_file(place, encode, write_table):
     with pytest.raises(UserError, match="parquet:nowhere names no folder"):
         dataset_of("parquet").load(place, "nowhere")
