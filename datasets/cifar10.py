@@ -18,6 +18,7 @@ from benchmark.data.images import Dataset, ResidentImages, pixel_statistics
 from benchmark.data.place import Place
 
 from .parquet import read_folder
+from .tables.layout import holds_tables
 
 
 class Cifar10(DatasetSource):
@@ -50,7 +51,7 @@ def parquet_or_torchvision(
     assert place.root is not None  # or `find` had raised
     if folder is None:
         download(name, source, layout, place.root)
-    elif any((place.root / name).glob("train-*.parquet")):
+    elif holds_tables(place.root / name):
         dataset = read_folder(place.root / name, place.cache, name, mirror)
         for images in (dataset.train, dataset.test):
             images.class_names = names or images.class_names

@@ -14,7 +14,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.progress import track
 from benchmark.data.class_folders import SUFFIXES, class_folders, image_files
 from benchmark.data.dataset_source import DatasetSource
-from benchmark.data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, EncodedImages
+from benchmark.data.images import DECODER, IMAGENET_MEAN, IMAGENET_STD, Dataset, EncodedImages
 from benchmark.data.place import Place
 
 RESOLUTION = 224
@@ -65,7 +65,7 @@ def synset_names(folder: Path) -> dict[str, str]:
 
 def _split(folder: Path, wnids: list[str], class_names: tuple[str, ...]) -> EncodedImages:
     """The images of one split; its digest covers their relative paths and sizes."""
-    sha = hashlib.sha256(f"{RESOLUTION}".encode())
+    sha = hashlib.sha256(f"{RESOLUTION} {DECODER}\n".encode())
     paths, labels = [], []
     for label, wnid in enumerate(track(wnids, f"list ImageNet {folder.name}")):
         files = image_files(folder / wnid)
@@ -74,7 +74,7 @@ def _split(folder: Path, wnids: list[str], class_names: tuple[str, ...]) -> Enco
                 f"Class folder {str(folder / wnid)!r} holds no images ({', '.join(SUFFIXES)})."
             )
         for file in files:
-            sha.update(f"{wnid}/{file.name} {file.stat().st_size}\n".encode())
+            sha.update(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}\n".encode())
         paths += files
         labels += [label] * len(files)
     return EncodedImages(paths, torch.tensor(labels), class_names, RESOLUTION, sha.hexdigest())

@@ -16,6 +16,7 @@ from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError, unknown
 from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
+    DECODER,
     Dataset,
     ResidentImages,
     decode_all,
@@ -26,7 +27,8 @@ from benchmark.data.images import (
 from benchmark.data.place import Place
 
 from .cifar10 import download
-from .parquet import describe, read_images
+from .parquet import read_folder
+from .tables.layout import holds_tables
 
 RESOLUTION = 28
 LAYOUT = "omniglot-py"
@@ -52,12 +54,11 @@ class OmniglotSource(DatasetSource):
         if folder is None:
             download("omniglot", _both_parts, LAYOUT, place.root)
             folder = place.root / LAYOUT
-        if files := sorted(folder.glob("train-*.parquet")):
-            _, _, names = describe(files, folder)
-            tests = sorted(folder.glob("test-*.parquet"))
-            train, test = (
-                read_images(part, place.cache, 1, RESOLUTION, names)[0] for part in (files, tests)
-            )
+        if holds_tables(folder):
+            read = read_folder(folder, place.cache, "omniglot", False, (1, RESOLUTION))
+            train, test = read.train, read.test
+            assert isinstance(train, ResidentImages)
+            assert isinstance(test, ResidentImages)
         else:
             train, test = _pictures(folder, place.cache)
         whole = _dataset("omniglot", _bright(train), _bright(test))
@@ -93,7 +94,8 @@ def _pictures(folder: Path, cache: Cache) -> tuple[ResidentImages, ResidentImage
     names = sorted(set(classes))
     labels = torch.tensor([names.index(name) for name in classes])
     drawers = torch.tensor([int(path.stem.rpartition("_")[2]) for path in paths])
-    key = {"files": [(*p.parts[-3:], p.stat().st_size) for p in paths], "resolution": RESOLUTION}
+    told = [(*p.parts[-3:], p.stat().st_size) for p in paths]
+    key = {"files": told, "resolution": RESOLUTION, "decoder": DECODER}
     decoded = cache.make("decoded", key, decode_all(paths, 1, RESOLUTION, "decode Omniglot"))
     images = decoded_images(decoded, labels, names)
 

@@ -1,64 +1,43 @@
-"""Any folder of Parquet files in the Hugging Face image layout: `parquet:PATH`.
+"""Tables of pictures as Hugging Face's tools write them, in any folder: `parquet:PATH`.
 
-Files are named `train-*.parquet` and `test-*.parquet` (or `validation-*`), with a column
-`image` (struct of `bytes` and `path`) and a column `label` (integers). Class names come from
-the schema's `huggingface` metadata.
+Parquet files `train-*` and `test-*`, or a split `validation` where no labelled test split is,
+also in `data/`, in `train/`, or in the folder of one configuration; or what `save_to_disk`
+wrote. A column `image` or `img` holds encoded pictures or uint8 arrays, a column `label`,
+`labels`, `fine_label`, `target` or `class` whole numbers, text, or true and false. Class names
+come from the schema's `huggingface` metadata.
 """
 
-from collections import Counter
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from pydantic import Field, TypeAdapter
-from typing_extensions import TypedDict
 
-from benchmark.core import bounded
 from benchmark.core.bounded import short
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_digest
+from benchmark.core.progress import say
 from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
+    DECODER,
     Dataset,
-    Encoded,
     ResidentImages,
     Statistics,
     decode_all,
     decoded_images,
     decoded_statistics,
-    opened,
+    shape_of,
 )
 from benchmark.data.place import Place
+from benchmark.data.splits import check_classes, say_overlap
 
-MOST_CLASSES = 100_000
-MOST_ROWS = 20_000_000  # ImageNet-21K has 14 million
+from .tables.labels import Classes, are_hidden, classes_of, same_names, values_of
+from .tables.labels import labels_of as labels_among
+from .tables.layout import TEST, VALIDATION, held_out, splits_of
+from .tables.pictures import files_beside, sources_of
+from .tables.table import IMAGE_COLUMNS, LABEL_COLUMNS, schema_of
 
-
-class _Label(TypedDict, total=False):
-    names: Annotated[
-        list[Annotated[str, Field(strict=True, max_length=4096)]], Field(max_length=MOST_CLASSES)
-    ]
-
-
-class _Features(TypedDict, total=False):
-    label: _Label
-
-
-class _Info(TypedDict, total=False):
-    features: _Features
-
-
-class _Told(TypedDict, total=False):
-    """What the `datasets` library writes of its columns, as far as it is read here."""
-
-    info: _Info
-
-
-FEATURES = TypeAdapter(_Told)
+SAMPLED = 64  # pictures of each table that are looked at before all are decoded
 
 
 class ParquetFolder(DatasetSource):
@@ -71,25 +50,37 @@ class ParquetFolder(DatasetSource):
 
         Relative paths start at the data root, if one is set.
         """
-        folder = Path(argument)
-        if not folder.is_absolute() and place.root is not None and (place.root / folder).is_dir():
-            folder = place.root / folder
-        if not argument or not folder.is_dir():
+        folder = place.folder(argument)
+        if folder is None:
             raise UserError(
                 f"parquet:{argument} names no folder. Give parquet:PATH of Parquet files."
             )
         return read_folder(folder, place.cache, name=f"parquet:{folder.name}", mirror=False)
 
 
-def read_folder(folder: Path, cache: Cache, name: str, mirror: bool) -> Dataset:
-    """Training and test images of a folder; decoded pixels are kept in `cache`."""
-    train_files = sorted(folder.glob("train-*.parquet"))
-    test_files = sorted(folder.glob("test-*.parquet")) or sorted(folder.glob("validation-*"))
-    channels, resolution, names = describe(train_files, folder)
-    train, statistics = read_images(train_files, cache, channels, resolution, names)
-    test, _ = read_images(
-        test_files or [folder / "test-*.parquet"], cache, channels, resolution, names
-    )
+def read_folder(
+    folder: Path, cache: Cache, name: str, mirror: bool, shape: tuple[int, int] | None = None
+) -> Dataset:
+    """Training and test images of a folder; decoded pixels are kept in `cache`.
+
+    Args:
+        shape: channels, and pixels a side; as the pictures have them if None.
+
+    Raises:
+        UserError: the folder is not whole, or could be read in two ways; says how.
+    """
+    splits = splits_of(folder)
+    train_files, test_files = splits["train"], _test_files(splits, folder)
+    for files in (train_files, test_files):
+        _check_schemas(files)
+    _say_choice(train_files[0])
+    same_names([*train_files, *test_files])
+    classes = classes_of(train_files)
+    channels, side = shape or _shape(train_files)
+    train, statistics = read_images(train_files, cache, channels, side, classes)
+    test, _ = read_images(test_files, cache, channels, side, classes)
+    check_classes(train, test, repr(str(folder)))
+    say_overlap(train, test, cache, repr(str(folder)))
     return Dataset(name, train, test, *statistics, mirror)
 
 
@@ -97,29 +88,20 @@ def describe(files: list[Path], folder: Path) -> tuple[int, int, tuple[str, ...]
     """Channels (3 as soon as one sampled picture has colour), the commonest side, class names."""
     if not files:
         raise UserError(f"{str(folder)!r} holds no train-*.parquet files.")
-    sides, colour = Counter(), False
-    for file in files:
-        sources = sources_of(file)
-        for i in range(0, len(sources), max(1, len(sources) // 64)):
-            with opened(sources[i]) as picture:
-                sides[min(picture.size)] += 1
-                colour |= picture.mode not in ("1", "L", "I", "I;16", "LA")
-    names = _class_names(files[0])
-    if names is None:
-        highest = max(int(labels_of(file, MOST_CLASSES).max()) for file in files)
-        names = tuple(str(c) for c in range(highest + 1))
-    return (3 if colour else 1), sides.most_common(1)[0][0], names
+    return *_shape(files), classes_of(files).names
 
 
 def read_images(
-    files: list[Path], cache: Cache, channels: int, resolution: int, names: tuple[str, ...]
+    files: list[Path], cache: Cache, channels: int, resolution: int, classes: Classes
 ) -> tuple[ResidentImages, Statistics]:
-    """The images of Parquet files in row order, and the statistics of their pixels."""
-    labels = np.concatenate([labels_of(file, len(names)) for file in files])
+    """The images of tables in row order, and the statistics of their pixels."""
+    labels = np.concatenate([labels_among(file, classes) for file in files])
     key = {
         "files": [file_digest(f) for f in files],
+        "beside": [told for file in files for told in files_beside(file)],
         "channels": channels,
         "resolution": resolution,
+        "decoder": DECODER,
     }
 
     def build(target: Path) -> None:
@@ -127,78 +109,70 @@ def read_images(
         decode_all(sources, channels, resolution, f"decode {files[0].name}")(target)
 
     decoded = cache.make("decoded", key, build)
-    images = decoded_images(decoded, torch.from_numpy(labels), names)
+    images = decoded_images(decoded, torch.from_numpy(labels), classes.names)
     return images, decoded_statistics(decoded)
 
 
-def sources_of(file: Path) -> list[Encoded]:
-    """The encoded pictures of a table, in row order.
-
-    Raises:
-        UserError: the file cannot be read, is empty, or has a row without a picture.
-    """
-    column = _column(file, "image")
-    kind = column.type
-    at = kind.get_field_index("bytes") if pa.types.is_struct(kind) else -1
-    if at < 0 or not (pa.types.is_binary(kind[at].type) or pa.types.is_large_binary(kind[at].type)):
-        raise UserError(
-            f"Column 'image' of {str(file)!r} must hold structs with `bytes`, not "
-            f"{short(str(kind), 200)}."
-        )
-    found = []
-    for row, told in enumerate(column.to_pylist()):
-        if told is None or told["bytes"] is None:
-            raise UserError(f"Row {row} of {str(file)!r} holds no picture.")
-        found.append(Encoded(told["bytes"], file, row))
-    return found
-
-
 def labels_of(file: Path, classes: int) -> np.ndarray:
-    """The labels of a table, int64 (rows,), all below `classes`.
+    """The labels of a table that stands alone, int64 (rows,), all below `classes`.
 
     Raises:
         UserError: the file cannot be read, is empty, or has a row without such a label.
     """
-    column = _column(file, "label")
-    if not pa.types.is_integer(column.type):
+    if values_of(file).dtype != object:
+        return labels_among(file, Classes(("",) * classes, tuple(range(classes))))
+    own = classes_of([file])
+    if len(own.names) != classes:
+        raise UserError(f"{str(file)!r} holds {len(own.names)} classes, not {classes}.")
+    return labels_among(file, own)
+
+
+def _shape(files: list[Path]) -> tuple[int, int]:
+    return shape_of(source for file in files for source in sources_of(file, SAMPLED))
+
+
+def _test_files(splits: dict[str, list[Path]], folder: Path) -> list[Path]:
+    """The tables of the test split, or of the validation split where test labels are withheld."""
+    tested, validation = held_out(splits, TEST), held_out(splits, VALIDATION)
+    if tested is not None and not are_hidden(splits[tested]):
+        return splits[tested]
+    where = repr(str(folder))
+    if validation is not None and not are_hidden(splits[validation]):
+        if tested is not None:
+            say(f"{where}: the test split's labels are withheld; {validation} is tested on instead")
+        return splits[validation]
+    if tested is None and validation is None:
         raise UserError(
-            f"Column 'label' of {str(file)!r} must hold whole numbers, not "
-            f"{short(str(column.type), 200)}."
+            f"{where} holds no test split: there is no file test-*.parquet, nor one of "
+            f"{', '.join(VALIDATION)}."
         )
-    absent = column.is_null().to_numpy()
-    if absent.any():
-        raise UserError(f"Row {int(absent.argmax())} of {str(file)!r} has no label.")
-    labels = column.to_numpy()
-    wrong = (labels < 0) | (labels >= classes)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise UserError(
-            f"Row {row} of {str(file)!r} has the label {labels[row]}; valid: 0 to {classes - 1}."
-        )
-    return labels.astype(np.int64)
+    raise UserError(
+        f"{where}: the labels of split {tested or validation} are withheld (-1, null, or no label "
+        f"column), and no labelled split ({', '.join(VALIDATION)}) is beside it."
+    )
 
 
-def _column(file: Path, name: str) -> pa.ChunkedArray:
-    if not file.is_file():
-        raise UserError(f"There is no file {str(file)!r}.")
-    try:
-        with pq.ParquetFile(file) as table:
-            rows = table.metadata.num_rows
-            if not 0 < rows <= MOST_ROWS:
-                raise UserError(f"{str(file)!r} has {rows:,} rows; valid: 1 to {MOST_ROWS:,}.")
-            return table.read(columns=[name])[name]
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise UserError(
-            f"Cannot read column {name!r} of {str(file)!r}: {short(str(error), 200)}."
-        ) from error
+def _check_schemas(files: list[Path]) -> None:
+    """Raise a UserError unless all tables have the same columns of pictures and labels."""
+    first = _columns(files[0])
+    for file in files[1:]:
+        other = _columns(file)
+        if other != first:
+            raise UserError(
+                f"{str(files[0])!r} has the columns {short(str(first), 200)} and {str(file)!r} "
+                f"{short(str(other), 200)}; they must be the same."
+            )
 
 
-def _class_names(file: Path) -> tuple[str, ...] | None:
-    """The names that a table's `huggingface` metadata gives its labels, if any."""
-    raw = (pq.read_schema(file).metadata or {}).get(b"huggingface", b"{}")
-    try:
-        told = bounded.parse(FEATURES, bounded.loads(raw))
-    except UserError as error:
-        raise UserError(f"The `huggingface` metadata of {str(file)!r}: {error}.") from error
-    label = told.get("info", {}).get("features", {}).get("label", {})
-    return tuple(label.get("names", ())) or None
+def _say_choice(file: Path) -> None:
+    """Say which column is read where several could be."""
+    names = schema_of(file).names
+    for valid in (IMAGE_COLUMNS, LABEL_COLUMNS):
+        there = [name for name in valid if name in names]
+        if len(there) > 1:
+            say(f"{str(file)!r}: of the columns {', '.join(there)}, {there[0]!r} is read")
+
+
+def _columns(file: Path) -> dict[str, str]:
+    wanted = {*IMAGE_COLUMNS, *LABEL_COLUMNS}
+    return {field.name: str(field.type) for field in schema_of(file) if field.name in wanted}

@@ -13,6 +13,7 @@ from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
+    DECODER,
     Dataset,
     ResidentImages,
     Statistics,
@@ -24,6 +25,7 @@ from benchmark.data.images import (
 from benchmark.data.place import Place
 
 from .parquet import read_folder
+from .tables.layout import holds_tables
 
 
 class TinyImageNet(DatasetSource):
@@ -59,7 +61,7 @@ def _load(place: Place) -> Dataset:
         raise UserError(
             "Tiny-ImageNet has no download here: unpack tiny-imagenet-200.zip in the data root."
         )
-    if any(folder.glob("train-*.parquet")):
+    if holds_tables(folder):
         return read_folder(folder, place.cache, "tiny_imagenet", mirror=True)
     return _original(folder, place.cache)
 
@@ -84,7 +86,8 @@ def _original(folder: Path, cache: Cache) -> Dataset:
 
     def resident(items: list[tuple[Path, int]], split: str) -> tuple[ResidentImages, Statistics]:
         paths, labels = [p for p, _ in items], torch.tensor([c for _, c in items])
-        key = {"files": [(str(p.relative_to(folder)), p.stat().st_size) for p in paths]}
+        told = [(str(p.relative_to(folder)), p.stat().st_size) for p in paths]
+        key = {"files": told, "decoder": DECODER}
         decoded = cache.make(
             "decoded", key, decode_all(paths, 3, 64, f"decode Tiny-ImageNet {split}")
         )

@@ -11,6 +11,7 @@ __all__ = [
     "recipes",
     "rendering",
     "siamese",
+    "splits",
     "views",
     "whitening",
 ]

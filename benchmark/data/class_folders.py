@@ -35,13 +35,28 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The pictures of one class folder and of the folders in it, as `ImageFolder` walks them."""
-    return [
-        Path(root) / name
-        for root, _, names in sorted(os.walk(folder, followlinks=True))
-        for name in sorted(names)
-        if name.lower().endswith(SUFFIXES) and name[0] != "."
-    ]
+    """The pictures of one class folder and of folders within, in the order of ImageFolder.
+
+    Folders are sorted by path, then files by name; what begins with a dot is left out.
+
+    Raises:
+        UserError: a link leads to a folder that is in it already.
+    """
+    walked: dict[str, list[str]] = {}
+    places: set[str] = set()
+    for root, _, names in os.walk(folder, followlinks=True):
+        walked[root] = names
+        place = os.path.realpath(root)
+        if place in places:  # its pictures would count twice, or without end
+            raise UserError(f"{root!r} links to a folder that is in {str(folder)!r} already.")
+        places.add(place)
+    found: list[Path] = []
+    for root in sorted(walked):
+        inner = Path(root)
+        if not any(part[0] == "." for part in inner.relative_to(folder).parts):
+            shown = (name for name in sorted(walked[root]) if name[0] != ".")
+            found += [inner / name for name in shown if name.lower().endswith(SUFFIXES)]
+    return found
 
 
 def by_number(names: Sequence[str], folder: Path) -> list[str] | None:

@@ -7,7 +7,8 @@ Both answer `take(indices)`, so the rest of the suite does not tell them apart.
 import hashlib
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ from ..core.bounded import short
 from ..core.errors import UserError
 from ..core.files import hold
 from ..core.progress import track
+from .upright import DEEP, upright
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 UNLABELLED = -1  # of images that show none of the classes
+DECODER = 2  # counts in the keys of decoded stages: one more whenever pixels are decoded otherwise
 MOST_PIXELS = 2**26  # of a picture; ImageNet's largest has 61 million
 # Pillow knows many more, and runs other programs for some of them.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "PPM", "TIFF")
@@ -232,10 +235,23 @@ def _refuse_large(size: Sequence[int]) -> None:
         )
 
 
+def shape_of(sources: Iterable[Source]) -> tuple[int, int]:
+    """Channels (3 as soon as one picture has colour), and the commonest short side, in pixels."""
+    sides, colour = Counter(), False
+    for source in sources:
+        with opened(source) as picture:
+            sides[min(picture.size)] += 1
+            colour |= picture.mode not in ("1", "L", "LA", *DEEP)
+    return (3 if colour else 1), sides.most_common(1)[0][0]
+
+
 def decode(source: Source, channels: int, resolution: int) -> np.ndarray:
-    """One encoded picture as uint8 (C, R, R): grey or RGB, short side resized, centre cropped."""
+    """One encoded picture as uint8 (C, R, R): grey or RGB, short side resized, centre cropped.
+
+    It is turned as its EXIF orientation says; more than 8 bits are scaled, not clipped.
+    """
     with opened(source) as picture:
-        picture = picture.convert("L" if channels == 1 else "RGB")
+        picture = upright(picture).convert("L" if channels == 1 else "RGB")
         if picture.size != (resolution, resolution):
             scale = resolution / min(picture.size)
             size = [max(resolution, round(side * scale)) for side in picture.size]

@@ -21,6 +21,19 @@ class Place:
     cache: Cache
     download: bool = False
 
+    def folder(self, argument: str) -> Path | None:
+        """The folder that a user named; relative paths start at the root, if it is there.
+
+        Returns None where there is no such folder.
+        """
+        given = Path(argument)
+        roots = [] if given.is_absolute() or self.root is None else [self.root]
+        try:
+            found = (path for path in (*(root / given for root in roots), given) if path.is_dir())
+            return next(found, None) if argument else None
+        except OSError:  # such as a name that is too long
+            return None
+
     def find(self, name: str, *layouts: str) -> Path | None:
         """The first of `layouts` (paths under the root) that exists.
 

@@ -56,3 +56,26 @@ def write_table() -> Callable[..., None]:
         pq.write_table(table, file)
 
     return write
+
+
+@pytest.fixture
+def write_set(place, encode, write_table) -> Callable[..., Path]:
+    """A folder of tables by their names: the labels of each, or a whole table."""
+
+    def write(
+        tables: dict[str, Sequence[int] | pa.Table], names: Sequence[str] = ("cat", "dog")
+    ) -> Path:
+        folder = place.root / "set"
+        shade = 0
+        for name, told in tables.items():
+            file = folder / name
+            if isinstance(told, pa.Table):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                pq.write_table(told, file)
+                continue
+            images = [encode(shade + i) for i in range(len(told))]
+            write_table(file, images, told, names)
+            shade += len(told)
+        return folder
+
+    return write

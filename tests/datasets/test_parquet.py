@@ -30,11 +30,11 @@ def test_colour_pictures_with_class_names(place, encode, write_table):
 
 def test_grey_pictures_without_class_names(place, encode, write_table):
     folder = place.root / "ink"
-    write_table(folder / "train-0.parquet", [encode(s, mode="L") for s in (0, 255)], [0, 2])
+    write_table(folder / "train-0.parquet", [encode(s, mode="L") for s in (0, 9, 255)], [0, 1, 2])
     write_table(folder / "validation-0.parquet", [encode(7, mode="L")], [1])
     dataset = dataset_of("parquet").load(place, str(folder))
     assert dataset.class_names == ("0", "1", "2")
-    assert dataset.train.pixels.shape == (2, 1, 4, 4)
+    assert dataset.train.pixels.shape == (3, 1, 4, 4)
     assert dataset.test.labels.tolist() == [1]
 
 
@@ -68,6 +68,16 @@ def test_named_sets_are_read_from_parquet(module, place, encode, write_table):
     assert (dataset.name, dataset.class_names, dataset.mirror) == (name, ("cat",), True)
 
 
+def test_named_sets_are_read_from_the_hubs_own_layout(place, encode, write_table):
+    for split in ("train", "test"):
+        file = place.root / "cifar10" / "plain_text" / f"{split}-00000-of-00001.parquet"
+        write_table(file, [encode(1)], [0], ["cat"])
+    assert dataset_of("cifar10").load(place).class_names == ("cat",)
+    file.rename(file.with_name("test-00000-of-00002.parquet"))
+    with pytest.raises(UserError, match="lacks 1 of its shards, number 1"):
+        dataset_of("cifar10").load(place)
+
+
 def test_errors_name_the_folder_or_file(place, encode, write_table):
     with pytest.raises(UserError, match="parquet:nowhere names no folder"):
         dataset_of("parquet").load(place, "nowhere")
@@ -75,11 +85,12 @@ def test_errors_name_the_folder_or_file(place, encode, write_table):
     folder.mkdir()
     with pytest.raises(UserError, match=r"pets' holds no train-\*\.parquet files"):
         dataset_of("parquet").load(place, "pets")
-    (folder / "train-0.parquet").write_bytes(b"no table")
-    with pytest.raises(UserError, match=r"Cannot read column 'image' of '.*train-0\.parquet'"):
-        dataset_of("parquet").load(place, "pets")
     write_table(folder / "train-0.parquet", [encode(1)], [0])
-    with pytest.raises(UserError, match="test"):
+    with pytest.raises(UserError, match=r"holds no test split: there is no file test-\*"):
+        dataset_of("parquet").load(place, "pets")
+    write_table(folder / "test-0.parquet", [encode(1)], [0])
+    (folder / "train-0.parquet").write_bytes(b"no table")
+    with pytest.raises(UserError, match=r"Cannot read '.*train-0\.parquet'"):
         dataset_of("parquet").load(place, "pets")
     for absent, words in [
         (b"no picture", r"Cannot decode row 1 of '.*train-0\.parquet': it is no picture"),

@@ -59,9 +59,9 @@ def test_mnist_from_its_files(place):
 
 def test_mnist_from_parquet_has_the_same_class_names(place, encode, write_table):
     digits = [str(digit) for digit in range(10)]
-    for split in ("train", "test"):
-        images = [encode(9, side=28, mode="L")]
-        write_table(place.root / "mnist" / f"{split}-0.parquet", images, [3], digits)
+    for split, labels in (("train", list(range(10))), ("test", [3])):
+        images = [encode(label, side=28, mode="L") for label in labels]
+        write_table(place.root / "mnist" / f"{split}-0.parquet", images, labels, digits)
     dataset = dataset_of("mnist").load(place)
     assert dataset.train.class_names == dataset.test.class_names
     assert dataset.class_names[3] == "three"
