@@ -42,8 +42,8 @@ def _chosen(
     if text == "imagenet":
         return imagenet
     if text == "dataset":
-        own = dict(zip(("mean", "std"), pixel_statistics(images.pixels), strict=True))
-        return tuple(own[option].tolist())
+        means, stds = pixel_statistics(images.pixels)
+        return tuple((means if option == "mean" else stds).tolist())
     try:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
