@@ -38,7 +38,8 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
 }
 VARIANTS = [
     (name, {**QUICK.get(name, {}), **other})
-    for name in plugins.found(plugins.METHODS)
+    for name, plugin in plugins.found(plugins.METHODS).items()
+    if not plugin.literal("required", "")
     for other in ({}, *OTHERS.get(name, []))
 ]
 

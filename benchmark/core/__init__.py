@@ -13,6 +13,7 @@ __all__ = [
     "keys",
     "needs",
     "options",
+    "pickles",
     "plugins",
     "progress",
 ]

@@ -3,6 +3,7 @@
 __all__ = [
     "class_folders",
     "dataset_source",
+    "denormalised",
     "distilled",
     "images",
     "place",
@@ -12,6 +13,7 @@ __all__ = [
     "rendering",
     "siamese",
     "splits",
+    "tensors_of_others",
     "views",
     "whitening",
 ]

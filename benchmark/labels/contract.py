@@ -55,6 +55,8 @@ class LabelSource(ABC, Generic[OptionsT]):
             brackets: `weights=int8`.
         prepares: whether it has a `prepare`, for several tasks at once.
         imports: whether it takes up labels that others published; see `importing`.
+        required: the option that names a file it cannot be without, if any; `check` then leaves
+            all to a run.
     """
 
     name: ClassVar[str]
@@ -63,6 +65,7 @@ class LabelSource(ABC, Generic[OptionsT]):
     control: ClassVar[Control | None] = None
     control_forms: ClassVar[tuple[str, ...]] = ("",)
     imports: ClassVar[bool] = False
+    required: ClassVar[str] = ""
     prepares: ClassVar[bool] = False
     Options: ClassVar[type] = NoOptions
 

@@ -4,8 +4,6 @@ A checkpoint may hold the weights under a key of its own (`state_dict`, `model`)
 may start alike (`module.` of DataParallel, `_orig_mod.` of torch.compile): both are dropped.
 """
 
-import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,8 @@ from torch import Tensor
 
 from ..core.bounded import short
 from ..core.errors import UserError
+from ..core.pickles import SUFFIXES, read_pickled
 
-PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".th")
-MOST_BYTES = 2**33
 DEEPEST = 4  # keys within keys around the weights
 
 
@@ -34,7 +31,7 @@ def read_weights(
     Raises:
         UserError: the file is not there, is damaged, carries code, or holds another network's.
     """
-    weights, metadata = _pickled(file) if file.suffix in PICKLED else _safetensors(file)
+    weights, metadata = _pickled(file) if file.suffix in SUFFIXES else _safetensors(file)
     weights = _without_prefix(weights, expected)
     shapes = {name: value.shape for name, value in weights.items()}
     if wrong := misfits({name: value.shape for name, value in expected.items()}, shapes):
@@ -67,25 +64,12 @@ def _safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"Cannot read the teacher file {str(file)!r}: {error}. It must be of safetensors, or "
-            f"a file of torch.save that ends in {', '.join(PICKLED)}."
+            f"a file of torch.save that ends in {', '.join(SUFFIXES)}."
         ) from error
 
 
 def _pickled(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """By torch's restricted reader, which makes tensors and plain values, and runs nothing."""
-    try:
-        if file.stat().st_size > MOST_BYTES:
-            raise UserError(f"it is longer than {MOST_BYTES:,} bytes")
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # damage may make the reader fail in any way
-        why = str(error)
-        if isinstance(error, pickle.UnpicklingError) and (
-            found := re.search(r"GLOBAL (\S+)", str(error))
-        ):
-            why = f"it carries {found[1]}, which may be code; nothing of it was run"
-        raise UserError(
-            f"Cannot read the teacher file {str(file)!r}: {short(why, 200).rstrip('.')}."
-        ) from error
+    loaded = read_pickled(file)
     for _ in range(DEEPEST):
         tensors = _tensors(loaded)
         if tensors:

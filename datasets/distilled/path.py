@@ -1,4 +1,4 @@
-"""Images that others distilled: a folder of class folders, or a Parquet file.
+"""Images that others distilled: class folders, a Parquet file, or tensors (DC, MTT, DATM).
 
 A folder's class folders are matched to the dataset's classes by class name, else by number
 (`00012` as RDED names them, `new00012` as SRe2L does), else, if they are WordNet ids, as sorted.
@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from benchmark.core.errors import UserError
 from benchmark.core.needs import Needs
-from benchmark.core.progress import track
+from benchmark.core.progress import say, track
 from benchmark.data.class_folders import class_folders, image_files, in_label_order, positions
+from benchmark.data.denormalised import Norm, as_pixels
 from benchmark.data.images import Dataset, Encoded, ResidentImages, Source, decode
+from benchmark.data.tensors_of_others import SUFFIXES, files_of, read_tensors
 from benchmark.models.image_source import ImageSource, ImageTask
 
 from ..parquet import describe, labels_of, sources_of
@@ -33,10 +35,17 @@ class Options:
     """Where the images lie.
 
     Attributes:
-        path: a folder of class folders, or a `.parquet` file.
+        path: a folder of class folders, a `.parquet` file, or tensors: `.pt`, `.pth`, `.npz`.
+        norm: only of tensors: what their floats were normalised by. `auto` is what the file
+            tells; else nothing, if all are in 0..1; else `dc`, which is told. `none`; `dataset`,
+            the training set's mean and standard deviation; `imagenet`; `dc`, those of Dataset
+            Condensation's code, which DSA, MTT and DATM share.
+        experiment: only of DC's and DSA's files: which of their experiments.
     """
 
     path: str = ""
+    norm: Norm = "auto"
+    experiment: int = 0
 
 
 class PathImages(ImageSource[Options]):
@@ -46,7 +55,8 @@ class PathImages(ImageSource[Options]):
     brought = True
 
     def needs(self, ipc: int) -> Needs:
-        return Needs(files=(Path(self.options.path),))
+        path = Path(self.options.path)
+        return Needs(files=files_of(path) if is_tensors(self.options.path) else (path,))
 
     def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
         find(dataset, ipc, self.options)
@@ -60,6 +70,8 @@ class PathImages(ImageSource[Options]):
             UserError: nothing is there, its classes are not the dataset's, a class holds fewer
                 than `ipc` images, or one cannot be decoded.
         """
+        if is_tensors(self.options.path):
+            return self._of_tensors(task.dataset, task.ipc)
         dataset, images = task.dataset, task.dataset.train
         sources = find(dataset, task.ipc, self.options)
         chosen = [source for found in sources for source in found[: task.ipc]]
@@ -74,6 +86,19 @@ class PathImages(ImageSource[Options]):
             positions=self._positions(dataset, task.ipc),
         )
 
+    def _of_tensors(self, dataset: Dataset, ipc: int) -> ResidentImages:
+        """The first `ipc` images of each class; their positions are their places in the file."""
+        file = Path(self.options.path)
+        found = read_tensors(file, self.options.experiment)
+        chosen = chosen_of(found.classes, dataset, ipc, file)
+        pixels = as_pixels(found, dataset, self.options.norm, file)[chosen]
+        if found.rate is not None:
+            say(f"{file.name} brings a learned rate of {found.rate:g}: --set recipe.lr takes it")
+        whole = len(chosen) == len(found.images)
+        return ResidentImages(
+            pixels, found.classes[chosen], dataset.class_names, positions=chosen if whole else None
+        )
+
     def _positions(self, dataset: Dataset, ipc: int) -> Tensor | None:
         """Where `ImageFolder` lists the images; None of a table's."""
         folder = Path(self.options.path)
@@ -86,6 +111,11 @@ class PathImages(ImageSource[Options]):
 def find(dataset: Dataset, ipc: int, options: Options) -> Sequence[Sequence[Source]]:
     """The encoded pictures of each class, at least `ipc` each; raises a UserError as `make`."""
     path = Path(options.path)
+    if is_tensors(options.path):
+        found = read_tensors(path, options.experiment)
+        chosen_of(found.classes, dataset, ipc, path)
+        as_pixels(found, dataset, options.norm, path)
+        return []
     if path.is_dir() and options.path:
         sources = folder_sources(path, dataset)
     elif path.is_file() and path.suffix == ".parquet":
@@ -93,11 +123,32 @@ def find(dataset: Dataset, ipc: int, options: Options) -> Sequence[Sequence[Sour
     else:
         raise UserError(
             f"{options.path!r} names no distilled images. Give the path of a folder of class "
-            "folders, or of a .parquet file."
+            f"folders, of a .parquet file, or of tensors ({', '.join(SUFFIXES)})."
         )
     for name, found in zip(dataset.class_names, sources, strict=True):
         check_enough(ipc, len(found), name, repr(options.path))
     return sources
+
+
+def is_tensors(path: str) -> bool:
+    """Whether a path is that of a file of tensors."""
+    return Path(path).suffix in SUFFIXES and Path(path).is_file()
+
+
+def chosen_of(classes: Tensor, dataset: Dataset, ipc: int, file: Path) -> Tensor:
+    """The places of the first `ipc` images of each class, class by class, int64."""
+    count = len(dataset.class_names)
+    if not 0 <= int(classes.min()) <= int(classes.max()) < count:
+        raise UserError(
+            f"{str(file)!r} has classes {int(classes.min())} to {int(classes.max())}; those of "
+            f"{dataset.name!r} are 0 to {count - 1}."
+        )
+    places = []
+    for label, name in enumerate(dataset.class_names):
+        found = torch.nonzero(classes == label).squeeze(1)
+        check_enough(ipc, len(found), name, repr(str(file)))
+        places.append(found[:ipc])
+    return torch.cat(places)
 
 
 def folder_sources(folder: Path, dataset: Dataset) -> Sequence[Sequence[Path]]:

@@ -35,7 +35,7 @@ def digits(tmp_path_factory):
     whole = dataset_of("digits").load(Place(None, Cache(root / "stages")))
     network = "convnet-d2-w16"
     trained(network, whole, TeacherOptions(epochs=2, snapshots=0), task.compute, root)
-    teacher = load(network, root / "teacher.safetensors", 10, 1, 8, task.device)
+    teacher = load(network, root / "teacher.safetensors", 10, 1, 8, task.device).teacher
     return replace(task, teacher=teacher)
 
 

@@ -106,7 +106,8 @@ def test_settings_without_sense():
 
 def folder(monkeypatch, batches, kept, each: int | None = 2):
     """Others' labels of this many batches and logits a label, in epochs of `each` batches."""
-    found = SimpleNamespace(batches=batches, kept=kept, batches_per_epoch=each)
+    size = 50  # of which the images make two batches, as the plan has
+    found = SimpleNamespace(batches=batches, kept=kept, batches_per_epoch=each, sizes=[size])
     monkeypatch.setattr(lpqld, "open_folder", lambda *_, **__: found)
 
 

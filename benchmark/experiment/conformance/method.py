@@ -67,6 +67,9 @@ def checks(name: str) -> Told:
     except Exception as error:
         yield "the file defines one LabelSource", str(error)
         return
+    if found.required:
+        yield f"it is fitted to what `{found.required}` names, so only a run can check it", None
+        return
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         case = Case(name, found, as_shipped(tiny_task(root)), root)

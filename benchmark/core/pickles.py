@@ -1,0 +1,36 @@
+"""Files of `torch.save`, read without risk.
+
+They are pickles, and a pickle can run code: torch's restricted reader makes tensors, numbers, text
+and containers of these, and refuses all else.
+"""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .bounded import short
+from .errors import UserError
+
+SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".th")
+MOST_BYTES = 2**33
+
+
+def read_pickled(file: Path) -> Any:
+    """What a file of `torch.save` holds, its tensors on the CPU.
+
+    Raises:
+        UserError: it is not there, is damaged or very long, or carries what may be code.
+    """
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise UserError(f"it is longer than {MOST_BYTES:,} bytes")
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # damage may make the reader fail in any way
+        why = str(error)
+        found = re.search(r"GLOBAL (\S+)", why)
+        if isinstance(error, pickle.UnpicklingError) and found:
+            why = f"it carries {found[1]}, which may be code; nothing of it was run"
+        raise UserError(f"Cannot read {str(file)!r}: {short(why, 200).rstrip('.')}.") from error
