@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..core.device import Compute
 from ..core.errors import UserError
+from ..core.progress import say
 from ..data.images import Images, ResidentImages
 from .agreement import Agreement, agreement, mismatch
 from .classifier import Classifier
@@ -19,6 +20,7 @@ SAMPLE = 1000  # training images that a teacher is tried on
 BLOCK = 250
 LABELS_AGREE = 0.5  # of views of one image; crops may show little of it
 BELOW_RECORD = 0.05
+RARE = 0.5  # images whose class the teacher names so seldom are told of
 
 
 def teacher_agreement(teacher: Classifier, train: Images, compute: Compute) -> Agreement:
@@ -71,10 +73,13 @@ def check_images(
     who: str,
     accepted: Collection[str],
 ) -> None:
-    """Refuse images of others whose classes the teacher names in another order, or not at all.
+    """Refuse images of others whose classes the teacher names in another order.
+
+    That it seldom names them is told and no more: pictures that were optimised for one network
+    may show another one nothing (of Dataset Condensation's, 15 in 100 to a ResNet-20 of 92 %).
 
     Raises:
-        UserError: it does.
+        UserError: another order of the classes explains more.
     """
     count = min(SAMPLE, len(images))
     chosen = torch.arange(count) * len(images) // count
@@ -82,11 +87,13 @@ def check_images(
     found = agreement(names, images.labels[chosen], _classes(images))
     _refuse(
         f"The images of {who} do not fit the teacher: of them ",
-        mismatch(found, min(0.5, 2 / found.classes), images.class_names),
+        mismatch(found, 0.0, images.class_names),
         "",
         "images",
         accepted,
     )
+    if found.share < RARE:
+        say(f"the teacher names the class of {found.right} in {found.seen} images of {who}")
 
 
 def check_labels(

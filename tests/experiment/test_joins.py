@@ -174,6 +174,17 @@ def test_images_in_another_order_of_classes_are_refused_by_the_teacher(trained, 
     assert len(images_of(tmp_path, wrong, trained, ["images"])) == 20
 
 
+def test_images_that_show_the_teacher_nothing_are_told_of(trained, digits, tmp_path, capsys):
+    torch.manual_seed(0)
+    for label in range(10):
+        (tmp_path / "noise" / str(label)).mkdir(parents=True)
+        for number in range(2):
+            pixels = torch.randint(0, 256, (8, 8), dtype=torch.uint8).numpy()
+            Image.fromarray(pixels).save(tmp_path / "noise" / str(label) / f"{number}.png")
+    assert len(images_of(tmp_path, tmp_path / "noise", trained)) == 20
+    assert "in 20 images of path:" in capsys.readouterr().err
+
+
 def test_class_folders_that_match_in_part_are_refused_with_both_lists(tmp_path):
     for name in ("plane", "car", "bird", "cat"):
         (tmp_path / name).mkdir()
