@@ -27,6 +27,8 @@ from .upright import DEEP, upright
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+GREY = ("1", "L", "LA")
+TINGE = 48  # channels may differ so much in a grey picture that was saved as a JPEG of three
 UNLABELLED = -1  # of images that show none of the classes
 DECODER = 2  # counts in the keys of decoded stages: one more whenever pixels are decoded otherwise
 MOST_PIXELS = 2**26  # of a picture; ImageNet's largest has 61 million
@@ -241,7 +243,7 @@ def shape_of(sources: Iterable[Source]) -> tuple[int, int]:
     for source in sources:
         with opened(source) as picture:
             sides[min(picture.size)] += 1
-            colour |= picture.mode not in ("1", "L", "LA", *DEEP)
+            colour |= picture.mode not in (*GREY, *DEEP)
     return (3 if colour else 1), sides.most_common(1)[0][0]
 
 
@@ -249,9 +251,15 @@ def decode(source: Source, channels: int, resolution: int) -> np.ndarray:
     """One encoded picture as uint8 (C, R, R): grey or RGB, short side resized, centre cropped.
 
     It is turned as its EXIF orientation says; more than 8 bits are scaled, not clipped.
+
+    Raises:
+        UserError: it cannot be read, or has colours where grey is asked for.
     """
     with opened(source) as picture:
-        picture = upright(picture).convert("L" if channels == 1 else "RGB")
+        picture = upright(picture)
+        if channels == 1:
+            _refuse_colours(picture)
+        picture = picture.convert("L" if channels == 1 else "RGB")
         if picture.size != (resolution, resolution):
             scale = resolution / min(picture.size)
             size = [max(resolution, round(side * scale)) for side in picture.size]
@@ -261,6 +269,15 @@ def decode(source: Source, channels: int, resolution: int) -> np.ndarray:
             picture = picture.crop((left, top, left + resolution, top + resolution))
         array = np.asarray(picture)
     return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+
+
+def _refuse_colours(picture: Image.Image) -> None:
+    """A set is grey where the pictures looked at are; another one would lose its colours."""
+    if picture.mode in GREY:
+        return
+    colours = np.asarray(picture.convert("RGB")).astype(np.int16)
+    if len(colours) and int(np.ptp(colours, axis=2).max()) > TINGE:
+        raise UserError("it has colours, and the set it is for is grey")
 
 
 def decode_all(

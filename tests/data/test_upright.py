@@ -120,3 +120,19 @@ def test_other_modes_are_converted_as_pillow_does(tmp_path, mode):
     picture.save(file)
     expected = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
     assert np.array_equal(decode(file, 3, 4), expected)
+
+
+def test_a_colour_picture_of_a_grey_set_is_refused_and_a_grey_one_of_three_channels_is_not(
+    tmp_path,
+):
+    shade = np.full((8, 8, 3), 90, np.uint8)
+    Image.fromarray(shade).save(tmp_path / "grey.png")
+    Image.fromarray(shade).save(tmp_path / "grey.jpg")
+    assert decode(tmp_path / "grey.png", 1, 8).max() == 90
+    assert decode(tmp_path / "grey.jpg", 1, 8).shape == (1, 8, 8)
+    shade[0, 0] = (250, 10, 10)
+    Image.fromarray(shade).save(tmp_path / "red.png")
+    with pytest.raises(
+        UserError, match=r"red\.png'.*it has colours, and the set it is for is grey"
+    ):
+        decode(tmp_path / "red.png", 1, 8)
