@@ -5,6 +5,7 @@ __all__ = [
     "dataset_source",
     "denormalised",
     "distilled",
+    "grid_picture",
     "images",
     "place",
     "recipe",

@@ -61,7 +61,7 @@ def read_tensors(file: Path, experiment: int = 0) -> TensorsOfOthers:
     Raises:
         UserError: it is damaged, carries code, or holds no images with labels.
     """
-    held = _held(file)
+    held: Any = _held(file)
     if isinstance(held, Mapping) and isinstance(held.get("data"), list | tuple):
         pairs = held["data"]
         if not 0 <= experiment < len(pairs) or len(pairs[experiment]) != 2:

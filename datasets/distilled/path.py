@@ -1,4 +1,4 @@
-"""Images that others distilled: class folders, a Parquet file, or tensors (DC, MTT, DATM).
+"""Images that others distilled: class folders, a Parquet file, tensors (DC, MTT, DATM), a grid.
 
 A folder's class folders are matched to the dataset's classes by class name, else by number
 (`00012` as RDED names them, `new00012` as SRe2L does), else, if they are WordNet ids, as sorted.
@@ -22,6 +22,7 @@ from benchmark.core.needs import Needs
 from benchmark.core.progress import say, track
 from benchmark.data.class_folders import class_folders, image_files, in_label_order, positions
 from benchmark.data.denormalised import Norm, as_pixels
+from benchmark.data.grid_picture import read_grid
 from benchmark.data.images import Dataset, Encoded, ResidentImages, Source, decode
 from benchmark.data.tensors_of_others import SUFFIXES, files_of, read_tensors
 from benchmark.models.image_source import ImageSource, ImageTask
@@ -35,7 +36,8 @@ class Options:
     """Where the images lie.
 
     Attributes:
-        path: a folder of class folders, a `.parquet` file, or tensors: `.pt`, `.pth`, `.npz`.
+        path: a folder of class folders, a `.parquet` file, tensors (`.pt`, `.pth`, `.npz`), or
+            a `.png` of `save_image`: a grid of pictures, class by class.
         norm: only of tensors: what their floats were normalised by. `auto` is what the file
             tells; else nothing, if all are in 0..1; else `dc`, which is told. `none`; `dataset`,
             the training set's mean and standard deviation; `imagenet`; `dc`, those of Dataset
@@ -70,8 +72,8 @@ class PathImages(ImageSource[Options]):
             UserError: nothing is there, its classes are not the dataset's, a class holds fewer
                 than `ipc` images, or one cannot be decoded.
         """
-        if is_tensors(self.options.path):
-            return self._of_tensors(task.dataset, task.ipc)
+        if is_whole(self.options.path):
+            return self._of_whole(task.dataset, task.ipc)
         dataset, images = task.dataset, task.dataset.train
         sources = find(dataset, task.ipc, self.options)
         chosen = [source for found in sources for source in found[: task.ipc]]
@@ -86,17 +88,16 @@ class PathImages(ImageSource[Options]):
             positions=self._positions(dataset, task.ipc),
         )
 
-    def _of_tensors(self, dataset: Dataset, ipc: int) -> ResidentImages:
+    def _of_whole(self, dataset: Dataset, ipc: int) -> ResidentImages:
         """The first `ipc` images of each class; their positions are their places in the file."""
-        file = Path(self.options.path)
-        found = read_tensors(file, self.options.experiment)
-        chosen = chosen_of(found.classes, dataset, ipc, file)
-        pixels = as_pixels(found, dataset, self.options.norm, file)[chosen]
-        if found.rate is not None:
-            say(f"{file.name} brings a learned rate of {found.rate:g}: --set recipe.lr takes it")
-        whole = len(chosen) == len(found.images)
+        pixels, classes = read_whole(dataset, self.options)
+        chosen = chosen_of(classes, dataset, ipc, Path(self.options.path))
+        all_of_them = len(chosen) == len(classes)
         return ResidentImages(
-            pixels, found.classes[chosen], dataset.class_names, positions=chosen if whole else None
+            pixels[chosen],
+            classes[chosen],
+            dataset.class_names,
+            positions=chosen if all_of_them else None,
         )
 
     def _positions(self, dataset: Dataset, ipc: int) -> Tensor | None:
@@ -111,10 +112,8 @@ class PathImages(ImageSource[Options]):
 def find(dataset: Dataset, ipc: int, options: Options) -> Sequence[Sequence[Source]]:
     """The encoded pictures of each class, at least `ipc` each; raises a UserError as `make`."""
     path = Path(options.path)
-    if is_tensors(options.path):
-        found = read_tensors(path, options.experiment)
-        chosen_of(found.classes, dataset, ipc, path)
-        as_pixels(found, dataset, options.norm, path)
+    if is_whole(options.path):
+        chosen_of(read_whole(dataset, options)[1], dataset, ipc, path)
         return []
     if path.is_dir() and options.path:
         sources = folder_sources(path, dataset)
@@ -123,7 +122,7 @@ def find(dataset: Dataset, ipc: int, options: Options) -> Sequence[Sequence[Sour
     else:
         raise UserError(
             f"{options.path!r} names no distilled images. Give the path of a folder of class "
-            f"folders, of a .parquet file, or of tensors ({', '.join(SUFFIXES)})."
+            f"folders, of a .parquet file, of tensors ({', '.join(SUFFIXES)}), or of a grid (.png)."
         )
     for name, found in zip(dataset.class_names, sources, strict=True):
         check_enough(ipc, len(found), name, repr(options.path))
@@ -133,6 +132,22 @@ def find(dataset: Dataset, ipc: int, options: Options) -> Sequence[Sequence[Sour
 def is_tensors(path: str) -> bool:
     """Whether a path is that of a file of tensors."""
     return Path(path).suffix in SUFFIXES and Path(path).is_file()
+
+
+def is_whole(path: str) -> bool:
+    """Whether a path is that of one file of pixels: tensors, or a grid."""
+    return is_tensors(path) or (Path(path).suffix == ".png" and Path(path).is_file())
+
+
+def read_whole(dataset: Dataset, options: Options) -> tuple[Tensor, Tensor]:
+    """Pixels, uint8 (N, C, R, R), and classes, int64 (N,), of a file of tensors or a grid."""
+    file, train = Path(options.path), dataset.train
+    if not is_tensors(options.path):
+        return read_grid(file, len(dataset.class_names), train.channels, train.resolution)
+    found = read_tensors(file, options.experiment)
+    if found.rate is not None:
+        say(f"{file.name} brings a learned rate of {found.rate:g}: --set recipe.lr takes it")
+    return as_pixels(found, dataset, options.norm, file), found.classes
 
 
 def chosen_of(classes: Tensor, dataset: Dataset, ipc: int, file: Path) -> Tensor:

@@ -205,3 +205,27 @@ def test_a_space_that_is_named_is_not_guessed(tmp_path):
         Given.fit(task, replace(options, space="probabilities"))
     flat = Given.fit(task, replace(options, space="logits", temperature=1e3))
     assert torch.allclose(flat.labels, torch.full((6, 3), 1 / 3), atol=1e-2)
+
+
+# Grids
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_a_grid_of_save_image_is_taken_apart(each, tmp_path):
+    from torchvision.utils import save_image
+
+    images = pixels()[: 3 * each]  # class by class
+    save_image(images.float() / 255, tmp_path / "vis.png", nrow=each)
+    found = images_of(tmp_path / "vis.png", ipc=each)
+    assert torch.equal(found.pixels, images)
+    assert found.labels.tolist() == [c for c in range(3) for _ in range(each)]
+
+
+def test_a_picture_that_is_no_grid_is_refused(tmp_path):
+    from torchvision.utils import save_image
+
+    save_image(pixels()[:4].float() / 255, tmp_path / "four.png", nrow=2)
+    save_image(torch.rand(3, 20, 20), tmp_path / "one.png")
+    for name in ("four", "one"):
+        with pytest.raises(UserError, match="no grid of pictures of 8 pixels"):
+            images_of(tmp_path / f"{name}.png", ipc=1)
