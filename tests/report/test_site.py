@@ -367,6 +367,7 @@ def test_a_record_left_out_says_so(tmp_path):
 
 def test_the_command_measures_the_record_again():
     one = record("a" * 24, method="lpqld[k=2,budget=40x]", images="random[draw=2]", seed=2)
+    one["inputs"] = {**one["inputs"], "accepted": ["labels", "teacher"]}
     made = reproduce_command(one)
     assert made.command.splitlines()[:2] == [
         "git checkout abc123",
@@ -379,6 +380,7 @@ def test_the_command_measures_the_record_again():
         "--budget": "40x",
         "--seeds": "3",
         "--precision": "fp32",
+        "--accept": "labels,teacher",
         "--device": "cpu",
         "--set": "lpqld.keep=0.1",
     }.items():

@@ -40,6 +40,7 @@ def reproduce_command(record: Record) -> Reproduction:
         "recipe": cell["recipe"].removesuffix(" (changed)"),
         "teacher": cell["teacher"],
         "seeds": cell["seed"] + 1,
+        "accept": inputs.get("accepted", []),
         "set": inputs.get("set", {}),
     }
     lines = command("python -m benchmark run --no-controls", Grid, asked)
