@@ -35,7 +35,7 @@ from .tables.labels import Classes, are_hidden, classes_of, same_names, values_o
 from .tables.labels import labels_of as labels_among
 from .tables.layout import TEST, VALIDATION, held_out, splits_of
 from .tables.pictures import files_beside, sources_of
-from .tables.table import IMAGE_COLUMNS, LABEL_COLUMNS, schema_of
+from .tables.table import IMAGE_COLUMNS, LABEL_COLUMNS, label_column, schema_of
 
 SAMPLED = 64  # pictures of each table that are looked at before all are decoded
 
@@ -133,6 +133,8 @@ def _shape(files: list[Path]) -> tuple[int, int]:
 
 def _test_files(splits: dict[str, list[Path]], folder: Path) -> list[Path]:
     """The tables of the test split, or of the validation split where test labels are withheld."""
+    for file in splits.get("train", [])[:1]:
+        label_column(file)  # raises where nothing is known by such a name
     tested, validation = held_out(splits, TEST), held_out(splits, VALIDATION)
     if tested is not None and not are_hidden(splits[tested]):
         return splits[tested]

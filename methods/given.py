@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmark.core.errors import UserError
 from benchmark.core.needs import Needs
 from benchmark.core.progress import say
-from benchmark.data.tensors_of_others import files_of, read_tensors
+from benchmark.data.tensors_of_others import files_of, read_soft_labels
 from benchmark.labels.image_labels import ImageLabelOptions, ImageLabels
 from benchmark.labels.task import LabelTask
 from benchmark.models import joins
@@ -28,7 +28,7 @@ class Options(ImageLabelOptions):
     Attributes:
         form, k: how labels are shipped; see `benchmark.labels.image_labels`.
         path: the file of the images that were given as `path:FILE`, with its labels in it or
-            beside it.
+            beside it; or that of the labels.
         space: `probabilities`; `logits`, of which the softmax is taken; `auto` tells them apart
             by whether all rows are shares of one, and says so.
         temperature: of that softmax.
@@ -66,9 +66,7 @@ class Given(ImageLabels[Options]):
             UserError: the file has none but classes, or they are of other images or classes.
         """
         file, images = Path(options.path), task.images
-        rows = read_tensors(file, options.experiment).labels
-        if rows.ndim != 2:
-            raise UserError(f"{str(file)!r} has one class an image and no soft labels: take hard.")
+        rows = read_soft_labels(file, options.experiment)
         if tuple(rows.shape) != (len(images), task.classes):
             raise UserError(
                 f"{str(file)!r} has labels {tuple(rows.shape)}, but there are {len(images)} images "

@@ -25,12 +25,14 @@ def read_pickled(file: Path) -> Any:
         UserError: it is not there, is damaged or very long, or carries what may be code.
     """
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise UserError(f"it is longer than {MOST_BYTES:,} bytes")
+        if not 0 < file.stat().st_size <= MOST_BYTES:
+            raise UserError(f"it is empty, or longer than {MOST_BYTES:,} bytes")
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damage may make the reader fail in any way
-        why = str(error)
-        found = re.search(r"GLOBAL (\S+)", why)
+        why = "it is damaged, or no file of torch.save"
+        found = re.search(r"GLOBAL (\S+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and found:
             why = f"it carries {found[1]}, which may be code; nothing of it was run"
+        elif isinstance(error, UserError | OSError):
+            why = str(error)
         raise UserError(f"Cannot read {str(file)!r}: {short(why, 200).rstrip('.')}.") from error

@@ -63,14 +63,20 @@ def by_number(names: Sequence[str], folder: Path) -> list[str] | None:
     """Class folders by the number that each is called by (`00012`, `new00012`).
 
     Returns:
-        Their names in the order of their numbers; None where not all have one.
+        Their names in the order of their numbers; None where none has one.
 
     Raises:
-        UserError: they are not numbered 0, 1, 2, ...
+        UserError: some only are numbered, or not 0, 1, 2, ...
     """
     numbered = [match for name in names if (match := NUMBERED.fullmatch(name))]
-    if len(numbered) < len(names):
+    if not numbered:
         return None
+    if len(numbered) < len(names):
+        other = next(name for name in names if not NUMBERED.fullmatch(name))
+        raise UserError(
+            f"The class folders of {str(folder)!r} are numbered but for {short(other)!r}: number "
+            "all of them, or none."
+        )
     by_label = {int(match[1]): match[0] for match in numbered}
     if sorted(by_label) != list(range(len(names))):
         raise UserError(

@@ -12,6 +12,7 @@ from ..core.progress import say
 from .images import IMAGENET_MEAN, IMAGENET_STD, Dataset
 from .tensors_of_others import TensorsOfOthers
 
+MOST_OUTSIDE = 0.25  # of the numbers; optimised pixels leave 0..1, but not so many
 Norm = Literal["auto", "none", "dataset", "imagenet", "dc"]
 # As in `get_dataset` of the code of Dataset Condensation (arXiv 2006.05929).
 OF_DC: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {
@@ -38,7 +39,18 @@ def as_pixels(found: TensorsOfOthers, dataset: Dataset, norm: Norm, file: Path) 
     within = bool(((images >= 0) & (images <= 1)).all())
     mean, std = _statistics(found, dataset, norm, within, file)
     pixels = images * torch.tensor(std).view(-1, 1, 1) + torch.tensor(mean).view(-1, 1, 1)
+    if not within and norm == "auto" and found.norm is None and float(images.min()) >= 0:
+        raise UserError(
+            f"The floats of {str(file)!r} reach {float(images.max()):g} and none is below 0: are "
+            "they 0..255? Save them as uint8, or divided by 255."
+        )
     outside = ((pixels < -1 / 510) | (pixels > 1 + 1 / 510)).double().mean().item()
+    if outside > MOST_OUTSIDE:
+        raise UserError(
+            f"{outside:.0%} of the numbers in {str(file)!r} lie outside 0..1 once mean and "
+            "standard deviation are taken back: were they whitened, or normalised by others? Set "
+            "path.norm, or save pixels."
+        )
     if outside > 0.001:
         say(f"{outside:.1%} of the numbers in {file.name} lie outside 0..1 and are clipped")
     return (pixels * 255).round().clamp(0, 255).to(torch.uint8)
@@ -58,6 +70,10 @@ def _statistics(
     if norm == "imagenet":
         return IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]
     name = dataset.name.partition(":")[0]
+    if name not in OF_DC and norm == "dc":
+        raise UserError(
+            f"path.norm=dc knows {', '.join(OF_DC)}, not {name!r}: take dataset, imagenet or none."
+        )
     if name not in OF_DC:
         raise UserError(
             f"The floats of {str(file)!r} are not in 0..1, and nothing says what they were "

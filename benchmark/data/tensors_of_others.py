@@ -92,6 +92,20 @@ def read_tensors(file: Path, experiment: int = 0) -> TensorsOfOthers:
     )
 
 
+def read_soft_labels(file: Path, experiment: int = 0) -> Tensor:
+    """The rows of a set's labels, float32 (N, classes), of its own file or the labels' alone.
+
+    Raises:
+        UserError: as `read_tensors`, or there are only classes.
+    """
+    held = _held(file)
+    alone = isinstance(held, Tensor) and held.ndim == 2
+    rows = _labels(held, len(held), file) if alone else read_tensors(file, experiment).labels
+    if rows.ndim != 2:
+        raise UserError(f"{str(file)!r} has one class an image and no soft labels: take hard.")
+    return rows
+
+
 def files_of(file: Path) -> tuple[Path, ...]:
     """The file, and those beside it that `read_tensors` may read too."""
     beside = [place for what in ("labels", "lr") for place in _places(file, what)]
@@ -105,7 +119,8 @@ def _held(file: Path) -> Any:
         with np.load(file, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except Exception as error:  # damage may make the reader fail in any way
-        raise UserError(f"Cannot read {str(file)!r}: {short(str(error), 200)}.") from error
+        why = short(str(error), 200).rstrip(".")
+        raise UserError(f"Cannot read {str(file)!r} as numbers: {why}.") from error
 
 
 def _beside(file: Path, what: str) -> Any:
@@ -140,11 +155,12 @@ def _images(images: Tensor, file: Path) -> Tensor:
         )
     if images.dtype == torch.uint8:
         return images.contiguous()
-    if not images.is_floating_point() or not images.isfinite().all():
+    if not images.is_floating_point():
         raise UserError(
-            f"The images of {str(file)!r} are {images.dtype}, or not finite; they must be uint8 "
-            "or floats."
+            f"The images of {str(file)!r} are {images.dtype}; they must be uint8 or floats."
         )
+    if not images.isfinite().all():
+        raise UserError(f"A number of the images in {str(file)!r} is not finite.")
     return images.detach().float().contiguous()
 
 

@@ -130,7 +130,13 @@ def verify_labels(folder: Path, images: Path | None, accept: Sequence[str] = ())
         read = "All bytes, and the labels of one epoch"
     else:
         shown = _needed(images)
-        found = open_folder(folder, len(shown), shown.resolution, positions=shown.positions)
+        found = open_folder(
+            folder,
+            len(shown),
+            shown.resolution,
+            classes=len(shown.class_names),
+            positions=shown.positions,
+        )
         count, classes = len(found), len(shown.class_names)
         batches = ((batch.views, batch.logits(classes)) for batch in found)
         read = "All labels"
@@ -152,7 +158,8 @@ def verify_labels(folder: Path, images: Path | None, accept: Sequence[str] = ())
     return (
         f"{read} can be read. {labels} labels were; their top class is that of the image in "
         f"{share} of the views that are mostly one image (by chance: "
-        f"{1 / len(shown.class_names):.1%})."
+        f"{1 / len(shown.class_names):.1%}). Of which picture of a class each one is, labels do "
+        "not tell: pictures must keep the names they were made under."
     )
 
 

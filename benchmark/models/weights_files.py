@@ -42,9 +42,8 @@ def read_weights(
     for name in sorted(weights):
         value, floats = weights[name], expected[name].is_floating_point()
         if value.is_floating_point() != floats or not value.isfinite().all():
-            raise UserError(
-                f"{name} in the teacher file {str(file)!r} is {value.dtype}, or not finite."
-            )
+            fault = "not finite" if value.is_floating_point() == floats else str(value.dtype)
+            raise UserError(f"{name} in the teacher file {str(file)!r} is {fault}.")
     return weights, metadata
 
 
