@@ -13,7 +13,7 @@ from benchmark.core.device import Compute
 from benchmark.core.errors import UserError
 from benchmark.data.denormalised import OF_DC
 from benchmark.data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, ResidentImages
-from benchmark.data.tensors_of_others import files_of, read_tensors
+from benchmark.data.tensors_of_others import files_of, read_soft_labels, read_tensors
 from benchmark.datasets.distilled import path
 from benchmark.methods.given import Given
 from benchmark.models.image_source import ImageTask
@@ -108,12 +108,39 @@ def test_what_no_normalisation_is_known_of_is_refused(tmp_path):
         images_of(tmp_path / "s.pt", real("mine"))
 
 
-def test_numbers_beyond_black_and_white_are_told(tmp_path, capsys):
-    torch.save(
-        {"images": 3 * normalised((0.5,) * 3, (0.2,) * 3), "labels": LABELS}, tmp_path / "s.pt"
-    )
+def test_numbers_beyond_black_and_white_are_told_and_too_many_refused(tmp_path, capsys):
+    images = normalised((0.3, 0.4, 0.5), (0.2,) * 3)
+    torch.save({"images": 1.3 * images, "labels": LABELS}, tmp_path / "s.pt")
     images_of(tmp_path / "s.pt", norm="dataset")
     assert "lie outside 0..1 and are clipped" in capsys.readouterr().err
+    torch.save({"images": 5 * images, "labels": LABELS}, tmp_path / "far.pt")
+    with pytest.raises(UserError, match=r"lie outside 0\.\.1 once .* were they whitened"):
+        images_of(tmp_path / "far.pt", norm="dataset")
+
+
+def test_bytes_as_floats_and_statistics_of_other_sets_are_refused(tmp_path):
+    torch.save({"images": pixels().float(), "labels": LABELS}, tmp_path / "bytes.pt")
+    with pytest.raises(UserError, match=r"are they 0\.\.255"):
+        images_of(tmp_path / "bytes.pt")
+    images = normalised((0.3, 0.4, 0.5), (0.2,) * 3)
+    torch.save({"images": images, "labels": LABELS}, tmp_path / "s.pt")
+    with pytest.raises(UserError, match=r"norm=dc knows cifar10, .* not 'mine'"):
+        images_of(tmp_path / "s.pt", real("mine"), norm="dc")
+
+
+def test_labels_alone_are_read_and_what_is_no_file_of_numbers_is_named(tmp_path):
+    torch.save(soft("logits"), tmp_path / "labels_best.pt")
+    assert torch.equal(read_soft_labels(tmp_path / "labels_best.pt"), soft("logits"))
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "junk.pt").write_bytes(b"hello")
+    np.savez(tmp_path / "text.npz", images=np.zeros((2, 3, 8, 8)), labels=np.array(["a", "b"]))
+    for name, message in (
+        ("empty.pt", "it is empty"),
+        ("junk.pt", r"or no file of torch\.save"),
+        ("text.npz", "as numbers"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read_soft_labels(tmp_path / name)
 
 
 def test_what_lies_beside_counts_in_the_key(tmp_path):
@@ -137,7 +164,7 @@ def test_code_is_refused_and_not_run(tmp_path):
     [
         ({"pictures": 1}, "holds no images with labels"),
         ({"images": torch.zeros(6, 3, 8, 9), "labels": LABELS}, r"must be \(N, channels, side"),
-        ({"images": torch.zeros(6, 3, 8, 8) / 0, "labels": LABELS}, "or not finite"),
+        ({"images": torch.zeros(6, 3, 8, 8) / 0, "labels": LABELS}, "is not finite"),
         ({"images": pixels(), "labels": LABELS[:5]}, r"6 images and labels \(5,\)"),
         ({"images": pixels(), "labels": LABELS + 0.5}, "is no whole number"),
         (
