@@ -189,7 +189,9 @@ def test_a_teacher_that_was_replaced_is_read_again(tmp_path):
         torch.manual_seed(seed)
         save_file(networks.create("convnet-d2-w8", 10, 1, 8).state_dict(), tmp_path / "teacher")
         teacher = f"convnet-d2-w8:{tmp_path / 'teacher'}"
-        code, _, err = run("--teacher", teacher, "--methods", "soft", "--work", work)
+        code, _, err = run(
+            *("--teacher", teacher, "--accept", "teacher"), "--methods", "soft", "--work", work
+        )
         assert code == 0, err
         made = max((work / "stages").glob("labels-*[0-9a-f]"), key=lambda p: p.stat().st_mtime)
         return (made / "artefact" / "labels-00000.safetensors").read_bytes()

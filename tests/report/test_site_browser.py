@@ -77,9 +77,10 @@ def page(browser) -> Iterator[Page]:
     assert watch.wrongs == []
 
 
-def board(site: Path, start: str) -> str:
-    """The address of the comparison whose file's name starts so."""
-    (path,) = [p for p in site.glob("comparison/*.html") if re.match(start, p.name)]
+def board(site: Path, start: str, teacher: str = "") -> str:
+    """The address of the comparison whose file's name starts so, and whose title names this."""
+    named = [path for path in site.glob("comparison/*.html") if re.match(start, path.name)]
+    (path,) = [p for p in named if teacher in p.read_text().partition("</title>")[0]]
     return path.as_uri()
 
 
@@ -90,6 +91,7 @@ def column(page: Page, table: str, place: int) -> list[str]:
 
 
 CIFAR = "cifar10-ipc10-convnet-d3-bn-rded-[0-9a-f]{10}.html"
+CPU = "convnet-d3-bn (81.57%)"  # the CPU's teacher
 
 
 def test_the_first_page_leads_to_a_row_and_to_its_record(page, site):
@@ -127,7 +129,7 @@ def test_a_byte_budget_chooses_the_method(page, site):
 
 
 def test_tables_sort_by_click_and_by_keyboard(page, site):
-    page.goto(board(site, CIFAR))
+    page.goto(board(site, CIFAR, CPU))
     table = "section[aria-labelledby=accuracy] table"
     head = page.locator(f"{table} thead th", has_text="bytes")
     head.get_by_role("button").click()
@@ -149,7 +151,7 @@ def test_tables_sort_by_click_and_by_keyboard(page, site):
 
 
 def test_one_filter_serves_all_tables_and_the_picture(page, site):
-    page.goto(board(site, CIFAR))
+    page.goto(board(site, CIFAR, CPU))
     points = page.locator("[data-chart=frontier] .scatterlayer .point")
     expect(points.first).to_be_visible()
     before = points.count()
@@ -172,7 +174,7 @@ def test_one_filter_serves_all_tables_and_the_picture(page, site):
 
 
 def test_the_frontier_names_its_points_and_leads_to_their_records(page, site):
-    page.goto(board(site, CIFAR))
+    page.goto(board(site, CIFAR, CPU))
     point = page.locator("[data-chart=frontier] .scatterlayer .trace .points path").last
     point.scroll_into_view_if_needed()
     box = point.bounding_box()
@@ -188,7 +190,7 @@ def test_the_frontier_names_its_points_and_leads_to_their_records(page, site):
 
 
 def test_rows_of_the_training_curves_come_and_go(page, site):
-    page.goto(board(site, CIFAR))
+    page.goto(board(site, CIFAR, CPU))
     figure = page.locator("[data-chart=curves]")
     figure.scroll_into_view_if_needed()
     lines = figure.locator(".scatterlayer .js-line")
@@ -203,7 +205,7 @@ def test_dark_follows_the_system_and_the_reader(browser, site):
     page = context.new_page()
     watch = Watch(page)
     background = "getComputedStyle(document.body).backgroundColor"
-    page.goto(board(site, CIFAR))
+    page.goto(board(site, CIFAR, CPU))
     assert page.evaluate(background) == "rgb(20, 23, 27)"
     page.get_by_role("button", name="Light").click()
     assert page.evaluate(background) == "rgb(255, 255, 255)"
@@ -219,7 +221,7 @@ def test_no_page_is_wider_than_a_phones_screen(page, site):
     for path in (
         (site / "index.html").as_uri(),
         (site / "about.html").as_uri(),
-        board(site, CIFAR),
+        board(site, CIFAR, CPU),
         (site / "method" / "hello.html").as_uri(),
         next(iter(sorted(site.glob("record/*.html")))).as_uri(),
     ):
@@ -238,7 +240,7 @@ def test_the_keyboard_reaches_the_content(page, site):
 def test_without_scripts_the_tables_are_there(browser, site):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(board(site, CIFAR))
+    page.goto(board(site, CIFAR, CPU))
     expect(page.locator("#line-1 .strong")).to_be_visible()
     expect(page.locator("#filter")).to_be_hidden()
     expect(page.locator("#theme")).to_be_hidden()
