@@ -199,12 +199,12 @@ class DatasetAndTeacher:
     def _join(self, teacher: Teacher, recorded: float | None) -> None:
         """Refuse a teacher of others that does not know the dataset."""
         train, compute = self.dataset.train, self.runtime.compute
-        found = joins.teacher_agreement(teacher, train, compute)
+        found = joins.known(teacher, train, compute)
         if self._teacher_options.class_order == "fitted" and found.order is not None:
             teachers.reorder(teacher, found.order)
             told = described(found.order, train.class_names)
             say(f"the teacher's classes are put in order: {told}")
-            found = joins.teacher_agreement(teacher, train, compute)
+            found = joins.known(teacher, train, compute)
         joins.check_teacher(found, recorded, train, self.grid.teacher, self.grid.accept)
 
     @property

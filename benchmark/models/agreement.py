@@ -61,8 +61,6 @@ def agreement(named: Tensor, shown: Tensor, classes: int) -> Agreement:
     pairs, counts = torch.unique(shown * classes + named, return_counts=True)
     rows, columns = pairs // classes, pairs % classes
     order, held = _modes(rows, columns, counts, classes)
-    own = torch.zeros(classes, dtype=torch.int64)
-    own[rows[rows == columns]] = counts[rows == columns]
     views = torch.bincount(shown, minlength=classes)
     moved = (order != torch.arange(classes)) & (views > 0)
     distinct = len(order[views > 0].unique()) == int((views > 0).sum())

@@ -43,13 +43,19 @@ class Classifier(nn.Module):
 
 
 @torch.no_grad()
+def predicted(
+    classifier: nn.Module, images: Images, compute: Compute, chosen: Tensor | None = None
+) -> Tensor:
+    """The class that the classifier gives each of the chosen images, or all, int64 on the CPU."""
+    classifier.eval()
+    found = []
+    for indices in (torch.arange(len(images)) if chosen is None else chosen).split(500):
+        pixels = images.take(indices).to(compute.device, non_blocking=True).float() / 255
+        with compute.autocast():
+            found.append(classifier(pixels).argmax(1))
+    return torch.cat(found).cpu()
+
+
 def correct(classifier: nn.Module, test: Images, compute: Compute) -> Tensor:
     """Which test images the classifier gets right, bool (N,) on the CPU."""
-    classifier.eval()
-    right = []
-    for indices in torch.arange(len(test)).split(500):
-        pixels = test.take(indices).to(compute.device, non_blocking=True).float() / 255
-        with compute.autocast():
-            predicted = classifier(pixels).argmax(1)
-        right.append(predicted == test.labels[indices].to(compute.device, non_blocking=True))
-    return torch.cat(right).cpu()
+    return predicted(classifier, test, compute) == test.labels

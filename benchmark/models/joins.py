@@ -7,38 +7,26 @@ through where the user accepts it by name (`--accept teacher,images,labels`).
 from collections.abc import Collection, Sequence
 
 import torch
-from torch import Tensor
 
 from ..core.device import Compute
 from ..core.errors import UserError
 from ..core.progress import say
 from ..data.images import Images, ResidentImages
 from .agreement import Agreement, agreement, mismatch
-from .classifier import Classifier
+from .classifier import Classifier, predicted
 
-SAMPLE = 1000  # training images that a teacher is tried on
-BLOCK = 250
+SAMPLE = 1000  # images that a teacher is tried on
 LABELS_AGREE = 0.5  # of views of one image; crops may show little of it
 BELOW_RECORD = 0.05
 RARE = 0.5  # images whose class the teacher names so seldom are told of
 
 
-def teacher_agreement(teacher: Classifier, train: Images, compute: Compute) -> Agreement:
-    """How often a teacher knows real training images, evenly spaced among them."""
-    count = min(SAMPLE, len(train))
-    chosen = torch.arange(count) * len(train) // count
-    return agreement(named(teacher, train, chosen, compute), train.labels[chosen], _classes(train))
-
-
-@torch.no_grad()
-def named(classifier: Classifier, images: Images, chosen: Tensor, compute: Compute) -> Tensor:
-    """The class that a classifier names for each of the chosen images, int64 on the CPU."""
-    found = []
-    for part in chosen.split(BLOCK):
-        with compute.autocast():
-            logits = classifier(images.take(part).to(compute.device).float() / 255)
-        found.append(logits.argmax(1).cpu())
-    return torch.cat(found)
+def known(classifier: Classifier, images: Images, compute: Compute) -> Agreement:
+    """How often a classifier knows labelled images, evenly spaced among them."""
+    count = min(SAMPLE, len(images))
+    chosen = torch.arange(count) * len(images) // count
+    found = predicted(classifier, images, compute, chosen)
+    return agreement(found, images.labels[chosen], len(images.class_names))
 
 
 def check_teacher(
@@ -81,10 +69,7 @@ def check_images(
     Raises:
         UserError: another order of the classes explains more.
     """
-    count = min(SAMPLE, len(images))
-    chosen = torch.arange(count) * len(images) // count
-    names = named(teacher, images, chosen, compute)
-    found = agreement(names, images.labels[chosen], _classes(images))
+    found = known(teacher, images, compute)
     _refuse(
         f"The images of {who} do not fit the teacher: of them ",
         mismatch(found, 0.0, images.class_names),
@@ -119,7 +104,3 @@ def _refuse(start: str, wrong: str, mend: str, join: str, accepted: Collection[s
             f"{start}{wrong}.{f' {mend}.' if mend else ''} Are images, classes and files of one "
             f"kind and order? To go on all the same: --accept {join}."
         )
-
-
-def _classes(images: Images) -> int:
-    return len(images.class_names)

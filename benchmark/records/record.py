@@ -83,7 +83,7 @@ class Inputs(TypedDict):
     epochs: NotRequired[Annotated[int, Field(ge=1, le=10**9)]]  # where they were chosen, by a
     pilot: NotRequired[dict[str, Any]]  # whose validation this is
     set: NotRequired[dict[Name, Text]]
-    accepted: NotRequired[list[Name]]  # joins that were let through though they disagreed
+    accepted: NotRequired[list[Name]]  # joins that were let through even if they disagreed
 
 
 @_whole
