@@ -25,7 +25,7 @@ from benchmark.labels.task import LabelTask
 from benchmark.models.classifier import correct
 from benchmark.models.image_source import ImageTask, image_source
 from benchmark.models.teachers import Teacher
-from benchmark.models.training import descend
+from benchmark.models.training import Training
 
 RECIPE = Recipe("cuda", epochs=2, batch_size=8)
 NETWORKS_DIFFER_BY = 0.02  # of the largest target
@@ -115,18 +115,18 @@ def test_nothing_waits_inside_an_epoch_of_lpqld(form, task, tmp_path, device):
 
 def _epochs(learner: student.Student, source: LabelSource, device: torch.device) -> None:
     """Two epochs, in which a GPU that is waited for raises."""
-    optimiser, rates = student.optimisation(RECIPE, source).build(learner.train())
+    training = Training(learner, student.optimisation(RECIPE, source), "student")
     losses_of = student.losses_of(learner, source)
-    total, _ = descend(losses_of(0), optimiser, rates, device)  # handles are made, kernels chosen
+    training.descend(losses_of(0))  # handles are made, kernels chosen
     if device.type == "cuda":
         torch.cuda.set_sync_debug_mode("error")
     try:
-        total, steps = descend(losses_of(1), optimiser, rates, device)
+        steps = training.descend(losses_of(1))
     finally:
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode("default")
     assert steps == source.task.plan.batches
-    assert total.isfinite()
+    assert training.total.isfinite()
 
 
 def test_images_decoded_on_demand_are_those_held_in_memory(tmp_path, device):

@@ -7,7 +7,8 @@ checkpoints and resume are the same for all. Nothing waits for the device inside
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from ..core.progress import say, track
 from ..data.recipe import LrSchedule
 
 CHECKPOINT_EVERY_SECONDS = 20.0
+LOOK_EVERY_STEPS = 50  # at losses on the device, where epochs are shorter
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,18 @@ class Optimisation:
     betas: tuple[float, float] = (0.9, 0.999)
     schedule: LrSchedule = "cosine"
 
-    def build(self, module: nn.Module) -> tuple[torch.optim.Optimizer, Any]:
-        """The optimiser over `module`'s trainable weights, and its lr's schedule."""
+    def build(self, module: nn.Module, stacked: bool = False) -> tuple[torch.optim.Optimizer, Any]:
+        """The optimiser over `module`'s trainable weights, and its lr's schedule.
+
+        Args:
+            stacked: whether each weight holds those of several networks, one after another.
+        """
         trainable = [p for p in module.parameters() if p.requires_grad]
+        matrices = [p for p in trainable if p.ndim > 1 + stacked]
+        vectors = [p for p in trainable if p.ndim <= 1 + stacked]
         groups = [
-            {"params": [p for p in trainable if p.ndim > 1], "weight_decay": self.weight_decay},
-            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": matrices, "weight_decay": self.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
         ]
         if self.optimiser == "sgd":
             optimiser = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
@@ -70,6 +78,109 @@ class Optimisation:
         return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, share)
 
 
+class Training:
+    """One module on its way: what moves its weights, and how far it has come.
+
+    Torch's random numbers are each training's own, so that a module learns the same whether it
+    is trained alone or in turn with others.
+
+    Args:
+        label: for errors.
+        checkpoint: a file to go on from, and to write at times; the caller removes it.
+        memory: tensors that the losses keep from step to step, saved and restored too.
+        members: networks that the module stacks, each with a loss of its own; 0 for one as it is.
+
+    Attributes:
+        curve: the mean loss of each epoch; a list of the members', where there are some.
+        error: what ended it, if anything did.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        schedule: Optimisation,
+        label: str,
+        checkpoint: Path | None = None,
+        memory: dict[str, Tensor] | None = None,
+        members: int = 0,
+    ) -> None:
+        self.module, self.label, self.lr = module, label, schedule.lr
+        self.device = next(module.parameters()).device
+        self.checkpoint, self.memory = checkpoint, {} if memory is None else memory
+        self.optimiser, self.rates = schedule.build(module, stacked=members > 0)
+        self._parts = {"module": module, "optimiser": self.optimiser, "rates": self.rates}
+        self.curve: list[Any] = self._restore()
+        self.error: Exception | None = None
+        self._shape = (members,) if members else ()
+        self._random = _random_state(self.device)
+
+    def begin(self) -> None:
+        """Start an epoch."""
+        self.module.train()
+        self.total = torch.zeros(self._shape, device=self.device)
+
+    def step(self, loss: Tensor) -> None:
+        """One step on a loss, or on a vector of them, one a member. Waits for nothing."""
+        self.optimiser.zero_grad(set_to_none=True)
+        (loss.sum() if loss.ndim else loss).backward()
+        self.optimiser.step()
+        self.rates.step()
+        self.total += loss.detach()
+
+    def descend(self, losses: Iterator[Tensor]) -> int:
+        """One epoch: a step for each loss. Returns their number."""
+        self.begin()
+        count = 0
+        for loss in losses:
+            self.step(loss)
+            count += 1
+        return count
+
+    @contextmanager
+    def own_random_numbers(self) -> Iterator[None]:
+        """Draw from this training's random numbers, and leave them where they stand."""
+        _set_random_state(self._random, self.device)
+        yield
+        self._random = _random_state(self.device)
+
+    def save(self) -> None:
+        """Write the checkpoint, all of it or nothing."""
+        assert self.checkpoint is not None
+        state = {name: part.state_dict() for name, part in self._parts.items()}
+        state |= {"memory": self.memory, "curve": self.curve}
+        state |= _random_state(self.device)
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.checkpoint.with_suffix(".partial")
+        try:
+            # Into an open file: given a path, torch hides that the disk is full.
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except Exception:
+            partial.unlink(missing_ok=True)
+            raise
+        partial.replace(self.checkpoint)
+
+    def _restore(self) -> list[Any]:
+        """Load the checkpoint, if there is one; returns the losses of the epochs it has done."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return []
+        try:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except Exception as error:
+            say(f"{self.checkpoint} cannot be read ({type(error).__name__}); starting over")
+            self.checkpoint.unlink()
+            return []
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
+        for name, value in state["memory"].items():
+            moved = value.ndim or value.is_floating_point()
+            self.memory[name] = value.to(self.device) if moved else value
+        _set_random_state(state, self.device)
+        return state["curve"]
+
+
 def optimise(
     module: nn.Module,
     losses: Callable[[int], Iterator[Tensor]],
@@ -86,8 +197,7 @@ def optimise(
         losses: gives the losses of one epoch, one a step; each is stepped upon before the
             next is asked for.
         label: shown with the progress.
-        checkpoint: a file to go on from, and to write at times; the caller removes it.
-        memory: tensors that `losses` keeps from step to step, saved and restored too.
+        checkpoint, memory: see `Training`.
         enough: asked after each epoch; a yes ends the training.
         until: epochs to train of the schedule's, if not all.
 
@@ -97,87 +207,113 @@ def optimise(
     Raises:
         UserError: the loss is no longer finite.
     """
-    optimiser, rates = schedule.build(module)
-    parts = {"module": module, "optimiser": optimiser, "rates": rates}
-    memory = {} if memory is None else memory
-    curve = _restore(checkpoint, parts, memory) if checkpoint is not None else []
-    device = next(module.parameters()).device
-    saved = time.monotonic()
-    for epoch in track(range(len(curve), until or schedule.epochs), label):
-        module.train()
-        total, steps = descend(losses(epoch), optimiser, rates, device)
-        if not steps:
+    training = Training(module, schedule, label, checkpoint, memory)
+
+    def train(going: Going, epoch: int) -> int:
+        return training.descend(losses(epoch))
+
+    advance([training], train, until or schedule.epochs, label, enough)
+    if training.error is not None:
+        raise training.error
+    return training.curve
+
+
+Going = list[tuple[int, Training]]  # those without an error, each under its number
+
+
+def advance(
+    trainings: Sequence[Training],
+    train: Callable[[Going, int], int],
+    until: int,
+    label: str,
+    enough: Callable[[], bool] | None = None,
+) -> None:
+    """Take trainings that have come equally far through the same epochs, with checkpoints.
+
+    One that fails keeps its `error`, and the others go on. Nothing waits for the device inside
+    an epoch, nor at the end of each where epochs are short.
+
+    Args:
+        train: takes them through an epoch; returns how many steps that was.
+        until: the epochs to have done.
+        label: shown with the progress.
+        enough: asked after each epoch; a yes ends all.
+    """
+    (begun,) = {len(training.curve) for training in trainings}
+    going, waiting, saved = list(enumerate(trainings)), [], time.monotonic()
+    for epoch in track(range(begun, until), label):
+        count = train(going, epoch)
+        going = [(number, training) for number, training in going if training.error is None]
+        if not count or not going:
             break
-        curve.append(total.item() / steps)
-        if not math.isfinite(curve[-1]):
-            raise UserError(
-                f"{label}: the loss is {curve[-1]} in epoch {epoch + 1}. A lower lr than "
-                f"{schedule.lr} may help."
-            )
-        if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS:
-            _save(checkpoint, parts, memory, curve)
+        waiting.append(({number: training.total for number, training in going}, count))
+        due = time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS
+        if due or enough is not None or sum(n for _, n in waiting) >= LOOK_EVERY_STEPS:
+            going = _look(going, waiting)
+        if due:
+            for _, training in going:
+                if training.checkpoint is not None:
+                    training.save()
             saved = time.monotonic()
-        if enough is not None and enough():
+        if not going or (enough is not None and enough()):
             break
-    return curve
+    _look(going, waiting)
 
 
-def descend(
-    losses: Iterator[Tensor], optimiser: torch.optim.Optimizer, rates: Any, device: torch.device
-) -> tuple[Tensor, int]:
-    """One epoch: a step for each loss. Nothing here waits for the device.
+def in_turn(going: Going, steps: Iterator[Callable[[int], Tensor]]) -> int:
+    """One epoch of trainings that take turns, each with its own random numbers.
+
+    Args:
+        steps: each gives the loss of the training of a number, which steps upon it before the
+            next one is asked for.
 
     Returns:
-        The sum of the losses, a scalar on the device, and their number.
+        How many steps each took.
     """
-    total, steps = torch.zeros((), device=device), 0
-    for loss in losses:
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        rates.step()
-        total += loss.detach()
-        steps += 1
-    return total, steps
+    count = 0
+    for _, training in going:
+        training.begin()
+    for loss_of in steps:
+        for number, training in going:
+            if training.error is not None:
+                continue
+            try:
+                with training.own_random_numbers():
+                    training.step(loss_of(number))
+            except Exception as error:
+                training.error = error
+        count += 1
+    return count
 
 
-def _save(
-    checkpoint: Path, parts: dict[str, Any], memory: dict[str, Tensor], curve: list[float]
-) -> None:
-    state = {name: part.state_dict() for name, part in parts.items()}
-    state |= {"memory": memory, "curve": curve, "rng": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda_rng"] = torch.cuda.get_rng_state()
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    partial = checkpoint.with_suffix(".partial")
-    try:
-        # Into an open file: given a path, torch hides that the disk is full.
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except Exception:
-        partial.unlink(missing_ok=True)
-        raise
-    partial.replace(checkpoint)
+def _look(going: Going, waiting: list[tuple[dict[int, Tensor], int]]) -> Going:
+    """Fetch the losses of the epochs that wait; returns the trainings that are still finite."""
+    for totals, count in waiting:
+        kept = [(number, training) for number, training in going if training.error is None]
+        if not kept:
+            break
+        fetched = torch.stack([totals[number] for number, _ in kept]).cpu() / count
+        for (_, training), losses in zip(kept, fetched, strict=True):
+            training.curve.append(losses.tolist())
+            if not losses.isfinite().any():
+                found = float(losses.flatten()[0])
+                training.error = UserError(
+                    f"{training.label}: the loss is {found} in epoch {len(training.curve)}. A "
+                    f"lower lr than {training.lr} may help."
+                )
+    waiting.clear()
+    return [(number, training) for number, training in going if training.error is None]
 
 
-def _restore(checkpoint: Path, parts: dict[str, Any], memory: dict[str, Tensor]) -> list[float]:
-    """Load a checkpoint, if there is one; returns the losses of the epochs it has done."""
-    if not checkpoint.exists():
-        return []
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:
-        say(f"{checkpoint} cannot be read ({type(error).__name__}); starting over")
-        checkpoint.unlink()
-        return []
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    device = next(parts["module"].parameters()).device
-    for name, value in state["memory"].items():
-        memory[name] = value.to(device) if value.ndim or value.is_floating_point() else value
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    """Where torch's random numbers stand, on the CPU and on the device."""
+    state = {"rng": torch.get_rng_state()}
+    if device.type == "cuda" and torch.cuda.is_available():
+        state["cuda_rng"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     torch.set_rng_state(state["rng"])
-    if "cuda_rng" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda_rng"])
-    return state["curve"]
+    if "cuda_rng" in state and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda_rng"], device)

@@ -29,7 +29,7 @@ from benchmark.models import networks
 from benchmark.models.batch_norm import class_statistics, global_statistics
 from benchmark.models.image_source import ImageTask
 from benchmark.models.teachers import Teacher, losses_of
-from benchmark.models.training import Optimisation, descend
+from benchmark.models.training import Optimisation, Training
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU itself is at hand")
 
@@ -139,11 +139,11 @@ def test_a_teacher_trains_without_waiting(resident, bf16):
         images = pictures(30).to(CUDA) if resident else pictures(30)
         teacher = Teacher(NETWORK, networks.create(NETWORK, 10, 1, 8), (0.4,), (0.3,)).to(CUDA)
         plan = ViewPlan(0, 30, 8, 10, 2, Augmentation(mix="none"))
-        optimiser, rates = Optimisation(2, plan.batches, "sgd").build(teacher.train())
+        training = Training(teacher, Optimisation(2, plan.batches, "sgd"), "teacher")
         gpu.hurried = True
         for epoch in range(2):
             losses = losses_of(teacher, images, plan, FakeCompute(CUDA, bf16), epoch)
-            descend(losses, optimiser, rates, CUDA)
+            training.descend(losses)
 
 
 def test_a_network_is_fitted_to_a_teacher_without_waiting(task):
@@ -151,14 +151,14 @@ def test_a_network_is_fitted_to_a_teacher_without_waiting(task):
         task = replace(on_cuda(task), teacher=task.teacher.to(CUDA))
         network = networks.create(NETWORK, 10, 1, 8).to(CUDA)
         seen = TeacherBatches(task, [task.fitting()[0]], DistillOptions(2, 10, ce_weight=0.1))
-        optimiser, rates = Optimisation(2, seen.plan.batches).build(network)
+        training = Training(network, Optimisation(2, seen.plan.batches), "fit")
         gpu.hurried = True
 
         def losses():
             for lesson in seen.epoch(0):
                 yield distill.loss(network(lesson.shown), lesson, seen.fit, 1.0)
 
-        descend(losses(), optimiser, rates, CUDA)
+        training.descend(losses())
 
 
 # Not LD's members: torch's forward derivative of stacked variances looks for the GPU from C++.
@@ -192,11 +192,12 @@ def test_images_are_recovered_without_waiting(source, tmp_path):
         groups = [sre2l.Group(torch.arange(10) * 2 + i, target=0) for i in range(2)]
         targets = global_statistics(task.taught())
         recovery = sre2l.Recovery(task, options, groups, torch.arange(2), targets)
-        optimiser, rates = Optimisation(1, 4).build(torch.nn.ParameterList([recovery.canvas]))
+        canvas = torch.nn.ParameterList([recovery.canvas])
+        training = Training(canvas, Optimisation(1, 4), "images")
         plan = sre2l.crops(task, options, 40, 20, epochs=1)
         some = ResidentImages(data.train.pixels[:40], torch.arange(40) % 10, data.class_names)
         gpu.hurried = True
-        descend((recovery.losses(i).sum() for i in range(2)), optimiser, rates, CUDA)
+        training.descend(recovery.losses(i).sum() for i in range(2))
         class_statistics(teacher, some, plan, compute, moving=source is lpld)
 
 

@@ -28,7 +28,7 @@ from ...data.recipe import Recipe
 from ...labels import student
 from ...labels.contract import LabelSource
 from ...labels.task import LabelTask
-from ...models.training import descend
+from ...models.training import Training
 from ..evaluate import Build
 
 aten: Any = torch.ops.aten
@@ -165,11 +165,11 @@ def one_epoch(
         source = method.load(artefact, on_cuda(task))
         learner = build(network, source, 0).train()
         recipe = Recipe("fake", epochs=2, batch_size=task.plan.batch_size)
-        optimiser, rates = student.optimisation(recipe, source).build(learner)
+        training = Training(learner, student.optimisation(recipe, source), "fake")
         losses = student.losses_of(learner, source)
         mode.hurried = True
         for epoch in range(recipe.epochs):
-            descend(losses(epoch), optimiser, rates, CUDA)
+            training.descend(losses(epoch))
 
 
 def _on_cuda(value: Any) -> bool:
