@@ -64,6 +64,8 @@ GRID = [
     "--no-controls",
     "--device",
     "cpu",
+    "--jobs",
+    "1",
 ]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +12,9 @@ from ..experiment import grid as grids
 from ..experiment.grid import Cell, Grid
 from .options import Device, takes
 from .plugins import Plugins
+
+if TYPE_CHECKING:
+    from ..core.device import Compute
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,14 @@ class Surroundings:
     executor: Annotated[
         Literal["local", "ray"], typer.Option(help="ray needs labelbench\\[ray].")
     ] = "local"
+    jobs: Annotated[
+        str,
+        typer.Option(help="Processes side by side; auto: one a thread on a CPU, one on a GPU."),
+    ] = "auto"
+    share_stream: Annotated[
+        Literal["auto", "off"],
+        typer.Option(help="off: every student renders and labels its views for itself."),
+    ] = "auto"
     batched: Annotated[
         int,
         typer.Option(
@@ -87,20 +98,29 @@ def measure(grid: Grid, at: Surroundings) -> None:
             raise unknown("method", cell.variant.method, known)
     chosen = _shard(cells, at.shard)
 
+    import torch
+
     from ..core.device import choose
     from ..experiment import run_grid
     from ..experiment.dataset_and_teacher import Runtime
     from ..experiment.stages import Experiment
 
-    compute = choose(at.device, at.precision)
-    runtime = Runtime(at.work, compute, at.data_root, at.download, at.force, at.batched)
-    run_grid.run(
-        Experiment(grid, runtime),
-        chosen,
-        at.dry_run,
-        lambda made: show_tables(made, at.work),
-        _executor(at),
+    compute, threads = choose(at.device, at.precision), torch.get_num_threads()
+    jobs, execute = _executor(at, compute, len(chosen))
+    share = at.share_stream == "auto"
+    runtime = Runtime(
+        at.work, compute, at.data_root, at.download, at.force, at.batched, share, jobs
     )
+    try:
+        run_grid.run(
+            Experiment(grid, runtime),
+            chosen,
+            at.dry_run,
+            lambda made: show_tables(made, at.work),
+            execute,
+        )
+    finally:
+        torch.set_num_threads(threads)
 
 
 def grid_of(asked: dict[str, Any], config: Path | None) -> Grid:
@@ -114,19 +134,38 @@ def grid_of(asked: dict[str, Any], config: Path | None) -> Grid:
     return grids.make_grid({**values, **asked, "set": options})
 
 
-def _executor(at: Surroundings) -> Callable[..., Any] | None:
-    """What measures cells elsewhere than in this process; None for this one."""
-    if at.executor == "local":
-        return None
+def _executor(
+    at: Surroundings, compute: "Compute", cells: int
+) -> tuple[int, Callable[..., Any] | None]:
+    """How many jobs there are, and what measures cells elsewhere than in this process, if so.
+
+    This process, and with it each job, has its share of the threads from here on.
+    """
+    import torch
+
+    from ..experiment import jobs
+
+    if at.executor == "ray":
+        return 1, _ray(at)
+    count = jobs.number_of(at.jobs, compute, cells)
+    if count == 1:
+        return 1, None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // count))
+    return count, jobs.execute(count, threads)
+
+
+def _ray(at: Surroundings) -> Callable[..., Any]:
     if ":" in at.device:
         raise UserError(
             f"--executor ray deals out GPUs itself: take --device cuda, not {at.device}."
         )
-    if at.batched > 1:
-        raise UserError(
-            "--batched learns labels in one process, which --executor ray has many of: leave out "
-            f"--batched {at.batched}, or the executor."
-        )
+    for name, asked in (("batched", at.batched > 1), ("jobs", at.jobs not in ("auto", "1"))):
+        if asked:
+            raise UserError(
+                f"--{name} is for one process, or for those of one machine, and --executor ray has "
+                f"its own: leave out --{name} {getattr(at, name)}, or the executor."
+            )
     try:
         from ..experiment.on_ray import execute
     except ModuleNotFoundError as error:

@@ -12,6 +12,13 @@ from typing import TypeVar
 T = TypeVar("T")
 SHOW_AFTER_SECONDS = 1.5
 LOG_EVERY_SECONDS = 30.0
+_lines = False
+
+
+def in_lines(chosen: bool) -> None:
+    """Whether this process writes lines even to a terminal, because others write beside it."""
+    global _lines
+    _lines = chosen
 
 
 def say(text: str) -> None:
@@ -30,7 +37,7 @@ def track(
     if total is None:
         total = len(items)  # type: ignore[arg-type]
     started = shown = time.monotonic()
-    live = sys.stderr.isatty()
+    live = sys.stderr.isatty() and not _lines
     every = 0.2 if live else LOG_EVERY_SECONDS
     drawn = False
     for done, item in enumerate(items, 1):

@@ -38,6 +38,8 @@ class Runtime:
         data_root: of local copies of datasets.
         force: measure finished cells anew, from the artefacts that are there.
         batched: base sets whose labels are learned side by side, at most.
+        share: whether students of the same labels are trained on one stream of them.
+        jobs: processes that measure side by side.
     """
 
     work: Path
@@ -46,6 +48,8 @@ class Runtime:
     download: bool = False
     force: bool = False
     batched: int = 1
+    share: bool = True
+    jobs: int = 1
 
 
 @dataclass(frozen=True)

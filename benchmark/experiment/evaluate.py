@@ -1,16 +1,16 @@
-"""What is measured of one student: its training, its test, its throughput."""
+"""What is measured of students: their training, their test, their throughput."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import Tensor
 
 from ..data.images import Images
 from ..data.recipe import Recipe
-from ..labels import student
+from ..labels import streams, student
 from ..labels.contract import LabelSource
+from ..labels.streams import Learner, Trained
 from ..labels.student import Student
 from ..models.classifier import correct
 from .throughput import Timings, measure
@@ -25,34 +25,42 @@ class Measured:
     Attributes:
         correct: which test images it got right after its last epoch, bool (N,), on the CPU.
         train_loss: mean of each epoch.
-        seconds: of its training.
+        seconds: of its training; its share where several were trained at once.
+        trained: how they were.
     """
 
     correct: Tensor
     train_loss: list[float]
     seconds: float
     throughput: Timings
+    trained: Trained
 
 
 def evaluate(
-    classifier: Student,
-    source: LabelSource,
-    recipe: Recipe,
-    test: Images,
-    checkpoint: Path,
-    label: str,
-) -> Measured:
-    """Train `classifier` in place on the source's labels, then test and time it.
+    learners: Sequence[Learner], recipe: Recipe, test: Images
+) -> list[Measured | Exception]:
+    """Train students in place on one stream of labels, then test and time each by itself.
 
     Args:
         recipe: with the number of epochs to train.
-        checkpoint: a file to go on from, and to write at times; removed at the end.
-        label: shown with the progress.
+
+    Returns:
+        Each one's figures, or what went wrong with it.
     """
     started = time.perf_counter()
-    curve = student.train(classifier, source, recipe, checkpoint, label)
-    seconds = time.perf_counter() - started
-    right = correct(classifier, test, source.task.compute)
-    throughput = measure(classifier, source, student.optimisation(recipe, source))
-    checkpoint.unlink(missing_ok=True)
-    return Measured(right, curve, seconds, throughput)
+    trained = streams.train(learners, recipe)
+    seconds = (time.perf_counter() - started) / len(learners)
+
+    def finished(learner: Learner, curve: list[float] | Exception) -> Measured | Exception:
+        if isinstance(curve, Exception):
+            return curve
+        classifier, source = learner.student, learner.source
+        try:
+            right = correct(classifier, test, source.task.compute)
+            timings = measure(classifier, source, student.optimisation(recipe, source))
+        except Exception as error:
+            return error
+        learner.checkpoint.unlink(missing_ok=True)
+        return Measured(right, curve, seconds, timings, trained)
+
+    return [finished(*each) for each in zip(learners, trained.curves, strict=True)]

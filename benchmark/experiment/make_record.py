@@ -14,6 +14,7 @@ from ..models.networks import family_of
 from ..records.environment import environment
 from ..records.record import (
     SCHEMA,
+    Batched,
     CellNames,
     Inputs,
     Plugin,
@@ -29,7 +30,7 @@ from ..records.record import (
 from .evaluate import Measured
 from .grid import Cell
 from .pilot import Pilot
-from .stages import Experiment, ResolvedLabels
+from .stages import Experiment, Fit, ResolvedLabels
 from .throughput import Timings
 
 
@@ -65,15 +66,7 @@ def make_record(
             soft=source.task.shape.soft_bytes,
         ),
         prior=requires.get("prior", {}).get("name"),
-        result=Result(
-            accuracy=measured.correct.double().mean().item(),
-            test_images=len(measured.correct),
-            correct=pack_bits(measured.correct.numpy()),
-            train_loss=as_json(measured.train_loss),
-            seconds_train=measured.seconds,
-            seconds_fit=fit.seconds,
-            fit=as_json(fit.notes),
-        ),
+        result=_result(measured, fit, experiment.runtime.jobs),
         throughput=_throughput(measured.throughput),
         world=world,
         environment=environment(),
@@ -106,6 +99,28 @@ def _inputs(
     if pilot is not None:
         made["epochs"] = pilot.chosen
         made["pilot"] = {"epochs": pilot.epochs, "accuracy": pilot.accuracy}
+    return made
+
+
+def _result(measured: Measured, fit: Fit, jobs: int) -> Result:
+    trained = measured.trained
+    made = Result(
+        accuracy=measured.correct.double().mean().item(),
+        test_images=len(measured.correct),
+        correct=pack_bits(measured.correct.numpy()),
+        train_loss=as_json(measured.train_loss),
+        seconds_train=measured.seconds,
+        seconds_fit=fit.seconds,
+        fit=as_json(fit.notes),
+    )
+    students = len(trained.curves)
+    if students > 1 or jobs > 1:
+        batched = Batched(students=students, stacked=trained.stacked, jobs=jobs)
+        if trained.seconds_step:
+            batched["seconds_in_turn"] = trained.seconds_step["in turn"]
+        if "stacked" in trained.seconds_step:
+            batched["seconds_stacked"] = trained.seconds_step["stacked"]
+        made["batched"] = batched
     return made
 
 

@@ -11,20 +11,20 @@ import ray
 from ray.exceptions import RayError
 
 from ..core.progress import say, track
-from . import fitter
 from .dataset_and_teacher import Runtime
 from .failures import describe
 from .grid import Cell, Grid
 from .run_cell import Cells, ResolvedCell
 from .run_grid import Failed, measure
 from .stages import Experiment
+from .worker import Surroundings
 
 
 def execute(runner: Cells, missing: list[ResolvedCell]) -> Failed:
     """Measure cells on the Ray cluster of RAY_ADDRESS, or on one started on this machine."""
     ray.init(ignore_reinit_error=True, log_to_driver=False)
     experiment = runner.experiment
-    here, gpu = fitter.Surroundings.here(), experiment.runtime.compute.device.type == "cuda"
+    here, gpu = Surroundings.here(), experiment.runtime.compute.device.type == "cuda"
     remote = ray.remote(num_cpus=1 if gpu else here.threads, num_gpus=int(gpu))(_work)
     alike = groupby((cell.cell for cell in missing), lambda c: (c.images, c.ipc, c.variant))
     groups = [list(cells) for _, cells in alike]
@@ -46,7 +46,7 @@ def execute(runner: Cells, missing: list[ResolvedCell]) -> Failed:
     return failed
 
 
-def _work(here: fitter.Surroundings, grid: Grid, runtime: Runtime, cells: list[Cell]) -> Failed:
+def _work(here: Surroundings, grid: Grid, runtime: Runtime, cells: list[Cell]) -> Failed:
     here.take_over()  # with as many threads, or it would be another world
     experiment = Experiment(grid, runtime)
     runner, labels = Cells(experiment), experiment.resolve(cells).labels

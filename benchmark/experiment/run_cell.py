@@ -1,5 +1,7 @@
-"""One cell: a student trained on an artefact's labels, tested, timed, and written as a record."""
+"""Cells: students trained on an artefact's labels, tested, timed, and written as records."""
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -8,8 +10,9 @@ from filelock import FileLock, Timeout
 from ..core import plugins
 from ..core.files import digest, disk_is_full, read_json
 from ..data.recipe import Recipe
-from ..labels import student
+from ..labels import streams, student
 from ..labels.contract import LabelSource, method
+from ..labels.streams import Learner
 from ..labels.student import Student
 from ..models.networks import module_of
 from ..records import store
@@ -93,47 +96,65 @@ class Cells:
             seed=cell.seed,
         )
 
-    def run(self, resolved: ResolvedCell, wait: bool) -> Failure | bool:
-        """Measure one cell and write its record, unless it is there and `force` is not set.
+    def run(self, group: Sequence[ResolvedCell], wait: bool) -> dict[Cell, Failure | None]:
+        """Measure cells that share their labels, and write their records.
+
+        Those that have one already are left alone, unless `force` is set.
 
         Args:
-            wait: whether to wait for another run that is at work on this cell.
+            wait: whether to wait for another run that is at work on one of these cells.
 
         Returns:
-            False if another run is at work on it and `wait` is not set; what went wrong, if
-            anything did.
+            What went wrong with each cell, if anything did; cells that another run is at work
+            on, and that are not waited for, are left out.
         """
-        runtime = self.experiment.runtime
-        lock = FileLock(runtime.work / "locks" / f"{resolved.record.stem}.lock")
-        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            return False
-        try:
-            if not runtime.force and resolved.done:
-                return True
-            return self._run(resolved) or True
-        finally:
-            lock.release()
+        runtime, failed = self.experiment.runtime, dict[Cell, Failure | None]()
+        with contextlib.ExitStack() as held:
+            ours = []
+            for resolved in sorted(group, key=lambda cell: cell.record.stem):  # as others do
+                lock = FileLock(runtime.work / "locks" / f"{resolved.record.stem}.lock")
+                Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    lock.acquire(timeout=-1 if wait else 0)
+                except Timeout:
+                    continue
+                held.callback(lock.release)
+                failed[resolved.cell] = None
+                if runtime.force or not resolved.done:
+                    ours.append(resolved)
+            if ours:
+                failed |= self._run([cell for cell in group if cell in ours])
+        return failed
 
-    def _run(self, resolved: ResolvedCell) -> Failure | None:
-        work, failed = self.experiment.runtime.work, self._stages(resolved.labels)
-        if failed is None:
+    def _run(self, group: Sequence[ResolvedCell]) -> dict[Cell, Failure]:
+        """Make what is missing, train, and write a record or a failure for each cell."""
+        work, labels = self.experiment.runtime.work, group[0].labels
+        wrong = self._stages(labels)
+        made: list[Record | Failure] = [wrong] * len(group) if wrong else []
+        if wrong is None:
             try:
-                store.write(work / RECORDS, self._measure(resolved))
+                made = [self._described(each, labels) for each in self._measure(group)]
             except Exception as error:
                 if disk_is_full(error):  # so would be every other cell's
                     raise
-                failed = describe(
-                    error, plugins.sources_of(plugins.METHODS, resolved.cell.variant.method)
-                )
-        told = work / FAILURES / f"{resolved.key}.txt"
-        if failed is None:
-            told.unlink(missing_ok=True)
-        else:
-            failed.write(told, resolved.cell.label)
+                made = [self._described(error, labels)] * len(group)
+        failed = {}
+        for resolved, result in zip(group, made, strict=True):
+            told = work / FAILURES / f"{resolved.key}.txt"
+            if isinstance(result, Failure):
+                result.write(told, resolved.cell.label)
+                failed[resolved.cell] = result
+            else:
+                store.write(work / RECORDS, result)
+                told.unlink(missing_ok=True)
         return failed
+
+    def _described(self, result: Record | Exception, labels: ResolvedLabels) -> Record | Failure:
+        if not isinstance(result, Exception):
+            return result
+        if disk_is_full(result):
+            raise result
+        return describe(result, plugins.sources_of(plugins.METHODS, labels.variant.method))
 
     def _stages(self, labels: ResolvedLabels) -> Failure | None:
         """Have all stages made that are missing; what failed once is not tried again."""
@@ -144,37 +165,51 @@ class Cells:
                 self._failed[key] = failed
         return self._failed.get(key)
 
-    def _measure(self, resolved: ResolvedCell) -> Record:
-        experiment, cell, labels = self.experiment, resolved.cell, resolved.labels
+    def _measure(self, group: Sequence[ResolvedCell]) -> list[Record | Exception]:
+        """The records of cells that share their labels, or what went wrong with each."""
+        experiment, labels = self.experiment, group[0].labels
         (folder, _), recipe = experiment.finished(labels), labels.recipe
+        cls, test = method(labels.variant.method), experiment.dataset.test
 
-        def fresh(seed: int) -> tuple[Student, LabelSource]:
-            source = method(cell.variant.method).load(
-                folder / "artefact", experiment.task(labels, seed)
-            )
-            return EVALUATORS[recipe.evaluator](cell.student, source, seed), source
+        def load(seed: int) -> LabelSource:
+            return cls.load(folder / "artefact", experiment.task(labels, seed))
 
-        # Repeats over draws of the images are repeats over initial weights too.
-        seed = cell.seed + SEEDS * self.names(cell)["draw"]
+        def built(cell: Cell, source: LabelSource) -> Student:
+            return EVALUATORS[recipe.evaluator](cell.student, source, source.task.seed)
+
         looks = None
         if recipe.stop == "held-out":
-            looks = self._pilot(resolved, *fresh(pilot.SEED))
+            source = load(pilot.SEED)
+            looks = self._pilot(group[0], built(group[0].cell, source), source)
         length = replace(recipe, epochs=looks.chosen, steps=0) if looks else recipe
-        checkpoint = experiment.runtime.work / "checkpoints" / f"{resolved.record.stem}.pt"
-        classifier, source = fresh(seed)
-        test = experiment.dataset.test
-        measured = evaluate.evaluate(classifier, source, length, test, checkpoint, cell.label)
-        return make_record(
-            experiment,
-            resolved.key,
-            cell,
-            labels,
-            self.names(cell),
-            self.world,
-            source,
-            measured,
-            looks,
-        )
+        # Repeats over draws of the images are repeats over initial weights too.
+        seeds = [each.cell.seed + SEEDS * self.names(each.cell)["draw"] for each in group]
+        first = load(seeds[0])
+        if len(set(seeds)) > 1 and not first.seeded:
+            streams.check_shared(first, load(next(s for s in seeds if s != seeds[0])))
+        learners = []
+        for number, (each, seed) in enumerate(zip(group, seeds, strict=True)):
+            source = load(seed) if first.seeded and number else first.for_student(seed)
+            file = experiment.runtime.work / "checkpoints" / f"{each.record.stem}.pt"
+            learners.append(Learner(built(each.cell, source), source, each.cell.label, file))
+        streamed = [[one] for one in learners] if first.seeded else [learners]
+        measured = [m for some in streamed for m in evaluate.evaluate(some, length, test)]
+        return [
+            result
+            if isinstance(result, Exception)
+            else make_record(
+                experiment,
+                each.key,
+                each.cell,
+                labels,
+                self.names(each.cell),
+                self.world,
+                learner.source,
+                result,
+                looks,
+            )
+            for each, learner, result in zip(group, learners, measured, strict=True)
+        ]
 
     def _pilot(self, resolved: ResolvedCell, classifier: Student, source: LabelSource) -> Pilot:
         """How many epochs to train; chosen once for all seeds."""

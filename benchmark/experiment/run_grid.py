@@ -20,6 +20,7 @@ from ..records.comparison import Comparison, comparisons
 from . import fitter
 from .failures import Failure
 from .grid import Cell
+from .groups import grouped
 from .run_cell import FAILURES, RECORDS, Cells, ResolvedCell
 from .stages import Experiment, ResolvedLabels
 
@@ -100,31 +101,58 @@ def bought(experiment: Experiment, labels: ResolvedLabels) -> str:
     return f"{where} chose {', '.join(chosen) or 'its defaults'}"
 
 
-def measure(runner: Cells, missing: Sequence[ResolvedCell]) -> Failed:
-    """Measure cell after cell; returns those that failed, the others go on.
+def measure(
+    runner: Cells,
+    missing: Sequence[ResolvedCell],
+    report: Callable[[Cell, str], None] | None = None,
+) -> Failed:
+    """Measure cells, those that share their labels at once; returns those that failed.
 
-    A cell that another run is at work on is left for later.
+    The others go on. A cell that another run is at work on is left for later.
+
+    Args:
+        report: is told of each cell how long it took, or why it failed; by default the user is.
     """
     torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
     failed = prepare(runner.experiment, missing)
-    waiting = [cell for cell in missing if cell.cell not in failed]
-    done, wait = len(failed), False
+    done = len(failed)
+
+    def said(cell: Cell, took: str) -> None:
+        nonlocal done
+        done += 1
+        tell(done, len(missing), cell, took)
+
+    waiting, wait = [cell for cell in missing if cell.cell not in failed], False
     while waiting:
         busy = []
-        for cell in waiting:
+        for group in grouped(waiting, runner.experiment.runtime.share):
             started = time.monotonic()
-            ended = runner.run(cell, wait)
-            if ended is False:
-                busy.append(cell)
-                continue
-            done += 1
-            took = f"{time.monotonic() - started:.1f} s"
-            if isinstance(ended, Failure):
-                failed[cell.cell] = ended
-                took = f"FAILED: {ended.message}"
-            say(f"[{done}/{len(missing)}] {cell.cell.label}: {took}")
+            ended = runner.run(group, wait)
+            seconds = time.monotonic() - started
+            busy += [cell for cell in group if cell.cell not in ended]
+            for cell in (each.cell for each in group if each.cell in ended):
+                failure = ended[cell]
+                if failure is not None:
+                    failed[cell] = failure
+                (report or said)(cell, _took(seconds, len(ended), failure))
         waiting, wait = busy, True
     return failed
+
+
+Told = tuple[Cell, str]
+
+
+def _took(seconds: float, cells: int, failure: Failure | None) -> str:
+    if failure is not None:
+        return f"FAILED: {failure.message}"
+    if cells == 1:
+        return f"{seconds:.1f} s"
+    return f"{seconds / cells:.1f} s ({cells} students in {seconds:.1f} s)"
+
+
+def tell(done: int, total: int, cell: Cell, took: str) -> None:
+    """Say how a cell ended."""
+    say(f"[{done}/{total}] {cell.label}: {took}")
 
 
 def prepare(experiment: Experiment, missing: Sequence[ResolvedCell]) -> Failed:

@@ -12,6 +12,7 @@ __all__ = [
     "packing",
     "shared_cache",
     "stored_views",
+    "streams",
     "student",
     "task",
     "teacher_logits",

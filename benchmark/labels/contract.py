@@ -12,10 +12,11 @@ The harness always saves what `fit` returned and trains students on what `load` 
 nothing that was not shipped can reach a student.
 """
 
+import copy
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias
 
@@ -167,6 +168,21 @@ class LabelSource(ABC, Generic[OptionsT]):
     def views(self, epoch: int) -> Iterator[ViewBatch]:
         """The views of one epoch, on the CPU. Default: the plan's, fresh every epoch."""
         return self.task.plan.epoch(epoch)
+
+    @property
+    def seeded(self) -> bool:
+        """Whether its views or targets depend on the student's seed, `task.seed`.
+
+        Students of a source that is not seeded may share one stream of views and targets.
+        """
+        return False
+
+    def for_student(self, seed: int) -> Self:
+        """The same labels for another student: what `loss` keeps from step to step is its own."""
+        other = copy.copy(self)
+        other.task = replace(self.task, seed=seed)
+        other.training_state = {}
+        return other
 
     @property
     def network(self) -> nn.Module | None:

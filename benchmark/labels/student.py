@@ -25,11 +25,12 @@ class Student(Classifier):
     Args:
         network: with the seed's initial weights.
         task: says how pixels are normalised, and how the plan augments them afterwards.
-        seed: of that augmentation.
+        seed: of that augmentation, and of torch's random numbers while it trains.
     """
 
     def __init__(self, network: nn.Module, task: LabelTask, seed: int) -> None:
         super().__init__(network, task.mean, task.std, task.whitening)
+        self.seed = seed
         self.augment = Siamese(task.plan.augmentation.dsa, seed)
 
     def loss(
@@ -80,15 +81,20 @@ def optimisation(recipe: Recipe, source: LabelSource) -> Optimisation:
     )
 
 
+def stream(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, Tensor, Tensor]]:
+    """The views of an epoch, batch after batch, on the device, with their pixels and targets."""
+    task = source.task
+    for views in source.views(epoch):
+        views = views.to(task.device)
+        pixels = render(task.images.pixels, views)
+        yield views, pixels, source.targets(views, pixels, epoch)
+
+
 def losses_of(student: Student, source: LabelSource) -> Callable[[int], Iterator[Tensor]]:
     """The losses of an epoch, one a step."""
 
     def losses(epoch: int) -> Iterator[Tensor]:
-        task = source.task
-        for views in source.views(epoch):
-            views = views.to(task.device)
-            pixels = render(task.images.pixels, views)
-            targets = source.targets(views, pixels, epoch)
+        for views, pixels, targets in stream(source, epoch):
             yield student.loss(source, pixels, targets, views, epoch)
 
     return losses

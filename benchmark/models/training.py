@@ -89,6 +89,7 @@ class Training:
         checkpoint: a file to go on from, and to write at times; the caller removes it.
         memory: tensors that the losses keep from step to step, saved and restored too.
         members: networks that the module stacks, each with a loss of its own; 0 for one as it is.
+        seed: of its random numbers; by default it begins where the process's stand.
 
     Attributes:
         curve: the mean loss of each epoch; a list of the members', where there are some.
@@ -103,16 +104,17 @@ class Training:
         checkpoint: Path | None = None,
         memory: dict[str, Tensor] | None = None,
         members: int = 0,
+        seed: int | None = None,
     ) -> None:
         self.module, self.label, self.lr = module, label, schedule.lr
         self.device = next(module.parameters()).device
         self.checkpoint, self.memory = checkpoint, {} if memory is None else memory
         self.optimiser, self.rates = schedule.build(module, stacked=members > 0)
         self._parts = {"module": module, "optimiser": self.optimiser, "rates": self.rates}
+        self._random, self._own_numbers = _random_state(self.device, seed), seed is not None
         self.curve: list[Any] = self._restore()
         self.error: Exception | None = None
         self._shape = (members,) if members else ()
-        self._random = _random_state(self.device)
 
     def begin(self) -> None:
         """Start an epoch."""
@@ -148,7 +150,7 @@ class Training:
         assert self.checkpoint is not None
         state = {name: part.state_dict() for name, part in self._parts.items()}
         state |= {"memory": self.memory, "curve": self.curve}
-        state |= _random_state(self.device)
+        state |= self._random if self._own_numbers else _random_state(self.device)
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".partial")
         try:
@@ -177,7 +179,8 @@ class Training:
         for name, value in state["memory"].items():
             moved = value.ndim or value.is_floating_point()
             self.memory[name] = value.to(self.device) if moved else value
-        _set_random_state(state, self.device)
+        self._random = {name: state[name] for name in state.keys() & {"rng", "cuda_rng"}}
+        _set_random_state(self._random, self.device)
         return state["curve"]
 
 
@@ -305,15 +308,21 @@ def _look(going: Going, waiting: list[tuple[dict[int, Tensor], int]]) -> Going:
     return [(number, training) for number, training in going if training.error is None]
 
 
-def _random_state(device: torch.device) -> dict[str, Tensor]:
-    """Where torch's random numbers stand, on the CPU and on the device."""
-    state = {"rng": torch.get_rng_state()}
+def _random_state(device: torch.device, seed: int | None = None) -> dict[str, Tensor]:
+    """Where torch's random numbers stand, on the CPU and on the device, or begin with a seed."""
+    if seed is not None:
+        state = {"rng": torch.Generator().manual_seed(seed).get_state()}
+    else:
+        state = {"rng": torch.get_rng_state()}
     if device.type == "cuda" and torch.cuda.is_available():
-        state["cuda_rng"] = torch.cuda.get_rng_state(device)
+        if seed is not None:
+            state["cuda_rng"] = torch.Generator(device).manual_seed(seed).get_state()
+        else:
+            state["cuda_rng"] = torch.cuda.get_rng_state(device)
     return state
 
 
-def _set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(state["rng"])
-    if "cuda_rng" in state and device.type == "cuda":
+    if "cuda_rng" in state:
         torch.cuda.set_rng_state(state["cuda_rng"], device)

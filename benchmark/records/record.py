@@ -105,6 +105,17 @@ class Storage(TypedDict):
 
 
 @_whole
+class Batched(TypedDict):
+    """What else was trained at the same time, and how."""
+
+    students: Size  # on one stream of views and labels, which was made once for all
+    stacked: bool  # as one network, their weights side by side
+    jobs: Size  # processes side by side on this machine
+    seconds_in_turn: NotRequired[Repeats]  # of a step of all students, where forms were tried
+    seconds_stacked: NotRequired[Repeats]
+
+
+@_whole
 class Result(TypedDict):
     """What the student reached after its last epoch, on the whole test set."""
 
@@ -112,9 +123,10 @@ class Result(TypedDict):
     test_images: Annotated[int, Field(ge=1, le=10**9)]
     correct: str  # one bit a test image, in test set order, packed, base64
     train_loss: Losses  # mean of each epoch; null where it was no number
-    seconds_train: Seconds
+    seconds_train: Seconds  # its share of those of all students that were trained with it
     seconds_fit: Seconds
     fit: NotRequired[dict[str, Any]]  # what the method's fit had to tell
+    batched: NotRequired[Batched]  # where it was not trained alone
 
 
 @_whole

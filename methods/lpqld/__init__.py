@@ -199,6 +199,10 @@ class LPQLD(LabelSource[Options]):
             logits = self.labels.logits(self.stored.rows(position), self.task.device)
             yield self.stored.batch(position), logits.cpu()
 
+    @property
+    def seeded(self) -> bool:
+        return True
+
     def views(self, epoch: int) -> Iterator[ViewBatch]:
         """As many batches as the plan has, drawn from the stored ones."""
         for position in self.pool.draws(self.task.seed, epoch):

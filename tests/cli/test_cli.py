@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import GRID, listing, run_main
 
-from benchmark.cli.run import Surroundings, _executor
+from benchmark.cli.run import Surroundings, _ray
 from benchmark.core import plugins
 from benchmark.core.errors import UserError
 
@@ -244,4 +244,6 @@ def test_a_device_is_named_as_torch_names_it(place):
     assert code == 2
     assert err == "error: Unknown device 'gpu'. Valid: auto, cpu, cuda, cuda:N, mps.\n"
     with pytest.raises(UserError, match="take --device cuda, not cuda:1"):
-        _executor(Surroundings(device="cuda:1", executor="ray"))
+        _ray(Surroundings(device="cuda:1", executor="ray"))
+    with pytest.raises(UserError, match="--executor ray has its own: leave out --jobs 2"):
+        _ray(Surroundings(jobs="2", executor="ray"))

@@ -231,7 +231,7 @@ def test_an_interrupted_run_says_what_is_kept(tmp_path, end):
 def test_the_fitting_process_ends_with_its_parent(tmp_path):
     code = (
         "import os, signal, time\nfrom benchmark.experiment import fitter\n"
-        "fitter.call(os.getpid)\nprint(fitter._process.pid.result(), flush=True)\ntime.sleep(60)"
+        "print(fitter.call(os.getpid), flush=True)\ntime.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None

@@ -1,0 +1,163 @@
+"""A process that works for this one: it starts with its first work, and ends with this process."""
+
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+import cloudpickle
+import torch
+from loky.backend import get_context
+
+from ..core import plugins, progress
+
+T = TypeVar("T")
+VARIABLES = "LABELBENCH_"
+
+
+@dataclass(frozen=True, eq=False)
+class _Process:
+    """A pool of one process, and that process's number, once it has started."""
+
+    pool: ProcessPoolExecutor
+    pid: Future[int]
+
+    def kill(self) -> None:
+        """End the process, whatever it does."""
+        with contextlib.suppress(ProcessLookupError, BrokenProcessPool):
+            os.kill(self.pid.result(), signal.SIGTERM)
+
+
+_started: "WeakSet[_Process]" = WeakSet()
+
+
+class Worker:
+    """One long-lived process.
+
+    Args:
+        cores: the processor's cores that it, and what it starts, may use; by default this
+            process's.
+        job: whether others work beside it, so that it shows progress in lines only, and whether
+            it starts processes of its own, which it ends before it ends.
+    """
+
+    def __init__(self, cores: Sequence[int] | None = None, job: bool = False) -> None:
+        self._cores, self._job = cores, job
+        self._process: _Process | None = None
+
+    def call(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do `work` there; methods' classes may be among the arguments.
+
+        Raises:
+            BrokenProcessPool: the process died over it; the next work starts another.
+        """
+        process = self.start()
+        payload = cloudpickle.dumps((work, arguments))
+        try:
+            return process.pool.submit(_serve, Surroundings.here(), payload).result()
+        except BrokenProcessPool:
+            self.forget()  # it is dead, and its number may be somebody else's by now
+            raise
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self) -> _Process:
+        """Have the process, which takes some seconds to import what it needs; returns at once."""
+        if self._process is None:
+            # loky's way to start a process, unlike `spawn`, does not run a user's script again.
+            pool = ProcessPoolExecutor(1, mp_context=get_context("loky"))
+            self._process = _Process(pool, pool.submit(_begin, self._cores, self._job))
+            _started.add(self._process)
+        return self._process
+
+    def forget(self) -> None:
+        """Have no process, whatever becomes of it."""
+        if self._process is not None:
+            _started.discard(self._process)
+        self._process = None
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        process = self._process
+        self.forget()
+        if process is not None:
+            process.kill()
+            process.pool.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a worker takes over before each work, as it may have changed meanwhile.
+
+    Attributes:
+        place: the working directory, from which relative paths go.
+        variables: of the environment, those of this project.
+    """
+
+    place: str
+    variables: dict[str, str]
+    plugins: list[Path]
+    threads: int
+
+    @classmethod
+    def here(cls) -> "Surroundings":
+        ours = {n: v for n, v in os.environ.items() if n.startswith(VARIABLES)}
+        return cls(os.getcwd(), ours, plugins.paths(), torch.get_num_threads())
+
+    def take_over(self) -> None:
+        """Have the same in this process."""
+        os.chdir(self.place)
+        for name in [name for name in os.environ if name.startswith(VARIABLES)]:
+            del os.environ[name]
+        os.environ.update(self.variables)
+        torch.set_num_threads(self.threads)
+        torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
+        plugins.use(self.plugins)
+
+
+def _begin(cores: Sequence[int] | None, job: bool) -> int:
+    """Asked for by its name, so that this module and all it imports are there."""
+    if cores is not None:
+        os.sched_setaffinity(0, cores)
+    if job:
+        progress.in_lines(True)
+        signal.signal(signal.SIGTERM, _end)
+    return os.getpid()
+
+
+def _end(*_: object) -> None:
+    """End this process and, first, those that it started: it would wait for them for ever."""
+    for process in list(_started):
+        process.kill()
+    sys.exit()
+
+
+def _serve(surroundings: Surroundings, payload: bytes) -> Any:
+    _end_with(os.getppid())
+    surroundings.take_over()
+    work, arguments = pickle.loads(payload)
+    return work(*arguments)
+
+
+@lru_cache(1)
+def _end_with(parent: int) -> None:
+    """End this process as soon as `parent` has ended, however that came about."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

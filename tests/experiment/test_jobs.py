@@ -1,0 +1,193 @@
+"""Cells that share a stream, and processes side by side: the same records, sooner."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import GRID, quick_clock, run_main, run_tiny
+
+from benchmark.core.device import Compute
+from benchmark.core.errors import UserError
+from benchmark.experiment import evaluate, jobs
+from benchmark.experiment.throughput import Timings
+from benchmark.methods.soft import Soft
+
+METHODS = ("--methods", "hard,soft,lpqld", "--seeds", "3")
+CPU, GPU = Compute(torch.device("cpu"), False), Compute(torch.device("cuda"), True)
+SIDE_BY_SIDE = GRID[: GRID.index("--jobs")]
+BROKEN = '''"""A plugin."""
+
+import os
+
+from benchmark.methods.hard import Hard
+
+
+class Broken(Hard):
+    def targets(self, views, images, epoch):
+        {}
+'''
+
+
+def records(work: Path) -> dict[str, dict]:
+    found = [json.loads(file.read_text()) for file in (work / "records").glob("*.json")]
+    return {f"{r['cell']['method']} {r['cell']['seed']}": r for r in found}
+
+
+def results(work: Path) -> dict[str, tuple]:
+    """What must not depend on how cells were measured."""
+    kept = ("accuracy", "correct", "train_loss")
+    return {
+        name: tuple(str(record["result"][field]) for field in kept)
+        for name, record in records(work).items()
+    }
+
+
+def run(work: Path, *arguments: object, code: int = 0, threads: int = 2) -> str:
+    """A run in a process of its own; returns what it said."""
+    command = [sys.executable, "-m", "benchmark", "run", *SIDE_BY_SIDE, "--work", work, *arguments]
+    settings = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=settings)
+    assert done.returncode == code, done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def one_by_one(tmp_path_factory) -> Path:
+    """Records of students that were each trained alone, on one thread."""
+    work = tmp_path_factory.mktemp("one") / "work"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run_tiny(work, *METHODS, "--share-stream", "off")
+    finally:
+        torch.set_num_threads(threads)
+    return work
+
+
+def test_students_that_share_a_stream_reach_the_same_to_the_bit(one_by_one, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run_tiny(tmp_path, *METHODS)
+    finally:
+        torch.set_num_threads(threads)
+    assert results(tmp_path) == results(one_by_one)
+    told = {name: record["result"].get("batched") for name, record in records(tmp_path).items()}
+    assert told["soft 1"] == {"students": 3, "stacked": False, "jobs": 1}
+    assert told["lpqld 1"] is None  # draws by the student's seed
+    assert not any(r["result"].get("batched") for r in records(one_by_one).values())
+
+
+def test_targets_are_made_once_for_all_seeds(tmp_path, monkeypatch):
+    asked = []
+    of_soft = Soft.targets
+    monkeypatch.setattr(Soft, "targets", lambda *a: asked.append(1) or of_soft(*a))
+    timings = Timings(20, [1.0], [1.0], [1.0], None)
+    monkeypatch.setattr(evaluate, "measure", lambda *_: timings)  # of each student alone
+    counts = {}
+    for share in ("auto", "off"):
+        asked.clear()
+        run_tiny(tmp_path / share, "--methods", "soft", "--seeds", 4, "--share-stream", share)
+        counts[share] = len(asked)
+    assert counts == {"off": 4 * 2, "auto": 2 + 2}  # what is shared is checked first, of two
+
+
+def test_jobs_side_by_side_reach_the_same_to_the_bit(one_by_one, tmp_path):
+    # The same teacher: with all threads it is trained to other roundings.
+    shutil.copytree(one_by_one / "stages", tmp_path / "work" / "stages")
+    said = run(tmp_path / "work", *METHODS)
+    assert results(tmp_path / "work") == results(one_by_one)
+    found = records(tmp_path / "work").values()
+    assert {record["world"]["threads"] for record in found} == {1}
+    assert {record["result"]["batched"]["jobs"] for record in found} == {2}
+    assert sorted(re.findall(r"^\[(\d)/9\] ", said, re.MULTILINE)) == list("123456789")
+    # A second run finds all cells, in the same world.
+    assert "9 cells: 9 cached, 0 to run" in run(tmp_path / "work", *METHODS)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('raise KeyError("x")', "KeyError: 'x' (in targets, broken.py, line 10)"),
+        ("os.kill(os.getpid(), 9)", "The job's process died; the system may be out of memory."),
+    ],
+)
+def test_a_job_that_fails_leaves_the_others(tmp_path, body, message):
+    (tmp_path / "broken.py").write_text(BROKEN.format(body))
+    plugin = ("--plugin", tmp_path / "broken.py")
+    work = tmp_path / "work"
+    said = run(work, "--methods", "broken,hard,soft", *plugin, "--seeds", 2, code=2)
+    assert records(work).keys() == {"hard 0", "hard 1", "soft 0", "soft 1"}
+    assert f"seed 1: FAILED: {message}" in said
+    last = f"error: 2 of 6 cells failed (see {work / 'failures'}): {message}"
+    assert said.splitlines()[-1] == last
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_jobs_end_and_say_what_is_kept(tmp_path, end):
+    command = [sys.executable, "-m", "benchmark", "run", *SIDE_BY_SIDE, "--work", str(tmp_path)]
+    command += ["--methods", "hard,soft", "--set", "recipe.epochs=100000", "--jobs", "2"]
+    child = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    patience = time.monotonic() + 120
+    while not list(tmp_path.glob("stages/labels-*[0-9a-f]")):
+        assert child.poll() is None
+        assert time.monotonic() < patience
+        time.sleep(0.1)
+    os.kill(child.pid, end)
+    _, err = child.communicate(timeout=60)  # ends when all that write to it have ended
+    assert child.returncode == 130
+    assert err.splitlines()[-1].startswith("interrupted: 0 of 2 cells are recorded in ")
+    assert "Traceback" not in err
+
+
+def test_how_many_jobs(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(jobs, "_free_memory", lambda: 100 * 2**30)
+    assert jobs.number_of("auto", CPU, 40) == 8
+    assert jobs.number_of("auto", CPU, 3) == 3
+    assert jobs.number_of("auto", CPU, 0) == 1
+    assert jobs.number_of("auto", GPU, 40) == 1
+    assert jobs.number_of("6", GPU, 40) == 6
+    monkeypatch.setattr(jobs, "_free_memory", lambda: 7 * 2**30)
+    assert jobs.number_of("auto", CPU, 40) == 2
+    for asked in ("0", "two", "-1", "1025", ""):
+        with pytest.raises(UserError, match="--jobs takes auto, or a number from 1 to 1024, got "):
+            jobs.number_of(asked, CPU, 1)
+
+
+SEEDED = '''"""Draws by the student's seed, and does not say so."""
+
+from benchmark.methods.hard import Hard
+
+
+class Drawn(Hard):
+    def targets(self, views, images, epoch):
+        return super().targets(views, images, epoch).roll(self.task.seed, 1)
+'''
+
+
+def test_a_method_that_draws_by_the_seed_has_to_say_so(tmp_path):
+    (tmp_path / "drawn.py").write_text(SEEDED)
+    arguments = ("--methods", "drawn", "--plugin", tmp_path / "drawn.py", "--seeds", 2)
+    with quick_clock():
+        code, _, err = run_main("run", *GRID, "--work", tmp_path / "work", *arguments)
+    assert code == 2
+    assert "drawn gives students of other seeds other views or targets" in err
+    (tmp_path / "drawn.py").write_text(SEEDED + "\n    seeded = True\n")
+    run_tiny(tmp_path / "work", *arguments)
+    assert len(records(tmp_path / "work")) == 2
