@@ -160,6 +160,18 @@ BROKEN = {
         """,
         r"`save` wrote \['more.pt'\]: an artefact holds JSON and safetensors only",
     ),
+    "draws_by_the_seed": (
+        "def targets(self, *a): return super().targets(*a).roll(self.task.seed, 1)",
+        "`targets` depends on the student's seed, in epoch 0: let `seeded` be true",
+    ),
+    "shows_by_the_seed": (
+        """
+    def views(self, epoch):
+        batches = list(super().views(epoch))
+        return iter(batches[self.task.seed:] + batches[:self.task.seed])
+        """,
+        "`views` depends on the student's seed, in epoch 0: let `seeded` be true",
+    ),
     "counts_wrong": (
         """
     def storage(self):

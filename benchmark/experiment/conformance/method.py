@@ -185,6 +185,26 @@ def replays(case: Case) -> None:
             raise Problem("`views` names images that are not there.")
 
 
+def shares(case: Case) -> None:
+    """Students of all seeds have the same views and targets, unless `seeded` says no."""
+    source, other = case.loaded(), case.loaded(seed=1)
+    if source.seeded:
+        return
+    for epoch in range(case.task.plan.epochs):
+        first, second = views_of(source, epoch), views_of(other, epoch)
+        for a, b in zip(first, second, strict=True):
+            if not (torch.equal(a.index, b.index) and torch.equal(a.crop, b.crop)):
+                raise Problem(
+                    f"`views` depends on the student's seed, in epoch {epoch}: let `seeded` be "
+                    "true, or students of several seeds would share them."
+                )
+        if not torch.equal(*(targets_of(s, first[:1], epoch)[0] for s in (source, other))):
+            raise Problem(
+                f"`targets` depends on the student's seed, in epoch {epoch}: let `seeded` be "
+                "true, or students of several seeds would share them."
+            )
+
+
 def refuses(case: Case) -> None:
     """An artefact is refused for other images, and when a byte of it is changed."""
     task = case.task
@@ -228,6 +248,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     replays,
     loads,
     answers,
+    shares,
     refuses,
     trains,
     stays_on_the_device,
