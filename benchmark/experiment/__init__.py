@@ -4,6 +4,7 @@ __all__ = [
     "conformance",
     "dataset_and_teacher",
     "grid",
+    "jobs",
     "on_ray",
     "reference",
     "run_cell",
