@@ -8,15 +8,17 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import DESCRIBED
 from torch.func import functional_call
 
 from benchmark.data.rendering import render
 from benchmark.data.views import Augmentation, ViewPlan
+from benchmark.labels import artefact
 from benchmark.labels.label_learning.learner import soft_cross_entropy
 from benchmark.labels.label_learning.ridge import Ridge
 from benchmark.labels.label_learning.second_order import SecondOrder
 from benchmark.labels.packing import pack, unpack
-from benchmark.methods.lpqld.coding import CodedWriter, Coding
+from benchmark.methods.lpqld.coding import CodedLabels, CodedWriter, Coding
 from benchmark.methods.lpqld.reuse import calibrated
 from benchmark.models import networks
 
@@ -58,6 +60,49 @@ def test_decoding_labels(benchmark, tmp_path):
     kept = logits[128:].float().topk(100, 1)
     below = kept.values - kept.values[:, :1]
     assert torch.allclose(found.gather(1, kept.indices), below, atol=0.02)
+
+
+# The same labels, top 50 of 1,000 classes: from one of the authors' files a batch, and from ours.
+
+
+@pytest.fixture(scope="module")
+def top_labels(tmp_path_factory):
+    """Our labels as a student has them, and the folder of files as the authors write them."""
+    folder = tmp_path_factory.mktemp("labels")
+    writer = CodedWriter(Coding(1000, "mr", 50, "fp16", 1.0, 20.0), folder)
+    for number in range(8):
+        logits = torch.randn(128, 1000).half()
+        writer.add(logits)
+        kept = logits.float().topk(50, 1)
+        mix = [torch.randperm(128), 0.3, [0, 0, 16, 16]]
+        views = [torch.rand(128, 4).half(), torch.rand(128) > 0.5, *mix]
+        parts = [*views, kept.values.half(), kept.indices.short()]
+        torch.save(parts, folder / f"batch_{number}.tar")
+    (folder / "ours").mkdir()
+    artefact.write(folder / "ours", DESCRIBED, writer.labels().tensors())
+    labels = CodedLabels(writer.coding, artefact.read(folder / "ours").tensors)
+    return labels.to(torch.device("cpu")), folder
+
+
+def targets_of_a_file(file, temperature=14.0):
+    """As the authors' loader makes them of a file of its own."""
+    *_, values, indices = torch.load(file, weights_only=False)
+    whole = torch.full((128, 1000), -torch.inf).scatter_(1, indices.long(), values.float())
+    return F.softmax(whole / temperature, 1)
+
+
+@pytest.mark.benchmark(group="reading")
+def test_reading_a_batch_of_labels(benchmark, top_labels):
+    labels, folder = top_labels
+    rows, device = slice(3 * 128, 4 * 128), torch.device("cpu")
+    found = benchmark(lambda: labels.top(rows, device).targets(1 / 14.0))
+    torch.testing.assert_close(found.dense(), targets_of_a_file(folder / "batch_3.tar"))
+
+
+@pytest.mark.benchmark(group="reading")
+def test_reading_a_batch_of_official_labels(benchmark, top_labels):
+    found = benchmark(targets_of_a_file, top_labels[1] / "batch_3.tar")
+    assert found.shape == (128, 1000)
 
 
 def test_calibrating_a_student(benchmark):

@@ -3,6 +3,8 @@
 The evaluator of LD-RR (Flexible Dataset Distillation, arXiv 2006.08572, section 3.2).
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,7 +49,7 @@ class RidgeStudent(Student):
         return with_one(super().forward(pixels).float())
 
     def loss(
-        self, source: LabelSource, pixels: Tensor, targets: Tensor, views: ViewBatch, epoch: int
+        self, source: LabelSource, pixels: Tensor, targets: Any, views: ViewBatch, epoch: int
     ) -> Tensor:
         """The cross-entropy with the targets as probabilities; also moves `last`.
 

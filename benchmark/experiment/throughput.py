@@ -83,11 +83,11 @@ class _Steps:
         epoch, views = next(self._views)
         views = views.to(self.compute.device)
         pixels = render(self.source.task.images.pixels, views)
-        targets = self.source.targets(views, pixels, epoch)
+        targets = self.source.supply(views, pixels, epoch)
         self._descend(self.student.loss(self.source, pixels, targets, views, epoch))
 
     def targets(self) -> None:
-        self.source.targets(self._stored, self._pixels, 0)
+        self.source.supply(self._stored, self._pixels, 0)
 
     def floor(self) -> None:
         assert self.source.network is not None

@@ -225,12 +225,19 @@ class LabelSource(ABC, Generic[OptionsT]):
             epoch: of the student, from 0.
         """
 
-    def loss(self, logits: Tensor, targets: Tensor, views: ViewBatch, epoch: int) -> Tensor:
+    def supply(self, views: ViewBatch, images: Tensor, epoch: int) -> Any:
+        """The targets as `loss` and `probabilities` take them at a step. Default: `targets`.
+
+        For a source whose own `loss` can do with less than a number for every class.
+        """
+        return self.targets(views, images, epoch)
+
+    def loss(self, logits: Tensor, targets: Any, views: ViewBatch, epoch: int) -> Tensor:
         """The scalar to minimise. Default: the recipe's objective.
 
         Args:
             logits: the student's, (B, C).
-            targets: as `targets` gave them.
+            targets: as `supply` gave them, or `targets`.
         """
         objective = self.task.objective
         if objective.loss == "mse" and self.space == "logits":
@@ -247,8 +254,8 @@ class LabelSource(ABC, Generic[OptionsT]):
             loss = loss + objective.ce_weight * hard
         return loss
 
-    def probabilities(self, targets: Tensor) -> Tensor:
-        """Targets as probabilities, (B, C), for training loops that are not ours."""
+    def probabilities(self, targets: Any) -> Tensor:
+        """Targets of `supply` or `targets` as probabilities, (B, C)."""
         if self.space == "logits":
             objective = self.task.objective
             return F.softmax(targets * objective.label_scale / objective.temperature, 1)

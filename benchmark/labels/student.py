@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,9 +35,9 @@ class Student(Classifier):
         self.augment = Siamese(task.plan.augmentation.dsa, seed)
 
     def loss(
-        self, source: LabelSource, pixels: Tensor, targets: Tensor, views: ViewBatch, epoch: int
+        self, source: LabelSource, pixels: Tensor, targets: Any, views: ViewBatch, epoch: int
     ) -> Tensor:
-        """The scalar to minimise; arguments as those of `LabelSource.targets` and `loss`."""
+        """The scalar to minimise; arguments as those of `LabelSource.supply` and `loss`."""
         with source.task.compute.autocast():
             logits = self.seen(pixels, views, epoch)
         return source.loss(logits.float(), targets, views, epoch)
@@ -81,13 +82,13 @@ def optimisation(recipe: Recipe, source: LabelSource) -> Optimisation:
     )
 
 
-def stream(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, Tensor, Tensor]]:
+def stream(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, Tensor, Any]]:
     """The views of an epoch, batch after batch, on the device, with their pixels and targets."""
     task = source.task
     for views in source.views(epoch):
         views = views.to(task.device)
         pixels = render(task.images.pixels, views)
-        yield views, pixels, source.targets(views, pixels, epoch)
+        yield views, pixels, source.supply(views, pixels, epoch)
 
 
 def losses_of(student: Student, source: LabelSource) -> Callable[[int], Iterator[Tensor]]:

@@ -56,7 +56,7 @@ class Optimisation:
             {"params": vectors, "weight_decay": 0.0},
         ]
         if self.optimiser == "sgd":
-            optimiser = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
+            optimiser = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, fused=True)
         else:
             optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, fused=True)
         steps = self.epochs * self.steps_per_epoch

@@ -47,6 +47,7 @@ from .options import Options
 from .pool import PlannedViews, Pool, choose, score
 from .reuse import calibrated, label_temperature
 from .supply import Imported, Made, check_theirs
+from .top import TopTargets
 
 
 @dataclass(frozen=True)
@@ -225,15 +226,30 @@ class LPQLD(LabelSource[Options]):
         logits = self.labels.logits(self.stored.rows(views.batch), self.task.device)
         return F.softmax(logits * self.task.objective.label_scale / self.temperature(epoch), 1)
 
-    def loss(self, logits: Tensor, targets: Tensor, views: ViewBatch, epoch: int) -> Tensor:
+    def supply(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor | TopTargets:
+        if not self.labels.sparse:
+            return self.targets(views, images, epoch)
+        top = self.labels.top(self.stored.rows(views.batch), self.task.device)
+        return top.targets(self.task.objective.label_scale / self.temperature(epoch))
+
+    def loss(
+        self, logits: Tensor, targets: Tensor | TopTargets, views: ViewBatch, epoch: int
+    ) -> Tensor:
         """KL to the student's softmax at the calibrated temperature, or at the labels' own."""
         of_labels = of_student = self.temperature(epoch)
         if self.options.calibrate:
             of_student = calibrated(self.training_state, logits, targets, epoch)
-        loss = F.kl_div(F.log_softmax(logits / of_student, 1), targets, reduction="batchmean")
+        log_probs = F.log_softmax(logits / of_student, 1)
+        if isinstance(targets, Tensor):
+            loss = F.kl_div(log_probs, targets, reduction="batchmean")
+        else:
+            loss = targets.divergence(log_probs)
         if self.task.objective.rescale and self.options.quantise == "none":
             loss = loss * of_labels * of_student
         return loss
+
+    def probabilities(self, targets: Tensor | TopTargets) -> Tensor:
+        return targets if isinstance(targets, Tensor) else targets.dense()
 
 
 def coding_of(options: Options, task: LabelTask) -> Coding:

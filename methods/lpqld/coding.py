@@ -18,8 +18,10 @@ from torch import Tensor
 from benchmark.core.errors import ArtefactError
 from benchmark.labels.artefact import StoredTensor
 from benchmark.labels.packing import packed_bytes, unpack, width_for
-from benchmark.labels.teacher_logits import resident
+from benchmark.labels.teacher_logits import RESIDENT_BYTES, resident
 from benchmark.labels.writer import PackedWriter, Stored, TensorWriter
+
+from .top import TopLogits
 
 Quantiser = Literal["mr", "ms", "adaptive", "smoothing", "hard", "none"]
 Values = Literal["fp16", "bf16", "int8", "int4"]
@@ -147,11 +149,18 @@ class CodedLabels:
     def __init__(self, coding: Coding, parts: Mapping[str, Tensor | Stored]) -> None:
         """Labels from their parts, which lie on disk or on the CPU."""
         self.coding, self.parts = coding, parts
+        self._unpacked: dict[str, Tensor] = {}
 
     def to(self, device: torch.device) -> Self:
-        """These labels, with the parts in memory on the device if they are small (`resident`)."""
+        """These labels, in memory on the device if they are small (`resident`).
+
+        Integers are unpacked once where they fit as whole ones; else at every read.
+        """
         if self.coding.form == "adaptive":
             _ = self._ends  # counted before the counts leave the CPU
+        elif self.coding.form != "none" and self._unpacked_bytes <= RESIDENT_BYTES:
+            self._unpacked = self._unpack(device)
+            return self
         self.parts = {
             name: resident(part, device) if isinstance(part, Tensor) else part
             for name, part in self.parts.items()
@@ -197,25 +206,89 @@ class CodedLabels:
                     f"{coding.classes} classes."
                 )
 
+    @property
+    def sparse(self) -> bool:
+        """Whether `top` has them: all labels keep the same number of classes, and not all."""
+        return self.coding.form not in ("adaptive", "none")
+
     def logits(self, rows: slice, device: torch.device) -> Tensor:
         """The labels of `rows` as logits over all classes, float32 (B, C)."""
+        if self.sparse:
+            return self.top(rows, device).dense()
         coding, parts, count = self.coding, self.parts, rows.stop - rows.start
-        if coding.form == "adaptive":
-            start, stop = self._ends[[rows.start, rows.stop]].tolist()
-            counts = unpack(parts["counts"], coding.index_width, rows.start, count) + 1
-            place = torch.arange(count, device=counts.device)
-            owner = place.repeat_interleave(counts, output_size=stop - start)
-            owner = owner.to(device, non_blocking=True)
+        if coding.form == "none":
+            start, stop = rows.start * coding.k, rows.stop * coding.k
+            owner = torch.arange(stop - start, device=device) // coding.k
+            return self._values(start, stop, rows, owner).view(count, coding.classes)
+        start, stop = self._ends[[rows.start, rows.stop]].tolist()
+        counts = unpack(parts["counts"], coding.index_width, rows.start, count) + 1
+        place = torch.arange(count, device=counts.device)
+        owner = place.repeat_interleave(counts, output_size=stop - start)
+        owner = owner.to(device, non_blocking=True)
+        values = self._values(start, stop, rows, owner)
+        indices = unpack(parts["indices"], coding.index_width, start, stop - start)
+        indices = indices.to(device, non_blocking=True)
+        full = values.new_full((count, coding.classes), -math.inf)
+        return full.index_put_((owner, indices), values)
+
+    def top(self, rows: slice, device: torch.device) -> TopLogits:
+        """The labels of `rows` as logits of the classes that they keep; of `sparse` labels."""
+        coding, whole, count = self.coding, self._unpacked, rows.stop - rows.start
+        others = coding.classes - coding.k if coding.above else 0
+        if whole:
+            indices = whole["indices"][rows].long()
+            values = self._whole_values(rows)
         else:
             start, stop = rows.start * coding.k, rows.stop * coding.k
             owner = torch.arange(stop - start, device=device) // coding.k
-        values = self._values(start, stop, rows, owner)
-        if coding.form == "none":
-            return values.view(count, coding.classes)
-        indices = unpack(parts["indices"], coding.index_width, start, stop - start)
-        indices = indices.to(device, non_blocking=True)
-        level = 0.0 if coding.above else -math.inf
-        return values.new_full((count, coding.classes), level).index_put_((owner, indices), values)
+            values = self._values(start, stop, rows, owner).view(count, coding.k)
+            packed = unpack(self.parts["indices"], coding.index_width, start, stop - start)
+            indices = packed.view(count, coding.k).to(device, non_blocking=True)
+        return TopLogits(indices, values, others, coding.classes)
+
+    def _whole_values(self, rows: slice) -> Tensor:
+        """Kept logits of unpacked labels, up to a shift of each; (B, k)."""
+        whole = self._unpacked
+        if self.coding.form == "hard":
+            return torch.zeros_like(whole["indices"][rows], dtype=torch.float32)
+        if "scales" not in whole:
+            return whole["values"][rows].float()
+        return whole["values"][rows] * whole["scales"][rows]
+
+    @property
+    def _unpacked_bytes(self) -> int:
+        """Of all integers as whole ones."""
+        coding, packed = self.coding, self.parts["indices"]
+        assert isinstance(packed, Tensor)
+        return len(packed) * 8 // coding.index_width * (_integer(coding.classes).itemsize + 2)
+
+    def _unpack(self, device: torch.device) -> dict[str, Tensor]:
+        """All labels as rows of integers, and their scales, negative for distances below."""
+        coding, parts = self.coding, self.parts
+        if coding.form == "hard":  # perhaps some too many: of the last byte's bits
+            labels = len(parts["indices"]) * 8 // coding.index_width
+        else:
+            labels = len(parts["scales" if coding.values in BITS else "values"])
+            labels = labels if coding.values in BITS else labels // coding.k
+        count = labels * coding.k
+
+        def rows(name: str, width: int, dtype: torch.dtype) -> Tensor:
+            whole = torch.empty(count, dtype=dtype)
+            for start in range(0, count, BLOCK):
+                some = min(BLOCK, count - start)
+                whole[start : start + some] = unpack(parts[name], width, start, some)
+            return whole.view(labels, coding.k).to(device)
+
+        made = {"indices": rows("indices", coding.index_width, _integer(coding.classes))}
+        if coding.form == "hard":
+            return made
+        if coding.values in BITS:
+            made["values"] = rows("values", BITS[coding.values], torch.uint8)
+            scales = parts["scales"][:labels].float()[:, None]
+            made["scales"] = (scales if coding.above else -scales).to(device)
+        else:
+            made["values"] = parts["values"][:count].view(labels, coding.k).to(device)
+        return made
 
     def _values(self, start: int, stop: int, rows: slice, owner: Tensor) -> Tensor:
         """Kept logits, up to a shift of each label that a softmax does not see; (n,)."""
@@ -236,6 +309,11 @@ class CodedLabels:
         labels = len(counts) * 8 // self.coding.index_width
         each = unpack(counts, self.coding.index_width, 0, labels).cpu() + 1
         return torch.cat([each.new_zeros(1), each.cumsum(0)])
+
+
+def _integer(classes: int) -> torch.dtype:
+    """The smallest type that holds a class's index."""
+    return torch.uint8 if classes <= 2**8 else torch.int16 if classes <= 2**15 else torch.int32
 
 
 def _fits(parts: Mapping[str, Tensor | Stored], name: str, dtype: torch.dtype, length: int) -> None:

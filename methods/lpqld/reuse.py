@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .top import TopTargets
+
 TemperatureSchedule = Literal["step", "cosine", "step_reverse", "cosine_reverse", "none"]
 
 
@@ -41,7 +43,9 @@ def label_temperature(
             return start
 
 
-def calibrated(memory: dict[str, Tensor], logits: Tensor, targets: Tensor, epoch: int) -> Tensor:
+def calibrated(
+    memory: dict[str, Tensor], logits: Tensor, targets: Tensor | TopTargets, epoch: int
+) -> Tensor:
     """Calibrated student-teacher alignment: the student's temperature in `epoch`, a scalar.
 
     1 at first, then of {0.01, 0.02, ..., 1.00} the one with the least divergence on the last
@@ -50,7 +54,7 @@ def calibrated(memory: dict[str, Tensor], logits: Tensor, targets: Tensor, epoch
     Args:
         memory: kept from step to step; this batch is remembered in it.
         logits: the student's, (B, C).
-        targets: probabilities, (B, C).
+        targets: probabilities of (B, C).
     """
     if "epoch" not in memory:
         memory["temperature"] = torch.ones((), device=logits.device)
@@ -58,7 +62,22 @@ def calibrated(memory: dict[str, Tensor], logits: Tensor, targets: Tensor, epoch
         grid = torch.arange(1, 101, device=logits.device) / 100
         scaled = F.log_softmax(memory["logits"] / grid[:, None, None], 2)
         # Not by brackets: those ask the device for the place.
-        memory["temperature"] = grid.take((memory["targets"] * -scaled).sum((1, 2)).argmin())
+        memory["temperature"] = grid.take(_cross_entropy(memory, scaled).sum(1).argmin())
     memory["epoch"] = torch.tensor(epoch)  # stays on the CPU: read without waiting
-    memory["logits"], memory["targets"] = logits.detach().float(), targets
+    memory["logits"] = logits.detach().float()
+    if isinstance(targets, Tensor):
+        memory["targets"] = targets
+    else:
+        memory["indices"], memory["shares"] = targets.indices, targets.shares
+        if targets.rest is not None:
+            memory["rest"] = targets.rest
     return memory["temperature"]
+
+
+def _cross_entropy(memory: dict[str, Tensor], log_probs: Tensor) -> Tensor:
+    """Of the remembered targets with log-probabilities (..., B, C), each view's."""
+    if "targets" in memory:
+        return -(memory["targets"] * log_probs).sum(-1)
+    classes = log_probs.shape[-1]
+    kept = TopTargets(memory["indices"], memory["shares"], memory.get("rest"), classes)
+    return kept.cross_entropy(log_probs)

@@ -9,6 +9,7 @@ from tiny import DESCRIBED
 
 from benchmark.labels import artefact
 from benchmark.labels.packing import unpack
+from benchmark.methods.lpqld import coding as coding_module
 from benchmark.methods.lpqld.coding import BITS, CodedLabels, CodedWriter, Coding
 
 FORMS = ["mr", "ms", "adaptive", "smoothing", "hard", "none"]
@@ -241,3 +242,47 @@ def test_all_known_mass_is_no_unknown_class(values, tmp_path):
     assert (found[:, 7:] == 0).all()
     expected = logits.float().div(4).softmax(1)
     assert torch.allclose(found, expected, atol=0.3 if values == "int4" else 0.02)
+
+
+@pytest.mark.parametrize("form", ["mr", "ms", "smoothing", "hard"])
+@pytest.mark.parametrize("values", VALUES)
+def test_labels_unpacked_once_are_those_unpacked_at_every_read(form, values, tmp_path):
+    coding = coding_of(form, values)
+    labels = shipped(coded(coding, teachers_logits(), tmp_path / "spool"), tmp_path / "artefact")
+    rows = slice(5, 19)
+    packed, packed_top = labels.logits(rows, CPU), labels.top(rows, CPU)
+    whole = labels.to(CPU)
+    assert whole.logits(rows, CPU).equal(packed)
+    top = whole.top(rows, CPU)
+    assert top.indices.equal(packed_top.indices)
+    assert top.values.equal(packed_top.values)
+    assert top.indices.dtype == torch.int64
+
+
+def test_labels_too_large_to_be_unpacked_stay_packed(tmp_path, monkeypatch):
+    monkeypatch.setattr(coding_module, "RESIDENT_BYTES", 100)
+    labels = shipped(coded(coding_of("mr"), teachers_logits(), tmp_path / "s"), tmp_path / "a")
+    before = labels.logits(slice(0, 29), CPU)
+    after = labels.to(CPU)
+    assert not after._unpacked
+    assert after.logits(slice(0, 29), CPU).equal(before)
+
+
+@pytest.mark.parametrize("form", ["mr", "ms", "smoothing", "hard"])
+@pytest.mark.parametrize("factor", [0.05, 0.25, 1.0, 3.0])
+def test_targets_of_kept_classes_are_those_of_all(form, factor, tmp_path):
+    """Softmax, divergence and its gradient, and the cross-entropy on a grid of temperatures."""
+    labels = coded(coding_of(form, "int8"), teachers_logits(), tmp_path / "spool")
+    top = labels.top(slice(0, 29), CPU)
+    dense = F.softmax(top.dense() * factor, 1)
+    targets = top.targets(factor)
+    torch.testing.assert_close(targets.dense(), dense)
+    logits = torch.randn(29, 11, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    grid = F.log_softmax(logits.detach() / torch.tensor([0.1, 1.0])[:, None, None], 2)
+    expected = -(dense * grid).sum(2)
+    torch.testing.assert_close(targets.cross_entropy(grid), expected)
+    found = targets.divergence(F.log_softmax(logits, 1))
+    expected = F.kl_div(F.log_softmax(logits, 1), dense, reduction="batchmean")
+    torch.testing.assert_close(found, expected)
+    ours, theirs = (torch.autograd.grad(loss, logits)[0] for loss in (found, expected))
+    torch.testing.assert_close(ours, theirs)
