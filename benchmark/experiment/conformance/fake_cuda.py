@@ -45,6 +45,7 @@ LOWERED = {
     Tensor.matmul,
     Tensor.__matmul__,
 }
+STEPS = (aten._fused_sgd_.default, aten._fused_sgd_.tensor_lr)
 HERE = Path(__file__).resolve()
 TORCH = Path(torch.__file__).resolve().parent
 
@@ -80,6 +81,8 @@ class FakeCuda(FakeTensorMode):
         if not any(map(_on_cuda, leaves)):
             return func(*args, **kwargs)
         self._check(func, args, kwargs, leaves)
+        if func in STEPS:  # torch gives them no fake form; they change in place and return nothing
+            return None
         self._inside = True
         try:
             return super().__torch_dispatch__(func, types, args, kwargs)
