@@ -3,6 +3,7 @@
 `pytest -m cuda` runs what needs the GPU. Networks may differ there by what TF32 leaves out.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -19,8 +20,10 @@ from benchmark.data.images import Dataset, EncodedImages, ResidentImages
 from benchmark.data.recipe import Recipe
 from benchmark.data.rendering import render
 from benchmark.experiment import ridge_student, throughput
-from benchmark.labels import student
+from benchmark.labels import streams, student
 from benchmark.labels.contract import LabelSource
+from benchmark.labels.stack import Stack
+from benchmark.labels.streams import Learner
 from benchmark.labels.task import LabelTask
 from benchmark.models.classifier import correct
 from benchmark.models.image_source import ImageTask, image_source
@@ -114,9 +117,17 @@ def test_nothing_waits_inside_an_epoch_of_lpqld(form, task, tmp_path, device):
 
 
 def _epochs(learner: student.Student, source: LabelSource, device: torch.device) -> None:
-    """Two epochs, in which a GPU that is waited for raises."""
     training = Training(learner, student.optimisation(RECIPE, source), "student")
-    losses_of = student.losses_of(learner, source)
+    _unwaited(training, student.losses_of(learner, source), device, source.task.plan.batches)
+
+
+def _unwaited(
+    training: Training,
+    losses_of: Callable[[int], Iterator[torch.Tensor]],
+    device: torch.device,
+    batches: int,
+) -> None:
+    """Two epochs, in which a GPU that is waited for raises."""
     training.descend(losses_of(0))  # handles are made, kernels chosen
     if device.type == "cuda":
         torch.cuda.set_sync_debug_mode("error")
@@ -125,8 +136,38 @@ def _epochs(learner: student.Student, source: LabelSource, device: torch.device)
     finally:
         if device.type == "cuda":
             torch.cuda.set_sync_debug_mode("default")
-    assert steps == source.task.plan.batches
-    assert training.total.isfinite()
+    assert steps == batches
+    assert training.total.isfinite().all()
+
+
+@pytest.mark.parametrize("network", ["convnet-d2-w8-bn", "convnet-d2-w8", "resnet20"])
+def test_a_stack_learns_what_its_members_would(network, task, tmp_path, device):
+    source = saved(fitted("soft", {}, task), tmp_path / "artefact")
+    schedule = student.optimisation(RECIPE, source)
+
+    def learners() -> list[Learner]:
+        return [
+            Learner(student.build(network, source, seed), source, "soft", tmp_path / f"{seed}.pt")
+            for seed in range(3)
+        ]
+
+    one_by_one, stacked = learners(), learners()
+    expected = [streams.train([learner], RECIPE).curves[0] for learner in one_by_one]
+    found = streams.train_stacked(stacked, source, schedule)
+    np.testing.assert_allclose(found, expected, rtol=NETWORKS_DIFFER_BY)
+    seconds = streams.trial([each.student for each in stacked], source, schedule)
+    assert seconds.keys() == {"in turn", "stacked"}
+    made = streams.train(learners(), RECIPE)
+    assert bool(made.seconds_step) == (device.type == "cuda")
+    np.testing.assert_allclose(made.curves, expected, rtol=NETWORKS_DIFFER_BY)
+
+
+def test_nothing_waits_inside_an_epoch_of_a_stack(task, tmp_path, device):
+    source = saved(fitted("soft", {}, task), tmp_path / "artefact")
+    some = [student.build(NETWORK, source, seed) for seed in range(3)]
+    stack = Stack(some, source)
+    training = Training(stack, student.optimisation(RECIPE, source), "stack", members=3)
+    _unwaited(training, stack.losses, device, source.task.plan.batches)
 
 
 def test_images_decoded_on_demand_are_those_held_in_memory(tmp_path, device):

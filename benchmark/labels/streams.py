@@ -6,6 +6,7 @@ what a batch costs; on a GPU they may be stacked too (`stack`).
 """
 
 import copy
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from ..core.files import digest
 from ..core.progress import say
 from ..data.recipe import Recipe
 from ..data.views import ViewBatch
-from ..models.training import Going, Optimisation, Training, advance, in_turn
+from ..models.training import Going, Optimisation, Training, advance, diverged, in_turn
 from .contract import LabelSource
 from .stack import Stack
 from .student import Student, optimisation, stream
@@ -74,7 +75,7 @@ def train(learners: Sequence[Learner], recipe: Recipe) -> Trained:
     if source.task.device.type == "cuda" and Stack.possible(students, source):
         seconds = trial(students, source, schedule)
         if min(seconds, key=lambda form: min(seconds[form])) == "stacked":
-            return Trained(_stacked(learners, source, schedule), True, seconds)
+            return Trained(train_stacked(learners, source, schedule), True, seconds)
     return Trained(_in_turn(learners, source, schedule), False, seconds)
 
 
@@ -153,9 +154,10 @@ def _loss(
     return learner.student.loss(learner.source, pixels, targets, views, epoch)
 
 
-def _stacked(
+def train_stacked(
     learners: Sequence[Learner], source: LabelSource, schedule: Optimisation
 ) -> list[list[float] | Exception]:
+    """Train students in place as one stacked network; each one's curve, or what ended it."""
     stack = Stack([learner.student for learner in learners], source)
     named = digest([learner.checkpoint.name for learner in learners])[:24]
     checkpoint = learners[0].checkpoint.with_name(f"stack-{named}.pt")
@@ -172,7 +174,19 @@ def _stacked(
     checkpoint.unlink(missing_ok=True)
     if training.error is not None:
         return [training.error] * len(learners)
-    return [list(curve) for curve in zip(*training.curve, strict=True)]
+    curves = [list(curve) for curve in zip(*training.curve, strict=True)]
+    return [
+        _ended(curve, learner.label, schedule.lr)
+        for curve, learner in zip(curves, learners, strict=True)
+    ]
+
+
+def _ended(curve: list[float], label: str, lr: float) -> list[float] | Exception:
+    """A member's curve, or the error that it would have ended with by itself."""
+    for epoch, loss in enumerate(curve, 1):
+        if not math.isfinite(loss):
+            return diverged(label, loss, epoch, lr)
+    return curve
 
 
 def trial(

@@ -289,6 +289,13 @@ def in_turn(going: Going, steps: Iterator[Callable[[int], Tensor]]) -> int:
     return count
 
 
+def diverged(label: str, loss: float, epoch: int, lr: float) -> UserError:
+    """The error of a training whose loss is no longer finite; epochs count from 1."""
+    return UserError(
+        f"{label}: the loss is {loss} in epoch {epoch}. A lower lr than {lr} may help."
+    )
+
+
 def _look(going: Going, waiting: list[tuple[dict[int, Tensor], int]]) -> Going:
     """Fetch the losses of the epochs that wait; returns the trainings that are still finite."""
     for totals, count in waiting:
@@ -299,11 +306,8 @@ def _look(going: Going, waiting: list[tuple[dict[int, Tensor], int]]) -> Going:
         for (_, training), losses in zip(kept, fetched, strict=True):
             training.curve.append(losses.tolist())
             if not losses.isfinite().any():
-                found = float(losses.flatten()[0])
-                training.error = UserError(
-                    f"{training.label}: the loss is {found} in epoch {len(training.curve)}. A "
-                    f"lower lr than {training.lr} may help."
-                )
+                found, epoch = float(losses.flatten()[0]), len(training.curve)
+                training.error = diverged(training.label, found, epoch, training.lr)
     waiting.clear()
     return [(number, training) for number, training in going if training.error is None]
 

@@ -150,13 +150,24 @@ def test_a_stack_learns_what_its_members_would(source, tmp_path, network, optimi
     schedule = student.optimisation(recipe, source)
     some, stacked = (learners(source, tmp_path, network=network) for _ in range(2))
     expected = streams.train(some, recipe).curves
-    found = streams._stacked(stacked, source, schedule)
+    found = streams.train_stacked(stacked, source, schedule)
     assert torch.tensor(found).allclose(torch.tensor(expected), rtol=2e-3)
     for learner, other in zip(some, stacked, strict=True):
         for name, value in other.student.state_dict().items():
             torch.testing.assert_close(
                 value, learner.student.state_dict()[name], rtol=2e-2, atol=2e-3
             )
+
+
+def test_a_member_that_diverges_is_told_and_the_others_go_on(source, tmp_path):
+    schedule, some = student.optimisation(RECIPE, source), learners(source, tmp_path)
+    with torch.no_grad():
+        next(some[1].student.parameters()).fill_(float("nan"))
+    first, second, third = streams.train_stacked(some, source, schedule)
+    assert str(second).startswith("soft, seed 1: the loss is nan in epoch 1. A lower lr")
+    expected = alone(source, tmp_path)
+    assert first == pytest.approx(expected[0][0], rel=2e-3)
+    assert third == pytest.approx(expected[2][0], rel=2e-3)
 
 
 def test_a_stack_augments_each_member_by_its_own_seed(source, tmp_path):
@@ -173,7 +184,7 @@ def test_a_stack_augments_each_member_by_its_own_seed(source, tmp_path):
 
 def test_a_stack_goes_on_from_its_checkpoint(source, tmp_path, monkeypatch):
     schedule = student.optimisation(RECIPE, source)
-    expected = streams._stacked(learners(source, tmp_path), source, schedule)
+    expected = streams.train_stacked(learners(source, tmp_path), source, schedule)
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_SECONDS", -1)
     of_stack = Stack.losses
 
@@ -185,9 +196,9 @@ def test_a_stack_goes_on_from_its_checkpoint(source, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Stack, "losses", stopped)
         with pytest.raises(Stop):
-            streams._stacked(learners(source, tmp_path), source, schedule)
+            streams.train_stacked(learners(source, tmp_path), source, schedule)
     assert len(list(tmp_path.glob("stack-*.pt"))) == 1
-    found = streams._stacked(learners(source, tmp_path), source, schedule)
+    found = streams.train_stacked(learners(source, tmp_path), source, schedule)
     assert found == expected
     assert not list(tmp_path.glob("stack-*.pt"))
 
