@@ -154,12 +154,12 @@ def test_a_stack_learns_what_its_members_would(network, task, tmp_path, device):
     one_by_one, stacked = learners(), learners()
     expected = [streams.train([learner], RECIPE).curves[0] for learner in one_by_one]
     found = streams.train_stacked(stacked, source, schedule)
-    np.testing.assert_allclose(found, expected, rtol=NETWORKS_DIFFER_BY)
+    np.testing.assert_allclose(np.array(found), np.array(expected), rtol=NETWORKS_DIFFER_BY)
     seconds = streams.trial([each.student for each in stacked], source, schedule)
     assert seconds.keys() == {"in turn", "stacked"}
     made = streams.train(learners(), RECIPE)
     assert bool(made.seconds_step) == (device.type == "cuda")
-    np.testing.assert_allclose(made.curves, expected, rtol=NETWORKS_DIFFER_BY)
+    np.testing.assert_allclose(np.array(made.curves), np.array(expected), rtol=NETWORKS_DIFFER_BY)
 
 
 def test_nothing_waits_inside_an_epoch_of_a_stack(task, tmp_path, device):
