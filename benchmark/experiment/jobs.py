@@ -77,14 +77,16 @@ class _Jobs:
         """Measure all cells."""
         failed = prepare(self.experiment, self.missing)
         left = [cell for cell in self.missing if cell.cell not in failed]
-        if left:
-            self._make_common(left)
         self.done = len(failed)
         groups: SimpleQueue[Group] = SimpleQueue()
         for group in grouped(left, self.experiment.runtime.share, self.jobs):
             groups.put(group)
-        workers = [Worker(cores, job=True) for cores in self._cores()]
+        workers = [Worker(cores, job=True) for cores in self._cores()[: groups.qsize()]]
         try:
+            for worker in workers:
+                worker.start()  # they import while common stages are made
+            if left:
+                self._make_common(left)
             with ThreadPoolExecutor(self.jobs) as pool:
                 waiting = [pool.submit(self._serve, worker, groups) for worker in workers]
                 try:

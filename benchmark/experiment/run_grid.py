@@ -46,7 +46,8 @@ def run(
     """
     found: list[ResolvedCell] = []
     try:
-        if not dry_run and execute is None and not (experiment.runtime.work / RECORDS).exists():
+        here = execute is None or experiment.runtime.jobs > 1
+        if here and not dry_run and not (experiment.runtime.work / RECORDS).exists():
             fitter.start()  # there will be work for it: it starts while cells are resolved
         resolved = experiment.resolve(cells, fetch=not dry_run)
         if resolved.left_out and not any(cell.variant.budget for cell in resolved.labels):
