@@ -5,6 +5,7 @@ __all__ = [
     "dataset_and_teacher",
     "grid",
     "on_ray",
+    "profile",
     "reference",
     "run_cell",
     "run_grid",

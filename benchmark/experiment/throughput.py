@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -41,16 +41,12 @@ def measure(student: Student, source: LabelSource, optimisation: Optimisation) -
     the whole step adds views, rendering and labels. An online source's labels are also timed
     against their floor, its bare network on the same pixels. The student is copied, not changed.
     """
-    wait, state = source.task.compute.wait, dict(source.training_state)
-    steps = _Steps(student, source, optimisation)
+    state = dict(source.training_state)
+    steps = Steps(student, source, optimisation)
     timed = {"bare_step": steps.bare, "step": steps.whole, "targets": steps.targets}
     if source.network is not None:
         timed["floor"] = steps.floor
-    counts = {name: _repetitions(work, wait) for name, work in timed.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(REPEATS):
-        for name, work in timed.items():
-            seconds[name].append(_seconds(work, counts[name], wait))
+    seconds = in_turns(timed, source.task.compute.wait, REPEATS)
     source.training_state = state
     return Timings(
         source.task.plan.sizes()[0],
@@ -61,7 +57,25 @@ def measure(student: Student, source: LabelSource, optimisation: Optimisation) -
     )
 
 
-class _Steps:
+def in_turns(
+    timed: Mapping[str, Callable[[], None]], wait: Callable[[], None], repeats: int
+) -> dict[str, list[float]]:
+    """Seconds that each work takes, in every repeat; they take turns.
+
+    So what slows the machine down for a while slows down all of them.
+
+    Args:
+        wait: until the device has done all that was asked of it.
+    """
+    counts = {name: _repetitions(work, wait) for name, work in timed.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(repeats):
+        for name, work in timed.items():
+            seconds[name].append(_seconds(work, counts[name], wait))
+    return seconds
+
+
+class Steps:
     """What is timed, each with all that it needs on the device."""
 
     def __init__(self, student: Student, source: LabelSource, optimisation: Optimisation) -> None:
@@ -72,29 +86,30 @@ class _Steps:
         batch, side, device = task.plan.sizes()[0], task.images.resolution, task.device
         self.noise = torch.rand(batch, task.images.channels, side, side, device=device)
         self.random_targets = torch.rand(batch, task.classes, device=device).softmax(1)
-        self._views = self._all_views()
-        self._stored = next(iter(source.views(0))).to(device)
-        self._pixels = render(task.images.pixels, self._stored)
+        self.views = self._all_views()
+        self.stored = next(iter(source.views(0))).to(device)
+        self.pixels = render(task.images.pixels, self.stored)
 
     def bare(self) -> None:
-        self._descend(self.student.bare_loss(self.noise, self.random_targets, self.compute))
+        self.descend(self.student.bare_loss(self.noise, self.random_targets, self.compute))
 
     def whole(self) -> None:
-        epoch, views = next(self._views)
+        epoch, views = next(self.views)
         views = views.to(self.compute.device)
         pixels = render(self.source.task.images.pixels, views)
         targets = self.source.targets(views, pixels, epoch)
-        self._descend(self.student.loss(self.source, pixels, targets, views, epoch))
+        self.descend(self.student.loss(self.source, pixels, targets, views, epoch))
 
     def targets(self) -> None:
-        self.source.targets(self._stored, self._pixels, 0)
+        self.source.targets(self.stored, self.pixels, 0)
 
     def floor(self) -> None:
         assert self.source.network is not None
         with torch.no_grad(), self.compute.autocast():
-            self.source.network(self._pixels)
+            self.source.network(self.pixels)
 
-    def _descend(self, loss: torch.Tensor) -> None:
+    def descend(self, loss: torch.Tensor) -> None:
+        """One step of the optimiser."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
