@@ -1,6 +1,7 @@
 """Benchmarks of the hot path: `pytest tests/test_speed.py --benchmark-enable`.
 
-Without that option each runs once, as a test of its result.
+Without that option each runs once, as a test of its result. `python tests/compare_speed.py BEFORE
+AFTER` runs them on two commits in turn.
 """
 
 import warnings
@@ -16,9 +17,12 @@ from benchmark.labels.label_learning.learner import soft_cross_entropy
 from benchmark.labels.label_learning.ridge import Ridge
 from benchmark.labels.label_learning.second_order import SecondOrder
 from benchmark.labels.packing import pack, unpack
+from benchmark.methods.hello.projector import Projector
 from benchmark.methods.lpqld.coding import CodedWriter, Coding
 from benchmark.methods.lpqld.reuse import calibrated
 from benchmark.models import networks
+from benchmark.models.priors import load_prior
+from benchmark.models.training import Optimisation
 
 PLAN = ViewPlan(0, 1000, 32, 100, 10, Augmentation())
 
@@ -32,6 +36,13 @@ def test_rendering_views(benchmark):
     images = torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8)
     pixels = benchmark(render, images, PLAN.batch(0, 0))
     assert pixels.shape == (100, 3, 32, 32)
+
+
+def test_packing_class_indices(benchmark):
+    indices = torch.arange(128 * 100) % 1000
+    packed = benchmark(pack, indices, 10)
+    assert len(packed) == 128 * 100 * 10 // 8
+    assert torch.equal(unpack(packed, 10, 0, len(indices)), indices)
 
 
 def test_unpacking_class_indices(benchmark):
@@ -65,6 +76,39 @@ def test_calibrating_a_student(benchmark):
     memory = {"epoch": torch.tensor(0), "logits": logits, "targets": (2 * logits).softmax(1)}
     found = benchmark(lambda: calibrated(dict(memory), logits, logits, 1))
     assert found.item() == 0.5
+
+
+def test_labels_of_a_projector(benchmark):
+    torch.manual_seed(0)
+    prior = load_prior("embedded", torch.device("cpu"))
+    start = prior.embed_classes([f"class {number}" for number in range(10)], "photo")
+    projector = Projector(prior, start, rank=8, map_rank=0, alpha=8.0)
+    pixels = torch.rand(50, 3, 32, 32)
+    with torch.no_grad():
+        expected = projector(pixels)
+        projector.merge()
+        found = benchmark(projector, pixels)
+    assert found.shape == (50, 10)
+    assert torch.allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["convnet-d3", "convnet-d3-bn"])
+def test_a_step_of_a_student(benchmark, name):
+    torch.manual_seed(0)
+    learner = networks.create(name, 10, 3, 32).train()
+    optimiser, rates = Optimisation(10, 100).build(learner)
+    pixels, targets = torch.rand(50, 3, 32, 32), torch.rand(50, 10).softmax(1)
+
+    def step():
+        loss = F.cross_entropy(learner(pixels), targets)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        rates.step()
+        return loss.detach()
+
+    first = F.cross_entropy(learner(pixels), targets).item()
+    assert benchmark(step).item() <= first + 1e-6
 
 
 # One step of learning labels, and the same step by full backward passes, as the authors' code
