@@ -75,25 +75,25 @@ THROUGHPUT: tuple[Column[Speed], ...] = (
 
 def _figures(name: str, value: Callable[[Profile], float]) -> Column[Profile]:
     """A figure of profiles in three digits or more."""
-    return Column(name, value, lambda profile: _short(value(profile)))
+    return Column(name, value, lambda profile: figure(value(profile)))
 
 
-def _short(value: float) -> str:
+def figure(value: float) -> str:
     """Three digits, or all of a larger number."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _per_second(value: float) -> str:
     """Bytes a second, in MB; nothing of what reads none."""
-    return _short(value / 1e6) if value else "-"
+    return figure(value / 1e6) if value else "-"
 
 
 def duration(seconds: float) -> str:
     """Seconds in three digits, in the unit that fits."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
-            return f"{_short(seconds / size)} {unit}"
-    return f"{_short(seconds / 1e-6)} us"
+            return f"{figure(seconds / size)} {unit}"
+    return f"{figure(seconds / 1e-6)} us"
 
 
 # Milliseconds of a step; its parts as they are stacked, then what they are made of.
@@ -115,7 +115,7 @@ PROFILE: tuple[Column[Profile], ...] = (
     Column(
         "peak (MB)",
         lambda p: p.record["memory"]["bytes"],
-        lambda p: _short(p.record["memory"]["bytes"] / 1e6),
+        lambda p: figure(p.record["memory"]["bytes"] / 1e6),
     ),
 )
 RATIO: tuple[Column[Ratio], ...] = (

@@ -125,7 +125,9 @@ def _group(title: str, records: Sequence[ProfileRecord]) -> ProfileGroup:
     for name, words in COPIES.items():
         speeds = [p.copies[name] for p in profiles if name in p.copies]
         if speeds:
-            span = dict.fromkeys(f"{speed / 1e9:.3g}" for speed in (min(speeds), max(speeds)))
+            span = dict.fromkeys(
+                columns.figure(speed / 1e9) for speed in (min(speeds), max(speeds))
+            )
             about.append(f"{words} {' to '.join(span)} GB/s")
     peaks = dict.fromkeys(PEAKS[record["memory"]["of"]] for record in records)
     said = f"Plain copies: {', '.join(about)}. Peak memory: {' or '.join(peaks)}."
