@@ -1,5 +1,6 @@
 import copy
 import json
+from typing import Any
 
 import pytest
 from hostile import damaged, torn
@@ -112,16 +113,17 @@ def test_a_long_line_ends_a_file(tmp_path, capsys, monkeypatch):
 
 def test_a_new_measurement_takes_the_place_of_the_same(tmp_path):
     file = tmp_path / "profile.jsonl"
-    again = {**profile(), "seconds_fit": 9.0}
+    again: Any = {**profile(), "seconds_fit": 9.0}
     other = profile(method="hard")
     for made in (profile(), other, again):
         speed.replace(file, made)
     assert speed.read([file]) == [other, again]
-    elsewhere = {**again, "world": world()}
+    elsewhere: Any = {**again, "world": world()}
+    wrong: Any = {**profile(), "batch": 0}
     speed.replace(file, elsewhere)
     assert len(speed.read([file])) == 3
     with pytest.raises(UserError, match="batch must be at least 1"):
-        speed.replace(file, {**profile(), "batch": 0})
+        speed.replace(file, wrong)
     assert len(speed.read([file])) == 3
 
 
