@@ -36,6 +36,10 @@ def profile(asked: dict[str, Any], at: Place) -> None:
     from ..report import speed_tables
 
     runtime = Runtime(at.work, choose(at.device, at.precision), at.data_root, at.download)
-    for table in speed_tables.tables(profiles.run(Experiment(grid, runtime), cells)):
-        typer.echo(table.text())
-    say(f"records: {at.work / speed.OF_WORK}")
+
+    def show(made: list[Any]) -> None:
+        for table in speed_tables.tables(made):
+            typer.echo(table.text())
+        say(f"records: {at.work / speed.OF_WORK}")
+
+    profiles.run(Experiment(grid, runtime), cells, show)

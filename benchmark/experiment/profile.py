@@ -1,7 +1,7 @@
 """Profiles: where the time of a student's step goes, for each method and student of a grid."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import torch
@@ -26,10 +26,15 @@ from .stages import Experiment, ResolvedLabels
 SEED = 0  # of the student
 
 
-def run(experiment: Experiment, cells: Sequence[Cell]) -> list[ProfileRecord]:
+def run(
+    experiment: Experiment, cells: Sequence[Cell], show: Callable[[list[ProfileRecord]], None]
+) -> None:
     """Profile each method with each student, whatever the seed, and write `profile.jsonl`.
 
     Missing stages are made. What an earlier run recorded of the same is replaced.
+
+    Args:
+        show: prints what was measured.
 
     Raises:
         UserError: a name or option is wrong (before anything is made), or some failed.
@@ -58,11 +63,11 @@ def run(experiment: Experiment, cells: Sequence[Cell]) -> list[ProfileRecord]:
     except KeyboardInterrupt as error:
         fitter.stop()
         raise Interrupted(f"{len(made)} profiles are recorded in {file}.") from error
+    if not resolved.labels:
+        raise UserError(" ".join(dict.fromkeys(resolved.left_out.values())))
+    show(made)
     if failed:
         raise UserError(f"{len(failed)} of {len(resolved.labels)} failed: {' '.join(failed)}")
-    if not made:
-        raise UserError(" ".join(dict.fromkeys(resolved.left_out.values())))
-    return made
 
 
 def _profiled(runner: Cells, cell: Cell, labels: ResolvedLabels) -> ProfileRecord | Failure:

@@ -185,7 +185,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def committed(tmp_path_factory) -> Path:
     """The site of the committed records."""
     folder = tmp_path_factory.mktemp("site")
-    write_site(comparisons(read([RESULTS])), folder)
+    write_site(comparisons(read([RESULTS])), folder, timed=speed.read([RESULTS]))
     return folder
 
 
