@@ -1,10 +1,10 @@
 """How much faster a commit is than another one: `python tests/compare_speed.py BEFORE AFTER`.
 
-Both are checked out into temporary worktrees, and the micro-benchmarks of AFTER's test_speed.py
-run on each in turn, a process a round. Or, after `--`, a command does, each time in an empty
-folder: `python tests/compare_speed.py main HEAD -- run --methods hello,lpqld`. Prints the seconds
-of AFTER over those of BEFORE, and records them. Needs a checkout and the test dependencies;
-nothing is installed.
+Both are checked out into temporary worktrees, and AFTER's micro-benchmarks (`test_speed*.py`) run
+on each in turn, a process a round; what runs on one of them alone is left out. Or, after `--`, a
+command does, each time in an empty folder: `python tests/compare_speed.py main HEAD -- run
+--methods hello,lpqld`. Prints the seconds of AFTER over those of BEFORE, and records them. Needs
+a checkout and the test dependencies; nothing is installed.
 """
 
 import argparse
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ("methods", "datasets")  # that are subpackages of `benchmark`
 # As without the plugins and the strictness of an installed environment.
 PLAIN = ("--noconftest", "-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider")
+SOME_FAILED = 1  # pytest's exit code
 Seconds = dict[str, float]  # by what was timed
 
 
@@ -95,15 +96,21 @@ def checked_out(root: Path, commit: str, folder: Path) -> Iterator[Tree]:
         git(root, "worktree", "remove", "--force", str(place))
 
 
-def python(tree: Tree, words: Sequence[str], folder: Path, threads: int) -> None:
-    """Run Python on a commit's package, in `folder`."""
+def python(
+    tree: Tree, words: Sequence[str], folder: Path, threads: int, good: Sequence[int] = (0,)
+) -> None:
+    """Run Python on a commit's package, in `folder`.
+
+    Args:
+        good: exit codes that are no failure.
+    """
     # Not the folder one stands in, where `benchmark` may lack its subpackages.
     place = os.pathsep.join(filter(None, [str(tree.package), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": place, "PYTHONSAFEPATH": "1"}
     environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
+    if done.returncode not in good:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise Refused(f"On {tree.commit} it ended with code {done.returncode}: {' '.join(said)}")
 
@@ -116,13 +123,13 @@ def timed(tree: Tree, after: Tree, asked: argparse.Namespace, command: Sequence[
             started = time.perf_counter()
             python(tree, ["-m", "benchmark", *command], folder, asked.threads)
             return {asked.name or " ".join(command): time.perf_counter() - started}
-        tests, told = after.place / "tests" / "test_speed.py", folder / "told.json"
-        chosen = ["-k", asked.k] if asked.k else []
+        tests = sorted(map(str, (after.place / "tests").glob("test_speed*.py")))
+        told, chosen = folder / "told.json", ["-k", asked.k] if asked.k else []
         only = ["--benchmark-only", f"--benchmark-json={told}"]
-        words = ["-m", "pytest", str(tests), "-q", *PLAIN, *only, *chosen]
-        python(tree, words, folder, asked.threads)
+        words = ["-m", "pytest", *tests, "-q", *PLAIN, *only, *chosen]
+        python(tree, words, folder, asked.threads, good=(0, SOME_FAILED))
         found = json.loads(told.read_text(encoding="utf-8"))["benchmarks"]
-    return {one["name"]: one["stats"]["min"] for one in found}
+    return {one["name"]: one["stats"]["min"] for one in found if one["stats"]["rounds"]}
 
 
 def compare(
@@ -134,11 +141,16 @@ def compare(
         # Who begins, alternates: so neither has all of a machine that slows down, or warms up.
         pair = (before, after) if number % 2 == 0 else (after, before)
         seconds = {tree.package: timed(tree, after, asked, command) for tree in pair}
-        for name, old in seconds[before.package].items():
+        old, new = seconds[before.package], seconds[after.package]
+        for name in sorted(old.keys() ^ new.keys()) if number == 0 else ():
+            print(f"left out, as it runs on one of them alone: {name}", file=sys.stderr)
+        for name in filter(new.__contains__, old):
             olds, news = found.setdefault(name, ([], []))
-            olds.append(old)
-            news.append(seconds[after.package][name])
+            olds.append(old[name])
+            news.append(new[name])
         print(f"round {number + 1} of {asked.rounds} done", file=sys.stderr, flush=True)
+    if not found:
+        raise Refused("No micro-benchmark runs on both commits.")
     return found
 
 

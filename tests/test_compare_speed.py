@@ -21,6 +21,7 @@ if __name__ == "__main__":
     open("made-here", "x").close()  # the folder is empty every time
 """
 BENCHMARKS = """
+import benchmark as package
 from benchmark import work
 from benchmark.methods import name
 
@@ -29,6 +30,9 @@ def test_working(benchmark):
 
 def test_nothing(benchmark):
     benchmark.pedantic(lambda: name, rounds=1)
+
+def test_anew(benchmark):
+    benchmark.pedantic(lambda: package.anew, rounds=1)
 """
 
 
@@ -51,8 +55,8 @@ def repository(tmp_path) -> Path:
     (root / "datasets" / "__init__.py").touch()
     (root / "tests" / "test_speed.py").write_text(BENCHMARKS)
     git(root, "init", "-q")
-    for seconds in (0.25, 0.05):
-        source = SOURCE.format(seconds=seconds)
+    for seconds, more in ((0.25, ""), (0.05, "anew = True\n")):
+        source = SOURCE.format(seconds=seconds) + more
         (root / "benchmark" / "__init__.py").write_text(source)
         (root / "benchmark" / "__main__.py").write_text(source)
         git(root, "add", "-A")
@@ -89,6 +93,17 @@ def test_whole_commands_run_in_empty_folders(repository, tmp_path):
     assert found["name"] == "a grid"
     assert found["settings"] == {"threads": "1", "command": "run --device cpu"}
     assert min(found["second"]["seconds"]) - min(found["first"]["seconds"]) > 0.1
+
+
+def test_what_runs_on_one_commit_alone_is_left_out(repository, tmp_path, capsys):
+    to = tmp_path / "profile.jsonl"
+    assert compared(repository, to, "--rounds", "1", "-k", "nothing or anew") == 0
+    (found,) = speed.read([to])
+    assert found["kind"] == "ratio"
+    assert found["name"] == "test_nothing"
+    assert "left out, as it runs on one of them alone: test_anew" in capsys.readouterr().err
+    assert compared(repository, to, "--rounds", "1", "-k", "anew") == 2
+    assert "error: No micro-benchmark runs on both commits." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

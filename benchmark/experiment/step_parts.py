@@ -129,7 +129,7 @@ class _Parts(Steps):
         super().__init__(student, source, optimisation)
         self.test = test
         self.tested = torch.arange(min(MOST_TESTED, len(test)))
-        self.known = source.targets(self.stored, self.pixels, 0)
+        self._known = self.targets()
 
     def forward(self) -> torch.Tensor:
         return self.student.bare_loss(self.noise, self.random_targets, self.compute)
@@ -141,14 +141,14 @@ class _Parts(Steps):
 
     def learning(self) -> None:
         """A bare step with the source's loss, on resident pixels and targets."""
-        loss = self.student.loss(self.source, self.pixels, self.known, self.stored, 0)
-        self.descend(loss)
+        loss = self.student.loss(self.source, self._pixels, self._known, self._stored, 0)
+        self._descend(loss)
 
     def sampling(self) -> None:
-        next(self.views)[1].to(self.compute.device)
+        next(self._views)[1].to(self.compute.device)
 
     def rendering(self) -> None:
-        render(self.source.task.images.pixels, self.stored)
+        render(self.source.task.images.pixels, self._stored)
 
     def evaluation(self) -> None:
         predicted(self.student, self.test, self.compute, self.tested)

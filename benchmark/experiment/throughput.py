@@ -86,30 +86,29 @@ class Steps:
         batch, side, device = task.plan.sizes()[0], task.images.resolution, task.device
         self.noise = torch.rand(batch, task.images.channels, side, side, device=device)
         self.random_targets = torch.rand(batch, task.classes, device=device).softmax(1)
-        self.views = self._all_views()
-        self.stored = next(iter(source.views(0))).to(device)
-        self.pixels = render(task.images.pixels, self.stored)
+        self._views = self._all_views()
+        self._stored = next(iter(source.views(0))).to(device)
+        self._pixels = render(task.images.pixels, self._stored)
 
     def bare(self) -> None:
-        self.descend(self.student.bare_loss(self.noise, self.random_targets, self.compute))
+        self._descend(self.student.bare_loss(self.noise, self.random_targets, self.compute))
 
     def whole(self) -> None:
-        epoch, views = next(self.views)
+        epoch, views = next(self._views)
         views = views.to(self.compute.device)
         pixels = render(self.source.task.images.pixels, views)
         targets = self.source.targets(views, pixels, epoch)
-        self.descend(self.student.loss(self.source, pixels, targets, views, epoch))
+        self._descend(self.student.loss(self.source, pixels, targets, views, epoch))
 
-    def targets(self) -> None:
-        self.source.targets(self.stored, self.pixels, 0)
+    def targets(self) -> torch.Tensor:
+        return self.source.targets(self._stored, self._pixels, 0)
 
     def floor(self) -> None:
         assert self.source.network is not None
         with torch.no_grad(), self.compute.autocast():
-            self.source.network(self.pixels)
+            self.source.network(self._pixels)
 
-    def descend(self, loss: torch.Tensor) -> None:
-        """One step of the optimiser."""
+    def _descend(self, loss: torch.Tensor) -> None:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
