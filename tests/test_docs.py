@@ -6,8 +6,10 @@ from pathlib import Path
 import authors_guide
 import pytest
 
+from benchmark.cli.app import app
 from benchmark.core import plugins
 from benchmark.experiment.conformance import check
+from benchmark.records import speed
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,6 +43,26 @@ def test_readme_names_every_method_and_shipped_command():
         assert f"| `{name}` |" in text
     for command in ("run", "list", "leaderboard", "compare", "verify", "collect", "ship"):
         assert f"python -m benchmark {command}" in text
+
+
+def test_a_guide_names_every_command():
+    guides = ("README.md", "ARCHITECTURE.md", "results/README.md", "methods/README.md")
+    text = "".join((ROOT / guide).read_text(encoding="utf-8") for guide in guides)
+    for command in app.registered_commands:
+        assert f"python -m benchmark {command.name}" in text
+
+
+def test_measuring_speed_names_what_there_is():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    told = text.partition("## Measuring speed")[2].partition("\n## ")[0]
+    named = re.findall(r"`(experiment/\w+\.py|records/\w+\.py)`", told)
+    assert len(named) >= 3
+    for file in named:
+        assert (ROOT / "benchmark" / file).is_file()
+    for file in re.findall(r"tests/\w+\.py", told):
+        assert (ROOT / file).is_file()
+    for name in speed.FILES:
+        assert name in told
 
 
 def test_readme_shows_a_published_leaderboard_and_picture():

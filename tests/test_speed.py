@@ -1,6 +1,7 @@
 """Benchmarks of the hot path: `pytest tests/test_speed.py --benchmark-enable`.
 
-Without that option each runs once, as a test of its result.
+Without that option each runs once, as a test of its result. `python tests/compare_speed.py BEFORE
+AFTER` runs them on two commits in turn.
 """
 
 import warnings
@@ -34,6 +35,13 @@ def test_rendering_views(benchmark):
     images = torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8)
     pixels = benchmark(render, images, PLAN.batch(0, 0))
     assert pixels.shape == (100, 3, 32, 32)
+
+
+def test_packing_class_indices(benchmark):
+    indices = torch.arange(128 * 100) % 1000
+    packed = benchmark(pack, indices, 10)
+    assert len(packed) == 128 * 100 * 10 // 8
+    assert torch.equal(unpack(packed, 10, 0, len(indices)), indices)
 
 
 def test_unpacking_class_indices(benchmark):

@@ -4,6 +4,7 @@ import typer
 
 from . import labels
 from .plugins import check, list_
+from .profile import profile
 from .records import collect, ship, verify
 from .reference import reference
 from .run import run
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 for name, command in {
     "run": run,
+    "profile": profile,
     "list": list_,
     "check": check,
     "leaderboard": leaderboard,

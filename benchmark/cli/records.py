@@ -27,9 +27,15 @@ def collect(
 
     They are verified first. One that the collection already holds is passed over; nothing is
     written if any record is wrong, or differs from the one of its key and world there.
+    Into results/speed.jsonl go the speed records of `profile`.
     """
+    from ..records import speed
     from ..records.collection import collect as gather
 
+    if to.name == speed.PUBLISHED:
+        added, count = speed.collect(paths, to)
+        typer.echo(f"{to}: {added} speed records added, {count} in all")
+        return
     report = _verified(paths)
     if report.problems:
         raise UserError(f"Nothing was collected: {len(report.problems)} problems.")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """Where and how a grid is run; nothing here changes what is measured but device and precision.
+class Place:
+    """What a grid is read from, and where its stages are made and measured.
 
     Attributes: as their help texts say.
     """
@@ -42,6 +42,15 @@ class Surroundings:
         Literal["auto", "fp32", "bf16"],
         typer.Option(help="auto: bf16 where the hardware computes in it."),
     ] = "auto"
+
+
+@dataclass(frozen=True)
+class Surroundings(Place):
+    """Where and how a grid is run; nothing here changes what is measured but device and precision.
+
+    Attributes: as their help texts say.
+    """
+
     shard: Annotated[
         str | None, typer.Option(help="I/N: only every N-th cell from the I-th (from 0).")
     ] = None
@@ -188,6 +197,7 @@ def show_tables(made: list[Any], work: Path) -> None:
     """Print and write the tables of a run, and their site."""
     from ..core.progress import say
     from ..experiment.run_cell import RECORDS
+    from ..records import speed
     from ..report.leaderboard import tables
     from ..report.site import write_site
     from ..report.tables import write_tables
@@ -195,4 +205,4 @@ def show_tables(made: list[Any], work: Path) -> None:
     for table in tables(made):
         print(table.text())
     say(f"records: {work / RECORDS}, tables: {write_tables(made, work / 'tables')[0]}")
-    say(f"site: {write_site(made, work / 'site')}")
+    say(f"site: {write_site(made, work / 'site', timed=speed.read([work]))}")

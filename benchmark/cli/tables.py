@@ -7,6 +7,7 @@ import typer
 
 from ..core.errors import UserError
 
+RESULTS = Path("results")
 Records = Annotated[
     list[Path] | None, typer.Argument(help="Record files and folders; results if none.")
 ]
@@ -23,12 +24,15 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Print the leaderboards of records; with --out, also publish them in a folder."""
+    from ..records import speed
     from ..records.comparison import comparisons
+    from ..report import speed_tables
     from ..report.leaderboard import tables
 
-    read = _read(records)
+    timed = speed.read(records or [RESULTS])
+    read = _read(records, or_else=bool(timed))
     found = comparisons(read)
-    for table in tables(found):
+    for table in [*tables(found), *speed_tables.tables(timed)]:
         typer.echo(table.text())
     if out is not None:
         from ..core.files import write_atomic
@@ -40,7 +44,7 @@ def leaderboard(
         drawn = [*frontier.draw(found, out), *curves.draw(found, out)]
         shown = [path for path in drawn if path.suffix == ".png"]
         reproduced = ledger(read)
-        site = write_site(found, out / "site", reproduced)
+        site = write_site(found, out / "site", reproduced, timed)
         reference = out / "reference.md"
         write_atomic(reference, f"# Reproductions\n\n{as_markdown(reproduced)}".encode())
         for path in [*write_tables(found, out, shown), *drawn, reference, site]:
@@ -71,12 +75,16 @@ def compare(
     )
 
 
-def _read(paths: list[Path] | None) -> list[Any]:
-    """The records at these paths, or the published ones."""
+def _read(paths: list[Path] | None, or_else: bool = False) -> list[Any]:
+    """The cells' records at these paths, or the published ones.
+
+    Args:
+        or_else: whether there is something else to show where there are none.
+    """
     from ..records.store import read
 
-    paths = paths or [Path("results")]
+    paths = paths or [RESULTS]
     found = read(paths)
-    if not found:
+    if not found and not or_else:
         raise UserError(f"There are no records in {', '.join(map(str, paths))}.")
     return found

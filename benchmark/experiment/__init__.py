@@ -6,6 +6,7 @@ __all__ = [
     "grid",
     "jobs",
     "on_ray",
+    "profile",
     "reference",
     "run_cell",
     "run_grid",

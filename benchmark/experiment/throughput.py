@@ -2,9 +2,10 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
 import torch
 
@@ -41,16 +42,12 @@ def measure(student: Student, source: LabelSource, optimisation: Optimisation) -
     the whole step adds views, rendering and labels. An online source's labels are also timed
     against their floor, its bare network on the same pixels. The student is copied, not changed.
     """
-    wait, state = source.task.compute.wait, dict(source.training_state)
-    steps = _Steps(student, source, optimisation)
+    state = dict(source.training_state)
+    steps = Steps(student, source, optimisation)
     timed = {"bare_step": steps.bare, "step": steps.whole, "targets": steps.targets}
     if source.network is not None:
         timed["floor"] = steps.floor
-    counts = {name: _repetitions(work, wait) for name, work in timed.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(REPEATS):
-        for name, work in timed.items():
-            seconds[name].append(_seconds(work, counts[name], wait))
+    seconds = in_turns(timed, source.task.compute.wait, REPEATS)
     source.training_state = state
     return Timings(
         source.task.plan.sizes()[0],
@@ -61,7 +58,25 @@ def measure(student: Student, source: LabelSource, optimisation: Optimisation) -
     )
 
 
-class _Steps:
+def in_turns(
+    timed: Mapping[str, Callable[[], None]], wait: Callable[[], None], repeats: int
+) -> dict[str, list[float]]:
+    """Seconds that each work takes, in every repeat; they take turns.
+
+    So what slows the machine down for a while slows down all of them.
+
+    Args:
+        wait: until the device has done all that was asked of it.
+    """
+    counts = {name: _repetitions(work, wait) for name, work in timed.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(repeats):
+        for name, work in timed.items():
+            seconds[name].append(_seconds(work, counts[name], wait))
+    return seconds
+
+
+class Steps:
     """What is timed, each with all that it needs on the device."""
 
     def __init__(self, student: Student, source: LabelSource, optimisation: Optimisation) -> None:
@@ -86,8 +101,8 @@ class _Steps:
         targets = self.source.supply(views, pixels, epoch)
         self._descend(self.student.loss(self.source, pixels, targets, views, epoch))
 
-    def targets(self) -> None:
-        self.source.supply(self._stored, self._pixels, 0)
+    def targets(self) -> Any:
+        return self.source.supply(self._stored, self._pixels, 0)
 
     def floor(self) -> None:
         assert self.source.network is not None

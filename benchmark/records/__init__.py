@@ -7,6 +7,8 @@ __all__ = [
     "ledger",
     "record",
     "replications",
+    "speed",
     "statistics",
     "store",
+    "worlds",
 ]

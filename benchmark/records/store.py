@@ -12,6 +12,7 @@ from ..core import bounded
 from ..core.errors import UserError
 from ..core.files import write_atomic
 from ..core.progress import say
+from . import speed
 from .record import ADAPTER, SCHEMA, Record, contradictions, world_digest
 from .upgrade import upgrade
 
@@ -71,6 +72,8 @@ def parse(raw: bytes) -> Record:
         UserError: it is none, with all that is wrong.
     """
     value = bounded.loads(raw)
+    if isinstance(value, dict) and "kind" in value:
+        raise UserError(f"a speed record, which only {' and '.join(speed.FILES)} hold")
     if not isinstance(value, dict) or "schema" not in value:
         raise UserError("no record")
     schema = value["schema"]
@@ -136,7 +139,7 @@ def files(paths: Iterable[Path]) -> list[Path]:
     """The files of records at these paths, each once, in their order.
 
     Of a folder these are its collections (`*.jsonl`) and the files of folders called `records`
-    in it, at any depth; where it has neither, its own JSON files.
+    in it, at any depth; where it has neither, its own JSON files. Files of speed records hold none.
 
     Raises:
         UserError: a path does not exist.
@@ -146,9 +149,10 @@ def files(paths: Iterable[Path]) -> list[Path]:
         if not path.exists():
             raise UserError(f"There are no records at {str(path)!r}.")
         if path.is_file():
-            inside = [path]
+            inside = [path] if path.name not in speed.FILES else []
         else:
-            inside = [*path.glob("*.jsonl"), *path.rglob("records/*.json")]
+            collections = [file for file in path.glob("*.jsonl") if file.name not in speed.FILES]
+            inside = [*collections, *path.rglob("records/*.json")]
             inside = inside or [file for file in path.glob("*.json") if file.name != TABLES]
         for file in inside:
             found.setdefault(file.resolve(), file)

@@ -7,6 +7,7 @@ __all__ = [
     "leaderboard",
     "reference",
     "site",
+    "speed_tables",
     "tables",
     "verify",
 ]

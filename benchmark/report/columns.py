@@ -1,4 +1,4 @@
-"""The columns of the storage and throughput tables: each defined once, for every form of table.
+"""The columns of tables of storage and speed: each defined once, for every form of table.
 
 Terminal, Markdown, CSV, LaTeX and the site all show these. A new column is a new entry here.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..records.comparison import Row
-from .speeds import Speed
+from .speeds import PARTS, Profile, Ratio, Speed
 
 Of = TypeVar("Of")
 
@@ -70,4 +70,58 @@ THROUGHPUT: tuple[Column[Speed], ...] = (
     ),
     Column("repeats", lambda s: s.repeats, lambda s: f"{s.repeats}"),
     Column("fit (s)", lambda s: s.fit, lambda s: f"{s.fit:.1f}"),
+)
+
+
+def _figures(name: str, value: Callable[[Profile], float]) -> Column[Profile]:
+    """A figure of profiles in three digits or more."""
+    return Column(name, value, lambda profile: figure(value(profile)))
+
+
+def figure(value: float) -> str:
+    """Three digits, or all of a larger number."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _per_second(value: float) -> str:
+    """Bytes a second, in MB; nothing of what reads none."""
+    return figure(value / 1e6) if value else "-"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in three digits, in the unit that fits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{figure(seconds / size)} {unit}"
+    return f"{figure(seconds / 1e-6)} us"
+
+
+# Milliseconds of a step; its parts as they are stacked, then what they are made of.
+PROFILE: tuple[Column[Profile], ...] = (
+    *(_figures(name, lambda profile, name=name: profile.ms[name]) for name in PARTS),
+    _figures("step", lambda profile: profile.step),
+    Column("ratio to bare step", lambda p: p.ratio, lambda p: f"{p.ratio:.2f}"),
+    Column("lowest..highest", lambda p: p.lowest, lambda p: f"{p.lowest:.2f}..{p.highest:.2f}"),
+    _figures("forward", lambda profile: profile.forward),
+    _figures("backward", lambda profile: profile.backward),
+    _figures("optimiser", lambda profile: profile.optimiser),
+    _figures("views", lambda profile: profile.views),
+    _figures("targets", lambda profile: profile.targets),
+    Column("labels/s", lambda p: p.labels, lambda p: f"{p.labels:,.0f}"),
+    Column("stored MB/s", lambda p: p.read, lambda p: _per_second(p.read)),
+    Column("targets MB/s", lambda p: p.made, lambda p: _per_second(p.made)),
+    _figures("1,000 tests (s)", lambda profile: profile.test),
+    _figures("fit (s)", lambda profile: profile.record["seconds_fit"]),
+    Column(
+        "peak (MB)",
+        lambda p: p.record["memory"]["bytes"],
+        lambda p: figure(p.record["memory"]["bytes"] / 1e6),
+    ),
+)
+RATIO: tuple[Column[Ratio], ...] = (
+    Column("ratio", lambda r: r.ratio, lambda r: f"{r.ratio:.3g}"),
+    Column("lowest..highest", lambda r: r.lowest, lambda r: f"{r.lowest:.3g}..{r.highest:.3g}"),
+    Column("first takes", lambda r: r.first, lambda r: duration(r.first)),
+    Column("second takes", lambda r: r.second, lambda r: duration(r.second)),
+    Column("repeats", lambda r: r.repeats, lambda r: f"{r.repeats}"),
 )

@@ -80,7 +80,7 @@ class Table:
     """One leaderboard of one comparison.
 
     Attributes:
-        kind: accuracy, storage, images, throughput or replications.
+        kind: accuracy, storage, images, throughput or replications; profile or ratios.
         title: one line, as are all texts of the frame.
         short: the comparison in few words, for file names.
         below: what to know of this table alone; often nothing.
@@ -158,7 +158,7 @@ def _in_markdown(text: str) -> str:
 
 
 def _drawn(frame: pd.DataFrame, style: str) -> str:
-    names = ("rank", "images", "method")
+    names = ("rank", "images", "method", "student", "name", "of", "commit", "world", "settings")
     aligned = ["left" if name in names else "right" for name in frame.columns]
     return frame.to_markdown(index=False, tablefmt=style, colalign=aligned, disable_numparse=True)
 

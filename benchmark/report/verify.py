@@ -14,8 +14,10 @@ from ..core.plugins import DATASETS, IMAGES, METHODS, NETWORKS, RECIPES, is_buil
 from ..data import recipes
 from ..data.recipe_source import RecipeSetting
 from ..models import networks
+from ..records import speed
 from ..records.comparison import Comparison, comparisons
 from ..records.record import Record
+from ..records.speed import SpeedEntry
 from ..records.store import Entry, Identity, entries, identity, path_of
 
 
@@ -37,8 +39,8 @@ def verify_records(paths: Iterable[Path]) -> Report:
     paths = list(paths)
     whole: dict[Identity, Entry] = {}
     problems, warnings = [], []
-    found = [*entries(paths)]
-    if not found:
+    found, timed = [*entries(paths)], [*speed.entries(paths)]
+    if not found and not timed:
         raise UserError(f"There are no records in {', '.join(map(str, paths))}.")
     for entry in found:
         record = entry.record
@@ -56,7 +58,19 @@ def verify_records(paths: Iterable[Path]) -> Report:
     for comparison in comparisons(entry.record for entry in whole.values() if entry.record):
         title = comparison.setting.title
         warnings += [f"{title}: {warning}" for warning in gaps(comparison)]
-    return Report(len(found), problems, warnings)
+    return Report(len(found) + len(timed), [*problems, *_mistimed(timed)], warnings)
+
+
+def _mistimed(entries: Iterable[SpeedEntry]) -> Iterator[str]:
+    """What is wrong with speed records, each alone and beside the others."""
+    whole: dict[str, SpeedEntry] = {}
+    for entry in entries:
+        if entry.record is None:
+            yield f"{entry.where}: {entry.problem}"
+            continue
+        first = whole.setdefault(speed.identity(entry.record), entry)
+        if first.record != entry.record:
+            yield f"{entry.where}: {first.where} is of the same, its world and commit, and differs"
 
 
 def _misnamed(file: Path, record: Record) -> Iterator[str]:

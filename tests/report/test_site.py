@@ -12,8 +12,10 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 from synthetic import world
+from timed import profile, ratio
 
 from benchmark.core.errors import UserError
+from benchmark.records import speed
 from benchmark.records.comparison import comparisons
 from benchmark.records.record import Record, pack_bits, world_digest
 from benchmark.records.store import read
@@ -183,7 +185,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def committed(tmp_path_factory) -> Path:
     """The site of the committed records."""
     folder = tmp_path_factory.mktemp("site")
-    write_site(comparisons(read([RESULTS])), folder)
+    write_site(comparisons(read([RESULTS])), folder, timed=speed.read([RESULTS]))
     return folder
 
 
@@ -480,3 +482,48 @@ def test_building_a_site(benchmark, tmp_path):
     found = comparisons(many(comparisons=2, rows=10, repeats=5, epochs=300, images=200))
     first = benchmark(write_site, found, tmp_path)
     assert_sound(first.parent)
+
+
+def test_profiles_and_ratios_have_a_page(tmp_path):
+    first = write_site([], tmp_path / "without")
+    assert not (tmp_path / "without" / "speed.html").exists()
+    assert "speed.html" not in first.read_text()
+    made = [profile(), profile(method="hello", student="resnet18"), ratio()]
+    first = write_site([], tmp_path / "with", timed=made)
+    assert '<a href="speed.html">Speed</a>' in first.read_text()
+    text = (tmp_path / "with" / "speed.html").read_text()
+    assert_sound(tmp_path / "with")
+    (chart,) = map(json.loads, Page(text).scripts)
+    assert [(row["method"], row["student"]) for row in chart["rows"]] == [
+        ("lpqld", "convnet-d3"),
+        ("hello", "resnet18"),
+    ]
+    parts = {part["name"]: part["ms"] for part in chart["parts"]}
+    assert parts == {
+        "bare step": [10.0, 10.0],
+        "rendering": [1.0, 1.0],
+        "labels": [0.7, 0.7],
+        "loss": [1.0, 1.0],
+    }
+    assert [row["step"] for row in chart["rows"]] == [13.0, 13.0]
+    for words in ("eight students of hello", "together / alone", "0.45", "0123456789ab"):
+        assert f">{words}<" in text
+    write_site([], tmp_path / "with")
+    assert not (tmp_path / "with" / "speed.html").exists()
+
+
+def test_hostile_speed_records_stay_text(tmp_path):
+    made = []
+    for text in HOSTILE:
+        whole = text.replace("\ud800", "")[:4000]  # no record says more, or half a character
+        names = dict.fromkeys(("dataset", "images", "method", "student", "recipe"), whole)
+        places = world(device="cpu", threads=1, hardware=whole, torch=whole)
+        made += [profile(**names, world=places), ratio(name=whole, settings={whole: whole})]
+        for one in made[-2:]:
+            assert speed.parse(json.dumps(one).encode()) == one
+    write_site([], tmp_path, timed=made)
+    assert_sound(tmp_path)
+    page = tmp_path / "speed.html"
+    assert not {"iframe", "object", "svg"} & Page(page.read_text()).tags
+    assert not re.search("[\u202e\u2066\u2028\x1b\x07]", page.read_text())
+    assert "x" * 1000 not in page.read_text()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from test_site import RESULTS, hostile
+from timed import profile, ratio
 
 from benchmark.records.comparison import comparisons
 from benchmark.records.store import read
@@ -270,3 +271,17 @@ def test_the_policy_stops_what_would_get_through(browser, site):
     page.wait_for_timeout(200)
     assert page.evaluate("typeof pwned") == "undefined"
     context.close()
+
+
+def test_a_profiles_bars_are_stacked_and_follow_the_theme(page, tmp_path):
+    write_site([], tmp_path, timed=[profile(), profile(method="hello"), ratio()])
+    page.goto((tmp_path / "speed.html").as_uri())
+    bars = page.locator("[data-chart=speed] .barlayer .point path")
+    expect(bars).to_have_count(8)
+    expect(page.locator("[data-chart=speed] .ytick")).to_have_count(2)
+    page.get_by_role("button", name="Dark").click()
+    expect(bars).to_have_count(8)
+    page.set_viewport_size({"width": 375, "height": 700})
+    page.reload()
+    expect(bars.first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375

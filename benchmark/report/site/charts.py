@@ -11,6 +11,7 @@ from ..frontier import Point, distilled_sources
 from ..frontier import frontier as pareto
 from ..frontier import point as point_of
 from ..pictures import colours_of
+from ..speeds import Profile
 from .lines import Line
 from .text import brief, clean, short, size
 
@@ -29,6 +30,8 @@ SYMBOLS = (
     "hexagon",
     "octagon",
 )
+# Of a step; safe for the colour-blind, as methods' are.
+PARTS = {"bare step": "#8d959e", "rendering": "#56b4e9", "labels": "#d55e00", "loss": "#cc79a7"}
 MOST_POINTS = 150  # of one curve
 FIRST_CURVES = 6  # that are seen before others are asked for
 
@@ -111,6 +114,24 @@ def one_curve(loss: Sequence[float | None]) -> list[dict[str, Any]]:
     """A record's training loss over the epochs."""
     look = {"name": "loss", "images": "", "colour": "", "seen": True}
     return [{**look, **_thinned(np.asarray(loss, float))}]
+
+
+def speed(found: Sequence[Profile]) -> dict[str, Any]:
+    """The parts of each profile's step, stacked, in milliseconds."""
+    return {
+        "rows": [
+            {
+                "method": brief(clean(profile.record["cell"]["method"]), 48),
+                "student": brief(clean(profile.record["cell"]["student"]), 32),
+                "step": short(profile.step),
+            }
+            for profile in found
+        ],
+        "parts": [
+            {"name": name, "colour": colour, "ms": [short(profile.ms[name]) for profile in found]}
+            for name, colour in PARTS.items()
+        ],
+    }
 
 
 def _thinned(loss: np.ndarray) -> dict[str, Any]:

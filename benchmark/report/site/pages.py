@@ -17,7 +17,8 @@ from ...core.declared import Description
 from ...records.comparison import Comparison, Setting
 from ...records.record import Record
 from ...records.replications import replications, shared_title
-from .. import columns
+from ...records.speed import SpeedRecord
+from .. import columns, speed_tables
 from ..leaderboard import NOTES
 from ..reference import NOTES as REPRODUCED_NOTES
 from ..reference import Line as Reproduced
@@ -65,7 +66,10 @@ class Board:
 
 
 def write_site(
-    comparisons: Sequence[Comparison], folder: Path, reproduced: Sequence[Reproduced] = ()
+    comparisons: Sequence[Comparison],
+    folder: Path,
+    reproduced: Sequence[Reproduced] = (),
+    timed: Sequence[SpeedRecord] = (),
 ) -> Path:
     """Write the site of these comparisons into `folder`, in place of an older one.
 
@@ -73,6 +77,7 @@ def write_site(
 
     Args:
         reproduced: the ledger of published figures, for a page of its own.
+        timed: profiles and measured ratios, for another.
 
     Returns:
         Its first page.
@@ -84,7 +89,7 @@ def write_site(
         (Board(c, _page_name(c.setting), lines(c)) for c in comparisons),
         key=lambda b: (b.setting.family, b.setting.ipc, b.name),
     )
-    site = _Site(boards, reproduced)
+    site = _Site(boards, reproduced, timed)
     output = SiteFolder(folder, site.names)
     for name, content in site.pages():
         output.write(name, content)
@@ -99,8 +104,13 @@ def _page_name(setting: Setting) -> str:
 class _Site:
     """All pages of some comparisons."""
 
-    def __init__(self, boards: list[Board], reproduced: Sequence[Reproduced]) -> None:
-        self.boards, self.reproduced = boards, reproduced
+    def __init__(
+        self,
+        boards: list[Board],
+        reproduced: Sequence[Reproduced],
+        timed: Sequence[SpeedRecord],
+    ) -> None:
+        self.boards, self.reproduced, self.timed = boards, reproduced, timed
         by_method: dict[str, list[tuple[Board, Line]]] = {}
         for board in boards:
             for line in board.lines:
@@ -121,6 +131,7 @@ class _Site:
         """Of all files."""
         pages = ["index.html", "about.html", *(f"comparison/{b.name}.html" for b in self.boards)]
         pages += ["reference.html"] if self.reproduced else []
+        pages += ["speed.html"] if self.timed else []
         pages += [f"method/{name}.html" for name in self.method_names.values()]
         for record, _, _ in self._records():
             name = text.record_name(record)
@@ -136,6 +147,8 @@ class _Site:
         yield "about.html", self._render("about.html", "", charted=False, notes=NOTES)
         if self.reproduced:
             yield "reference.html", self._reference()
+        if self.timed:
+            yield "speed.html", self._speed()
         for board in self.boards:
             yield f"comparison/{board.name}.html", self._comparison(board)
         for name in self.by_method:
@@ -241,6 +254,22 @@ class _Site:
             notes=REPRODUCED_NOTES,
         )
 
+    def _speed(self) -> str:
+        groups = speed_tables.groups(self.timed)
+        return self._render(
+            "speed.html",
+            "",
+            charted=bool(groups),
+            groups=groups,
+            charts=[charts.speed(group.profiles) for group in groups],
+            columns=columns.PROFILE,
+            ratios=speed_tables.ratios(self.timed),
+            ratio_columns=columns.RATIO,
+            sides=speed_tables.sides,
+            settings=speed_tables.settings,
+            notes=speed_tables.NOTES,
+        )
+
     def _method(self, name: str) -> str:
         return self._render(
             "method.html",
@@ -286,6 +315,7 @@ def _environment(site: _Site) -> Environment:
         "record_name": text.record_name,
         "site_records": site.count,
         "reproduced": bool(site.reproduced),
+        "timed": bool(site.timed),
     }
     made.filters |= {
         "brief": text.brief,

@@ -200,8 +200,46 @@ function curves(lines, narrow) {
   };
 }
 
+// A bar a method and student, its parts one after another, and a stroke where the whole step ends.
+function speed({ rows, parts }, narrow) {
+  const places = rows.map((_, place) => place);
+  const names = rows.map((row) => `${plain(row.method)}, ${plain(row.student)}`);
+  const ms = (value) => `${value.toLocaleString("en", { maximumSignificantDigits: 3 })} ms`;
+  const bar = { type: "bar", orientation: "h", y: places };
+  const traces = parts.map((part) => ({
+    ...bar,
+    x: part.ms,
+    name: plain(part.name),
+    marker: { color: part.colour, line: { color: colour("page"), width: 0.5 } },
+    hovertext: rows.map((_, i) => `<b>${names[i]}</b><br>${plain(part.name)}: ${ms(part.ms[i])}`),
+    hoverinfo: "text",
+  }));
+  const stroke = { symbol: "line-ns", size: 16, line: { width: 2, color: colour("text") } };
+  traces.push({
+    x: rows.map((row) => row.step),
+    y: places,
+    mode: "markers",
+    name: "whole step",
+    marker: stroke,
+    hovertext: rows.map((row, i) => `<b>${names[i]}</b><br>whole step: ${ms(row.step)}`),
+    hoverinfo: "text",
+  });
+  const shown = names.map((name) => (narrow && name.length > 24 ? `${name.slice(0, 23)}…` : name));
+  return {
+    traces,
+    height: `${9 + 1.8 * rows.length}rem`,
+    layout: layout(narrow, {
+      barmode: "stack",
+      bargap: 0.35,
+      legend: { orientation: "h", y: 1, yanchor: "bottom", traceorder: "normal", font: { size: 12 } },
+      xaxis: { title: "milliseconds a step", rangemode: "tozero" },
+      yaxis: { title: "", tickvals: places, ticktext: shown, autorange: "reversed" },
+    }),
+  };
+}
+
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
-const KINDS = { frontier, curves };
+const KINDS = { frontier, curves, speed };
 
 function draw(figure) {
   const plot = figure.querySelector(".plot");
@@ -210,6 +248,7 @@ function draw(figure) {
   let only = window.chosenLines ?? null;
   const show = () => {
     const made = make(values, figure.clientWidth < 640, only);
+    if (made.height) plot.style.height = made.height;
     return Plotly.react(plot, made.traces, made.layout, {
       responsive: true,
       displaylogo: false,
