@@ -42,7 +42,7 @@ DESCRIBED = {  # the least that a manifest says, beside tensors
 }
 Source = TypeVar("Source", bound=LabelSource)
 
-GRID = [
+WORDS = [
     "--dataset",
     "digits",
     "--students",
@@ -64,9 +64,8 @@ GRID = [
     "--no-controls",
     "--device",
     "cpu",
-    "--jobs",
-    "1",
 ]
+GRID = [*WORDS, "--jobs", "1"]
 
 
 def recipe_of(name: str) -> Recipe:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import GRID, quick_clock, run_main, run_tiny
+from tiny import GRID, WORDS, quick_clock, run_main, run_tiny
 
 from benchmark.core.device import Compute
 from benchmark.core.errors import UserError
@@ -22,7 +22,6 @@ from benchmark.methods.soft import Soft
 
 METHODS = ("--methods", "hard,soft,lpqld", "--seeds", "3")
 CPU, GPU = Compute(torch.device("cpu"), False), Compute(torch.device("cuda"), True)
-SIDE_BY_SIDE = GRID[: GRID.index("--jobs")]
 BROKEN = '''"""A plugin."""
 
 import os
@@ -52,7 +51,7 @@ def results(work: Path) -> dict[str, tuple]:
 
 def run(work: Path, *arguments: object, code: int = 0, threads: int = 2) -> str:
     """A run in a process of its own; returns what it said."""
-    command = [sys.executable, "-m", "benchmark", "run", *SIDE_BY_SIDE, "--work", work, *arguments]
+    command = [sys.executable, "-m", "benchmark", "run", *WORDS, "--work", work, *arguments]
     settings = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=settings)
     assert done.returncode == code, done.stderr
@@ -134,7 +133,7 @@ def test_a_job_that_fails_leaves_the_others(tmp_path, body, message):
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_jobs_end_and_say_what_is_kept(tmp_path, end):
-    command = [sys.executable, "-m", "benchmark", "run", *SIDE_BY_SIDE, "--work", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmark", "run", *WORDS, "--work", str(tmp_path)]
     command += ["--methods", "hard,soft", "--set", "recipe.epochs=100000", "--jobs", "2"]
     child = subprocess.Popen(
         command,

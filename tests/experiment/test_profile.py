@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import GRID, quick_clock, run_main
+from tiny import WORDS, quick_clock, run_main
 
 from benchmark.core import plugins
 from benchmark.experiment import fitter, profile, step_parts
@@ -23,7 +23,7 @@ def found_in(work: Path) -> list[Any]:
 
 
 def profiled(work: Path, *words: object) -> tuple[int, str, str]:
-    return run_main("profile", *GRID, "--work", work, *words)
+    return run_main("profile", *WORDS, "--work", work, *words)
 
 
 def test_each_method_and_student_has_a_record(tmp_path):
@@ -97,7 +97,7 @@ def test_what_fails_is_named_and_the_others_go_on(tmp_path):
 )
 def test_bad_input_changes_nothing(tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
-    code, out, err = run_main("profile", *GRID, *words.split())
+    code, out, err = run_main("profile", *WORDS, *words.split())
     assert (code, out) == (2, "")
     assert said in err
     assert [*tmp_path.iterdir()] == []
