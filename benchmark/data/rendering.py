@@ -14,7 +14,8 @@ def render(images: Tensor, views: ViewBatch) -> Tensor:
         images: all distilled images, uint8 (N, C, R, R).
         views: on the same device.
     """
-    return render_gathered(images[views.index], views)
+    # `index_select` copies whole images, where brackets go pixel by pixel.
+    return render_gathered(images.index_select(0, views.index), views)
 
 
 def render_gathered(images: Tensor, views: ViewBatch) -> Tensor:
@@ -27,7 +28,10 @@ def render_gathered(images: Tensor, views: ViewBatch) -> Tensor:
     Args:
         images: the image of each view, uint8 (B, C, R, R), on the views' device.
     """
-    return mix(cut_out(look(images.float().div_(255), views), views), views)
+    pixels = look(images.float().div_(255), views)
+    if views.filled:
+        pixels = cut_out(pixels, views)
+    return mix(pixels, views) if views.mixed else pixels
 
 
 def look(pixels: Tensor, views: ViewBatch) -> Tensor:
@@ -87,7 +91,7 @@ def cut_out(pixels: Tensor, views: ViewBatch) -> Tensor:
 def mix(pixels: Tensor, views: ViewBatch) -> Tensor:
     """Each view mixed with its partner's; (B, C, R, R)."""
     share = views.mix_opacity[:, None, None, None] * _within(pixels, views.mix_box)
-    return torch.lerp(pixels, pixels[views.partner], share.to(pixels.dtype))
+    return torch.lerp(pixels, pixels.index_select(0, views.partner), share.to(pixels.dtype))
 
 
 def _centres(pixels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ promised never to change, and are turned into floats and permutations here. Gold
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
@@ -72,6 +72,8 @@ class ViewBatch:
         cutout_box: the part filled with one colour, float32 (B, 4); empty without Cutout.
         cutout_colour: red, green, blue in 0..1, float32 (B, 3).
         epoch, batch: the address in the plan, by which stored labels are found again.
+        mixed, filled: whether any view may have a mix or Cutout; false only where all boxes of
+            the kind are empty. Known without asking the device, so rendering leaves out the rest.
     """
 
     index: Tensor
@@ -84,6 +86,8 @@ class ViewBatch:
     cutout_colour: Tensor
     epoch: int
     batch: int
+    mixed: bool = True
+    filled: bool = True
 
     @property
     def mix_weight(self) -> Tensor:
@@ -100,7 +104,7 @@ class ViewBatch:
             for f in fields(self)
             if isinstance(value := getattr(self, f.name), Tensor)
         }
-        return ViewBatch(**moved, epoch=self.epoch, batch=self.batch)
+        return replace(self, **moved)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -168,6 +172,8 @@ class ViewPlan:
             cutout_colour=torch.from_numpy(cutout_colour),
             epoch=epoch,
             batch=batch,
+            mixed=self.augmentation.mix != "none",
+            filled=self.augmentation.cutout > 0,
         )
 
     def rows(self, epoch: int, batch: int) -> slice:
@@ -179,6 +185,9 @@ class ViewPlan:
     def _crops(self, epoch: int, batch: int, count: int) -> np.ndarray:
         """RandomResizedCrop's rule: ten tries, then the whole image; (count, 4) float32."""
         tries, side = 10, self.resolution
+        if self.augmentation.crop_scale == self.augmentation.crop_ratio == (1, 1):
+            # What the rule comes to, whatever is drawn.
+            return np.tile(np.array([0, 0, 1, 1], np.float32), (count, 1))
         words = random_words(self.seed, epoch, batch, CROP, count * (2 * tries + 2))
         draws = unit(words).reshape(count, 2 * tries + 2)
         low, high = self.augmentation.crop_scale

@@ -130,6 +130,8 @@ class StoredViews:
             cutout_colour=filled[:, 4:],
             epoch=0,
             batch=number,
+            mixed="partner" in self.parts,
+            filled="cutout" in self.parts,
         )
 
     def tensors(self) -> Iterator[StoredTensor]:

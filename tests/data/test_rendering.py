@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
+from benchmark.data import rendering
 from benchmark.data.rendering import render, render_gathered, resized_crops
 from benchmark.data.views import Augmentation, ViewBatch, ViewPlan
 
@@ -120,3 +121,15 @@ def test_views_stay_in_the_range_of_pixels():
 def test_images_may_be_gathered_beforehand():
     images, views = noise(6, 3, 28), drawn(3, 28)
     assert torch.equal(render_gathered(images[views.index], views), render(images, views))
+
+
+@pytest.mark.parametrize("mix", ["none", "cutmix"])
+@pytest.mark.parametrize("cutout", [0.0, 0.5])
+def test_what_no_view_has_is_left_out_and_changes_no_bit(mix, cutout, monkeypatch):
+    images, views = noise(6, 3, 32), drawn(5, 32, mix=mix, cutout=cutout).to("cpu")
+    assert (views.mixed, views.filled) == (mix != "none", cutout > 0)
+    expected = render(images, replace(views, mixed=True, filled=True))
+    for name, wanted in (("mix", views.mixed), ("cut_out", views.filled)):
+        if not wanted:
+            monkeypatch.delattr(rendering, name)
+    assert torch.equal(render(images, views), expected)

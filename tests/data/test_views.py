@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
+from benchmark.data import views as views_module
 from benchmark.data.rendering import render
 from benchmark.data.views import (
     CROP,
@@ -220,3 +221,23 @@ def test_rows_number_all_views_of_the_plan_in_order():
     rows = [range(200)[PLAN.rows(e, b)] for e in range(5) for b in range(PLAN.batches)]
     assert [row for batch in rows for row in batch] == list(range(50))
     assert [len(batch) for batch in rows] == PLAN.sizes() * 5
+
+
+@pytest.mark.parametrize("side", [7, 28, 32, 105])
+def test_whole_images_are_what_the_rule_of_crops_comes_to(side, monkeypatch):
+    """As nearly whole ones are, which are drawn; whole ones cost no random words."""
+    nearly = Augmentation(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1 + 1e-12))
+    drawn = replace(PLAN, resolution=side, augmentation=nearly).batch(2, 1)
+    whole = replace(PLAN, resolution=side, augmentation=replace(nearly, crop_ratio=(1.0, 1.0)))
+    purposes = []
+
+    def words(seed, epoch, batch, purpose, count):
+        purposes.append(purpose)
+        return random_words(seed, epoch, batch, purpose, count)
+
+    monkeypatch.setattr(views_module, "random_words", words)
+    views = whole.batch(2, 1)
+    assert torch.equal(views.crop, drawn.crop)
+    assert views.crop.dtype == torch.float32
+    assert CROP not in purposes
+    assert FLIP in purposes

@@ -28,7 +28,7 @@ from benchmark.datasets.distilled.path import folder_sources
 from benchmark.exchange.official import OfficialBatch, open_folder, write_images, write_lpqld
 
 IMAGES, SIDE, CLASSES, SIZE = 10, 32, 6, 4
-TENSORS = [f.name for f in fields(ViewBatch) if f.name not in ("epoch", "batch")]
+TENSORS = [f.name for f in fields(ViewBatch) if f.name not in ("epoch", "batch", "mixed", "filled")]
 
 
 def drawn(count: int, seed: int, mix: str = "cutmix", side: int = SIDE) -> list[Any]:
@@ -92,6 +92,7 @@ def same_views(found: ViewBatch, expected: ViewBatch) -> None:
         one, other = getattr(found, name), getattr(expected, name)
         assert one.dtype == other.dtype, name
         assert torch.equal(one, other), name
+    assert (found.mixed, found.filled) == (expected.mixed, expected.filled)
 
 
 # Reading

@@ -16,7 +16,11 @@ from benchmark.labels.label_learning.batched_network import BatchedNetwork
 from benchmark.labels.label_learning.learner import soft_cross_entropy
 from benchmark.labels.label_learning.resets import Resets, steps_worth
 from benchmark.labels.label_learning.ridge import SCALE_RATE, SHARE, Ridge
-from benchmark.labels.label_learning.second_order import SecondOrder, require_differentiable
+from benchmark.labels.label_learning.second_order import (
+    SecondOrder,
+    derivative,
+    require_differentiable,
+)
 from benchmark.labels.label_learning.table import LabelTable
 from benchmark.models import networks
 
@@ -192,6 +196,13 @@ def test_networks_that_cannot_be_learned_with_are_refused():
     opaque = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), Opaque())
     with pytest.raises(UserError, match=r"cannot differentiate some forward .* or by ridge"):
         require_differentiable(opaque, "some", images)
+
+
+def test_what_no_weight_moves_has_a_derivative_of_zero():
+    at, along = {"w": torch.tensor([2.0, 3.0])}, {"w": torch.tensor([1.0, 10.0])}
+    moved, unmoved = derivative(lambda w: (w["w"] ** 2, torch.ones(3)), at, along)
+    assert moved.tolist() == [4, 60]
+    assert unmoved.tolist() == [0, 0, 0]
 
 
 class Doubled(torch.autograd.Function):

@@ -32,6 +32,7 @@ def same(found: ViewBatch, expected: ViewBatch) -> None:
         if isinstance(one, torch.Tensor):
             assert one.dtype == other.dtype, field.name
             assert torch.equal(one, other), field.name
+    assert (found.mixed, found.filled) == (expected.mixed, expected.filled)
 
 
 @pytest.mark.parametrize("kind", AUGMENTATIONS)

@@ -72,6 +72,8 @@ def batch_of(file: Path, index: Tensor, number: int, resolution: int) -> Officia
             cutout_colour=cutout_colour,
             epoch=0,
             batch=number,
+            mixed=parts.partner is not None,
+            filled=parts.cutout is not None,
         )
         return OfficialBatch(views, parts.values, _indices(parts))
 
