@@ -322,4 +322,4 @@ def test_what_cannot_be_together_fails_and_the_rest_goes_on(tmp_path):
     assert "hard" in out
     code, _, err = run_main(*common, "--executor", "ray")
     assert code == 2
-    assert "--batched learns labels in one process" in err
+    assert "leave out --batched 2, or the executor" in err
