@@ -18,16 +18,12 @@ def quick(monkeypatch):
         yield
 
 
-PLACE = GRID.index("--device") + 2
-WORDS = GRID[:PLACE]  # after these come what only `run` takes
-
-
 def found_in(work: Path) -> list[Any]:
     return speed.read([work])
 
 
 def profiled(work: Path, *words: object) -> tuple[int, str, str]:
-    return run_main("profile", *WORDS, "--work", work, *words)
+    return run_main("profile", *GRID, "--work", work, *words)
 
 
 def test_each_method_and_student_has_a_record(tmp_path):
@@ -101,7 +97,7 @@ def test_what_fails_is_named_and_the_others_go_on(tmp_path):
 )
 def test_bad_input_changes_nothing(tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
-    code, out, err = run_main("profile", *WORDS, *words.split())
+    code, out, err = run_main("profile", *GRID, *words.split())
     assert (code, out) == (2, "")
     assert said in err
     assert [*tmp_path.iterdir()] == []
