@@ -53,11 +53,18 @@ class Bytes(Protocol):
 
 def unpack(packed: Bytes, width: int, start: int, count: int) -> Tensor:
     """Values `start` to `start + count - 1`, int64 (count,), on the device of `packed`."""
+    # Eight values fill `width` bytes, so each has its place in these, whichever eight they are.
+    first, stop = start // 8, -(-(start + count) // 8)
     low, high = start * width // 8, -(-(start + count) * width // 8)
     chunk = packed[low:high]
-    first_bit = torch.arange(start, start + count, device=chunk.device) * width - 8 * low
-    byte = (first_bit >> 3)[:, None] + torch.arange(4, device=chunk.device)
-    # Bytes past the end hold no bit of the last value: any byte may stand for them.
-    quads = chunk[byte.clamp_(max=max(0, len(chunk) - 1))].long()
-    word = (quads << torch.arange(0, 32, 8, device=chunk.device)).sum(1)
-    return (word >> (first_bit & 7)) & (2**width - 1)
+    around = (low - first * width, stop * width - low - len(chunk))  # not read, not looked at
+    eights = F.pad(chunk, around).view(-1, width)
+    first_bit = torch.arange(0, 8 * width, width, device=chunk.device)
+    most = (width + 14) // 8  # bytes that a value may touch
+    word = torch.zeros(1, dtype=torch.int32, device=chunk.device)
+    for number in range(most):
+        # Bytes past the eight hold no bit of the last value: any byte may stand for them.
+        place = ((first_bit >> 3) + number).clamp_(max=width - 1)
+        word = word | eights.index_select(1, place).int() << 8 * number
+    values = (word >> (first_bit & 7).int()) & (2**width - 1)
+    return values.flatten()[start - 8 * first :][:count].long()
