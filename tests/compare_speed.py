@@ -3,13 +3,15 @@
 Both are checked out into temporary worktrees, and AFTER's micro-benchmarks (`test_speed*.py`) run
 on each in turn, a process a round; what runs on one of them alone is left out. Or, after `--`, a
 command does, each time in an empty folder: `python tests/compare_speed.py main HEAD -- run
---methods hello,lpqld`. Prints the seconds of AFTER over those of BEFORE, and records them. Needs
+--methods hello,lpqld`; with `--before-words` and `--after-words` two settings of one command are
+compared, on one commit given twice. Prints the seconds of AFTER over those of BEFORE, and records them. Needs
 a checkout and the test dependencies; nothing is installed.
 """
 
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -120,8 +122,9 @@ def timed(tree: Tree, after: Tree, asked: argparse.Namespace, command: Sequence[
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         if command:
+            own = asked.after_words if tree is after else asked.before_words
             started = time.perf_counter()
-            python(tree, ["-m", "benchmark", *command], folder, asked.threads)
+            python(tree, ["-m", "benchmark", *command, *shlex.split(own)], folder, asked.threads)
             return {asked.name or " ".join(command): time.perf_counter() - started}
         tests = sorted(map(str, (after.place / "tests").glob("test_speed*.py")))
         told, chosen = folder / "told.json", ["-k", asked.k] if asked.k else []
@@ -169,6 +172,8 @@ def record(
     device = command[command.index("--device") + 1] if "--device" in command else "auto"
     where = world(choose(device if command else "cpu", "fp32"))
     settings = {"threads": str(asked.threads), "command": " ".join(command) or "pytest-benchmark"}
+    own = {"before": asked.before_words, "after": asked.after_words}
+    settings |= {side: words for side, words in own.items() if words}
     made: list[speed.RatioRecord] = [
         {
             "schema": speed.SCHEMA,
@@ -199,6 +204,9 @@ def main(words: Sequence[str], root: Path = ROOT) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="processes a commit (5)")
     parser.add_argument("--threads", type=int, default=1, help="of each process (1)")
     parser.add_argument("--name", help="what the command is called in the record")
+    for side in ("before", "after"):
+        told = f"of the command on {side.upper()} alone, as one text"
+        parser.add_argument(f"--{side}-words", default="", help=told)
     parser.add_argument("--to", type=Path, default=Path("runs", "profile.jsonl"), help="records")
     asked = parser.parse_args(words[:at])
     try:
