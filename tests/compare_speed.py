@@ -4,8 +4,8 @@ Both are checked out into temporary worktrees, and AFTER's micro-benchmarks (`te
 on each in turn, a process a round; what runs on one of them alone is left out. Or, after `--`, a
 command does, each time in an empty folder: `python tests/compare_speed.py main HEAD -- run
 --methods hello,lpqld`; with `--before-words` and `--after-words` two settings of one command are
-compared, on one commit given twice. Prints the seconds of AFTER over those of BEFORE, and records them. Needs
-a checkout and the test dependencies; nothing is installed.
+compared, on one commit given twice. Prints the seconds of AFTER over those of BEFORE, and records
+them. Needs a checkout and the test dependencies; nothing is installed.
 """
 
 import argparse

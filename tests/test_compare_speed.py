@@ -14,7 +14,7 @@ import sys
 import time
 
 def work():
-    time.sleep({seconds})
+    time.sleep(0 if "--at once" in sys.argv else {seconds})
 
 if __name__ == "__main__":
     work()
@@ -93,6 +93,17 @@ def test_whole_commands_run_in_empty_folders(repository, tmp_path):
     assert found["name"] == "a grid"
     assert found["settings"] == {"threads": "1", "command": "run --device cpu"}
     assert min(found["second"]["seconds"]) - min(found["first"]["seconds"]) > 0.1
+
+
+def test_two_settings_of_a_command_are_compared_on_one_commit(repository, tmp_path):
+    to = tmp_path / "speed.jsonl"
+    words = ("--rounds", "1", "--after-words", "'--at once'", "--", "run", "--device", "cpu")
+    assert compare_speed.main(["HEAD~1", "HEAD~1", "--to", str(to), *words], repository) == 0
+    (found,) = speed.read([to])
+    assert found["kind"] == "ratio"
+    assert found["settings"]["after"] == "'--at once'"
+    assert "before" not in found["settings"]
+    assert found["second"]["seconds"][0] - found["first"]["seconds"][0] > 0.1
 
 
 def test_what_runs_on_one_commit_alone_is_left_out(repository, tmp_path, capsys):
