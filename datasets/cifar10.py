@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchvision.datasets import CIFAR10
 
 from benchmark.core.errors import UserError
 from benchmark.data.dataset_source import DatasetSource
@@ -26,12 +25,14 @@ class Cifar10(DatasetSource):
 
     def load(self, place: Place, argument: str = "") -> Dataset:
         """From Parquet files in `cifar10/`, or torchvision's folder `cifar-10-batches-py/`."""
-        return parquet_or_torchvision("cifar10", CIFAR10, "cifar-10-batches-py", place, mirror=True)
+        return parquet_or_torchvision(
+            "cifar10", "CIFAR10", "cifar-10-batches-py", place, mirror=True
+        )
 
 
 def parquet_or_torchvision(
     name: str,
-    source: type,
+    source: str,
     layout: str,
     place: Place,
     mirror: bool,
@@ -40,7 +41,8 @@ def parquet_or_torchvision(
     """The set called `name`: Parquet files in the folder of that name, or torchvision's layout.
 
     Args:
-        source: torchvision's class, whose tables have `data`, `targets` and `classes`.
+        source: the name of torchvision's class, whose tables have `data`, `targets` and
+            `classes`; to import it takes longer than to read tables.
         layout: the folder under the data root that `source` reads.
         names: class names to use instead of the source's own.
 
@@ -50,13 +52,19 @@ def parquet_or_torchvision(
     folder = place.find(name, name, layout)
     assert place.root is not None  # or `find` had raised
     if folder is None:
-        download(name, source, layout, place.root)
+        download(name, _torchvision(source), layout, place.root)
     elif holds_tables(place.root / name):
         dataset = read_folder(place.root / name, place.cache, name, mirror)
         for images in (dataset.train, dataset.test):
             images.class_names = names or images.class_names
         return dataset
-    return from_torchvision(name, source, layout, place.root, mirror, names)
+    return from_torchvision(name, _torchvision(source), layout, place.root, mirror, names)
+
+
+def _torchvision(source: str) -> type:
+    from torchvision import datasets
+
+    return getattr(datasets, source)
 
 
 def from_torchvision(

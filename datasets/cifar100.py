@@ -3,8 +3,6 @@
 As for CIFAR-10, take lossless sources only.
 """
 
-from torchvision.datasets import CIFAR100
-
 from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import Dataset
 from benchmark.data.place import Place
@@ -17,4 +15,6 @@ class Cifar100(DatasetSource):
 
     def load(self, place: Place, argument: str = "") -> Dataset:
         """From Parquet files in `cifar100/`, or torchvision's folder `cifar-100-python/`."""
-        return parquet_or_torchvision("cifar100", CIFAR100, "cifar-100-python", place, mirror=True)
+        return parquet_or_torchvision(
+            "cifar100", "CIFAR100", "cifar-100-python", place, mirror=True
+        )

@@ -4,8 +4,12 @@ From the UCI test set (Alpaydin and Kaynak, 1998). Grey values 0..16 are spread 
 The split is ours: of each class, every fifth image in file order is a test image.
 """
 
+import gzip
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import Dataset, ResidentImages, pixel_statistics
@@ -19,9 +23,9 @@ class Digits(DatasetSource):
 
     def load(self, place: Place, argument: str = "") -> Dataset:
         """1,433 training and 364 test images of 1 x 8 x 8."""
-        grey, target = load_digits(return_X_y=True)
-        pixels = torch.tensor(grey * 255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
-        labels = torch.tensor(target, dtype=torch.int64)
+        table = _table()
+        pixels = torch.tensor(table[:, :-1] * 255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
+        labels = torch.tensor(table[:, -1], dtype=torch.int64)
         test = torch.zeros(len(labels), dtype=torch.bool)
         for c in range(10):
             test[torch.nonzero(labels == c).squeeze(1)[::5]] = True
@@ -29,3 +33,17 @@ class Digits(DatasetSource):
         mean, std = pixel_statistics(train.pixels).tolist()
         held_out = ResidentImages(pixels[test], labels[test], NAMES)
         return Dataset("digits", train, held_out, tuple(mean), tuple(std), mirror=False)
+
+
+def _table() -> np.ndarray:
+    """Grey values and class of each digit, float64 (1797, 65).
+
+    The file that `sklearn.datasets.load_digits` reads; to import scikit-learn for it would take
+    longer than all the rest.
+    """
+    spec = find_spec("sklearn")
+    assert spec is not None  # it is a dependency
+    assert spec.origin is not None
+    file = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    with gzip.open(file, "rt") as text:
+        return np.loadtxt(text, delimiter=",")

@@ -12,18 +12,17 @@ import torch
 
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
-from benchmark.core.files import file_digest
+from benchmark.core.facts import fact, file_digests
 from benchmark.core.progress import track
 from benchmark.data.class_folders import SUFFIXES, class_folders, image_files
 from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
     DECODER,
     Dataset,
-    ResidentImages,
+    Images,
     Statistics,
     decode_all,
-    decoded_images,
-    decoded_statistics,
+    decoded,
     shape_of,
 )
 from benchmark.data.place import Place
@@ -31,6 +30,7 @@ from benchmark.data.splits import say_overlap
 
 HELD_OUT = ("test", "val", "valid", "validation")
 SAMPLED = 4096  # training pictures that are looked at before all are decoded
+GLANCED = 4  # pictures that are looked at where nothing is to be decoded
 LAYOUT = (
     "PATH/train/CLASS/*.png and PATH/test/CLASS/*.png (or val, valid, validation; also "
     f"{', '.join(suffix for suffix in SUFFIXES if suffix != '.png')})"
@@ -55,7 +55,10 @@ class ClassFolders(DatasetSource):
         names = _classes(train, test)
         files = _pictures(train, names)
         step = max(1, sum(map(len, files)) // SAMPLED)
-        channels, side = shape_of([file for found in files for file in found][::step])
+        looked_at = [file for found in files for file in found][::step]
+        digests = file_digests(place.cache, looked_at)
+        found = fact(place.cache, "shape", digests, lambda: list(shape_of(looked_at)))
+        channels, side = found or shape_of(looked_at[:GLANCED])
         images, statistics = _decoded(train, files, names, (channels, side), place.cache)
         held_out, _ = _decoded(test, _pictures(test, names), names, (channels, side), place.cache)
         say_overlap(images, held_out, place.cache, repr(str(folder)))
@@ -109,13 +112,13 @@ def _pictures(folder: Path, names: list[str]) -> list[list[Path]]:
 
 def _decoded(
     folder: Path, files: list[list[Path]], names: list[str], shape: tuple[int, int], cache: Cache
-) -> tuple[ResidentImages, Statistics]:
+) -> tuple[Images, Statistics]:
     """The images of one split, class by class; they are known by their names and content."""
     paths = [path for found in files for path in found]
     label = f"read {folder.name}"
-    told = [(os.fspath(p.relative_to(folder)), file_digest(p)) for p in track(paths, label)]
+    digests = file_digests(cache, paths, track(paths, label))
+    told = [(os.fspath(p.relative_to(folder)), d) for p, d in zip(paths, digests, strict=True)]
     key = {"pictures": told, "channels": shape[0], "resolution": shape[1], "decoder": DECODER}
     build = decode_all(paths, *shape, f"decode {folder.name}")
-    stage = cache.make("decoded", key, build)
     labels = torch.arange(len(names)).repeat_interleave(torch.tensor([len(f) for f in files]))
-    return decoded_images(stage, labels, names), decoded_statistics(stage)
+    return decoded(cache, key, build, labels, names, shape)

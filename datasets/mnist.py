@@ -1,7 +1,5 @@
 """MNIST: 60,000 training and 10,000 test handwritten digits of 1 x 28 x 28, 10 classes."""
 
-from torchvision.datasets import MNIST
-
 from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import Dataset
 from benchmark.data.place import Place
@@ -15,4 +13,4 @@ class Mnist(DatasetSource):
 
     def load(self, place: Place, argument: str = "") -> Dataset:
         """From Parquet files in `mnist/`, or torchvision's folder `MNIST/`."""
-        return parquet_or_torchvision("mnist", MNIST, "MNIST", place, mirror=False, names=NAMES)
+        return parquet_or_torchvision("mnist", "MNIST", "MNIST", place, mirror=False, names=NAMES)

@@ -6,21 +6,24 @@ is ours: drawers 1 to 15 for training, 16 to 20 for testing. Alphabets are named
 original folders, such as `Japanese_(katakana)`.
 """
 
+import math
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.datasets import Omniglot
 
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError, unknown
+from benchmark.core.facts import fact
 from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
     DECODER,
     Dataset,
+    Images,
     ResidentImages,
     decode_all,
-    decoded_images,
+    decoded,
+    derived,
     of_classes,
     pixel_statistics,
 )
@@ -57,11 +60,10 @@ class OmniglotSource(DatasetSource):
         if holds_tables(folder):
             read = read_folder(folder, place.cache, "omniglot", False, (1, RESOLUTION))
             train, test = read.train, read.test
-            assert isinstance(train, ResidentImages)
-            assert isinstance(test, ResidentImages)
         else:
             train, test = _pictures(folder, place.cache)
-        whole = _dataset("omniglot", _bright(train), _bright(test))
+        cache = place.cache
+        whole = _dataset("omniglot", _bright(train, cache), _bright(test, cache), cache)
         if not argument:
             return whole
         alphabets = [name.partition("/")[0] for name in whole.class_names]
@@ -69,23 +71,30 @@ class OmniglotSource(DatasetSource):
             raise unknown("alphabet of Omniglot", argument, sorted(set(alphabets)))
         labels = [label for label, of in enumerate(alphabets) if of == argument]
         name = f"omniglot:{argument}"
-        part = of_classes(whole, labels, name)
-        assert isinstance(part.train, ResidentImages)
-        assert isinstance(part.test, ResidentImages)
-        return _dataset(name, part.train, part.test)
+        part = of_classes(whole, labels, name, cache)
+        return _dataset(name, part.train, part.test, cache)
 
 
-def _dataset(name: str, train: ResidentImages, test: ResidentImages) -> Dataset:
-    mean, std = pixel_statistics(train.pixels).tolist()
+def _dataset(name: str, train: Images, test: Images, cache: Cache) -> Dataset:
+    def measured() -> list[list[float]]:
+        return pixel_statistics(train.take(torch.arange(len(train)))).tolist()
+
+    unknown = [[math.nan], [math.nan]]
+    mean, std = fact(cache, "statistics", train.digest, measured) or unknown
     return Dataset(name, train, test, tuple(mean), tuple(std), mirror=False)
 
 
-def _bright(images: ResidentImages) -> ResidentImages:
+def _bright(images: Images, cache: Cache) -> Images:
     """The same drawings with ink at 255."""
-    return ResidentImages(255 - images.pixels, images.labels, images.class_names)
+    names, labels = list(images.class_names), images.labels
+
+    def made() -> ResidentImages:
+        return ResidentImages(255 - images.take(torch.arange(len(labels))), labels, names)
+
+    return derived(images, "bright", [images.digest, names], made, labels, cache)
 
 
-def _pictures(folder: Path, cache: Cache) -> tuple[ResidentImages, ResidentImages]:
+def _pictures(folder: Path, cache: Cache) -> tuple[Images, Images]:
     """Training and test drawings of `images_*/ALPHABET/CHARACTER/NUMBER_DRAWER.png`."""
     paths = sorted(folder.glob("images_*/*/*/*.png"), key=lambda path: path.parts[-3:])
     if not paths:
@@ -96,16 +105,23 @@ def _pictures(folder: Path, cache: Cache) -> tuple[ResidentImages, ResidentImage
     drawers = torch.tensor([int(path.stem.rpartition("_")[2]) for path in paths])
     told = [(*p.parts[-3:], p.stat().st_size) for p in paths]
     key = {"files": told, "resolution": RESOLUTION, "decoder": DECODER}
-    decoded = cache.make("decoded", key, decode_all(paths, 1, RESOLUTION, "decode Omniglot"))
-    images = decoded_images(decoded, labels, names)
+    build = decode_all(paths, 1, RESOLUTION, "decode Omniglot")
+    images, _ = decoded(cache, key, build, labels, names, (1, RESOLUTION))
 
-    def part(chosen: Tensor) -> ResidentImages:
-        return ResidentImages(images.pixels[chosen], labels[chosen], names)
+    def part(chosen: Tensor) -> Images:
+        def made() -> ResidentImages:
+            shown = torch.nonzero(chosen).squeeze(1)
+            return ResidentImages(images.take(shown), labels[chosen], names)
+
+        follows = [images.digest, chosen.tolist(), names]
+        return derived(images, "part", follows, made, labels[chosen], cache)
 
     return part(drawers <= TRAINING_DRAWERS), part(drawers > TRAINING_DRAWERS)
 
 
 def _both_parts(root: str, train: bool, download: bool) -> None:
     """Have torchvision fetch its background and evaluation sets."""
+    from torchvision.datasets import Omniglot
+
     for background in (True, False):
         Omniglot(root, background=background, download=download)

@@ -15,17 +15,16 @@ import torch
 from benchmark.core.bounded import short
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
-from benchmark.core.files import file_digest
+from benchmark.core.facts import fact, file_digests
 from benchmark.core.progress import say
 from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
     DECODER,
     Dataset,
-    ResidentImages,
+    Images,
     Statistics,
     decode_all,
-    decoded_images,
-    decoded_statistics,
+    decoded,
     shape_of,
 )
 from benchmark.data.place import Place
@@ -34,10 +33,11 @@ from benchmark.data.splits import check_classes, say_overlap
 from .tables.labels import Classes, are_hidden, classes_of, same_names, values_of
 from .tables.labels import labels_of as labels_among
 from .tables.layout import TEST, VALIDATION, held_out, splits_of
-from .tables.pictures import files_beside, sources_of
+from .tables.pictures import files_beside, first_sources, paths_beside, sources_of
 from .tables.table import IMAGE_COLUMNS, LABEL_COLUMNS, label_column, schema_of
 
 SAMPLED = 64  # pictures of each table that are looked at before all are decoded
+GLANCED = 4  # pictures of one table that are looked at where nothing is to be decoded
 
 
 class ParquetFolder(DatasetSource):
@@ -76,7 +76,7 @@ def read_folder(
     _say_choice(train_files[0])
     same_names([*train_files, *test_files])
     classes = classes_of(train_files)
-    channels, side = shape or _shape(train_files)
+    channels, side = shape or _shape_of(train_files, cache)
     train, statistics = read_images(train_files, cache, channels, side, classes)
     test, _ = read_images(test_files, cache, channels, side, classes)
     check_classes(train, test, repr(str(folder)))
@@ -93,12 +93,20 @@ def describe(files: list[Path], folder: Path) -> tuple[int, int, tuple[str, ...]
 
 def read_images(
     files: list[Path], cache: Cache, channels: int, resolution: int, classes: Classes
-) -> tuple[ResidentImages, Statistics]:
+) -> tuple[Images, Statistics]:
     """The images of tables in row order, and the statistics of their pixels."""
     labels = np.concatenate([labels_among(file, classes) for file in files])
+    digests = file_digests(cache, files)
+
+    def named() -> list[list[str]]:
+        return [paths_beside(file) for file in files]
+
+    beside = fact(cache, "beside", digests, named) or []
     key = {
-        "files": [file_digest(f) for f in files],
-        "beside": [told for file in files for told in files_beside(file)],
+        "files": digests,
+        "beside": [
+            told for pair in zip(files, beside, strict=False) for told in files_beside(*pair)
+        ],
         "channels": channels,
         "resolution": resolution,
         "decoder": DECODER,
@@ -108,9 +116,8 @@ def read_images(
         sources = [source for file in files for source in sources_of(file)]
         decode_all(sources, channels, resolution, f"decode {files[0].name}")(target)
 
-    decoded = cache.make("decoded", key, build)
-    images = decoded_images(decoded, torch.from_numpy(labels), classes.names)
-    return images, decoded_statistics(decoded)
+    shape = channels, resolution
+    return decoded(cache, key, build, torch.from_numpy(labels), classes.names, shape)
 
 
 def labels_of(file: Path, classes: int) -> np.ndarray:
@@ -125,6 +132,13 @@ def labels_of(file: Path, classes: int) -> np.ndarray:
     if len(own.names) != classes:
         raise UserError(f"{str(file)!r} holds {len(own.names)} classes, not {classes}.")
     return labels_among(file, own)
+
+
+def _shape_of(files: list[Path], cache: Cache) -> tuple[int, int]:
+    """Channels and side, kept; where `cache` is only looked at, those of some first pictures."""
+    found = fact(cache, "shape", file_digests(cache, files), lambda: list(_shape(files)))
+    channels, side = found or shape_of(first_sources(files[0], GLANCED))
+    return channels, side
 
 
 def _shape(files: list[Path]) -> tuple[int, int]:

@@ -15,11 +15,10 @@ from benchmark.data.dataset_source import DatasetSource
 from benchmark.data.images import (
     DECODER,
     Dataset,
-    ResidentImages,
+    Images,
     Statistics,
     decode_all,
-    decoded_images,
-    decoded_statistics,
+    decoded,
     of_classes,
 )
 from benchmark.data.place import Place
@@ -52,7 +51,7 @@ class TinyImageNet(DatasetSource):
                 f"tiny_imagenet:{argument} names no number of classes from 2 to {count}."
             )
         labels = [i * count // int(argument) for i in range(int(argument))]
-        return of_classes(whole, labels, f"tiny_imagenet:{argument}")
+        return of_classes(whole, labels, f"tiny_imagenet:{argument}", place.cache)
 
 
 def _load(place: Place) -> Dataset:
@@ -84,14 +83,12 @@ def _original(folder: Path, cache: Cache) -> Dataset:
         for row in rows
     ]
 
-    def resident(items: list[tuple[Path, int]], split: str) -> tuple[ResidentImages, Statistics]:
+    def resident(items: list[tuple[Path, int]], split: str) -> tuple[Images, Statistics]:
         paths, labels = [p for p, _ in items], torch.tensor([c for _, c in items])
         told = [(str(p.relative_to(folder)), p.stat().st_size) for p in paths]
         key = {"files": told, "decoder": DECODER}
-        decoded = cache.make(
-            "decoded", key, decode_all(paths, 3, 64, f"decode Tiny-ImageNet {split}")
-        )
-        return decoded_images(decoded, labels, names), decoded_statistics(decoded)
+        build = decode_all(paths, 3, 64, f"decode Tiny-ImageNet {split}")
+        return decoded(cache, key, build, labels, names, (3, 64))
 
     images, statistics = resident(train, "train")
     return Dataset("tiny_imagenet", images, resident(test, "test")[0], *statistics, mirror=True)

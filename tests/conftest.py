@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +7,23 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from benchmark.core import bounded_cache
+
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pixels_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of decoded pixels of its own, so that no test touches the user's."""
+    folder = tmp_path_factory.mktemp("pixels")
+    before = os.environ.get(bounded_cache.FOLDER)
+    os.environ[bounded_cache.FOLDER] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ[bounded_cache.FOLDER]
+    else:
+        os.environ[bounded_cache.FOLDER] = before
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ class Surroundings(Place):
     ] = 1
     force: Annotated[bool, typer.Option("--force", help="Measure finished cells anew.")] = False
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what is cached and missing, and stop.")
+        bool, typer.Option("--dry-run", help="Say what is cached and missing; write nothing.")
     ] = False
 
 
@@ -115,10 +115,10 @@ def measure(grid: Grid, at: Surroundings) -> None:
     from ..experiment.stages import Experiment
 
     compute, threads = choose(at.device, at.precision), torch.get_num_threads()
-    jobs, execute = _executor(at, compute, len(chosen))
+    jobs, execute = (1, None) if at.dry_run else _executor(at, compute, len(chosen))
     share = at.share_stream == "auto"
     runtime = Runtime(
-        at.work, compute, at.data_root, at.download, at.force, at.batched, share, jobs
+        at.work, compute, at.data_root, at.download, at.force, at.batched, share, jobs, at.dry_run
     )
     try:
         run_grid.run(

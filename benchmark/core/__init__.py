@@ -2,6 +2,7 @@
 
 __all__ = [
     "bounded",
+    "bounded_cache",
     "cache",
     "code_digest",
     "command",
@@ -9,6 +10,7 @@ __all__ = [
     "device",
     "errors",
     "face",
+    "facts",
     "files",
     "keys",
     "needs",

@@ -7,21 +7,26 @@ so that a long stage can go on from its own checkpoints.
 
 A finished stage is sealed: `seal.json` holds the sizes and SHA-256 of all its files. The seal is
 checked whenever the stage is used, once a process byte by byte and afterwards by the files' sizes
-and times; a damaged stage is made again. `key.json` says what the stage was made from.
+and times; a damaged stage is made again. `key.json` says what the stage was made from, and
+`made.json` how long that took, and on what.
 """
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from .errors import UserError
 from .files import digest, file_digest, finish_folder, write_atomic
 from .progress import say
 
-SEAL, KEY = "seal.json", "key.json"
+SEAL, KEY, MADE = "seal.json", "key.json", "made.json"
 
 
 def seal(folder: Path) -> None:
@@ -76,11 +81,24 @@ def _listing(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-class Cache:
-    """The finished and half-finished stages under one folder."""
+class NotMade(UserError):
+    """A stage is asked for that is not there, where nothing may be made."""
 
-    def __init__(self, root: Path) -> None:
+
+class Cache:
+    """The finished and half-finished stages under one folder.
+
+    Args:
+        look_only: make and write nothing; stages are trusted if their files have the right sizes.
+        machine: what stages are made on, as JSON values; written beside the seconds it took.
+    """
+
+    def __init__(
+        self, root: Path, look_only: bool = False, machine: Mapping[str, Any] | None = None
+    ) -> None:
         self.root = root
+        self.look_only = look_only
+        self.machine = dict(machine or {})
 
     def folder(self, kind: str, key: Mapping[str, Any]) -> Path:
         """Where the stage of this `key` lies, or will lie."""
@@ -89,13 +107,21 @@ class Cache:
     def done(self, kind: str, key: Mapping[str, Any]) -> bool:
         """Whether the stage is there, whole and undamaged."""
         folder = self.folder(kind, key)
+        if self.look_only:
+            return folder.is_dir() and _has_its_sizes(folder)
         return folder.is_dir() and damage(folder) is None
 
     def make(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
-        """The stage's folder, built by `build(partial_folder)` if it is not there, undamaged."""
+        """The stage's folder, built by `build(partial_folder)` if it is not there, undamaged.
+
+        Raises:
+            NotMade: it is not there, and this cache is only looked at.
+        """
         final = self.folder(kind, key)
         if self.done(kind, key):
             return final
+        if self.look_only:
+            raise NotMade(f"The stage {final.name} has not been made yet.")
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{final}.lock"):
             if final.is_dir():
@@ -103,11 +129,16 @@ class Cache:
                 if wrong is None:
                     return final
                 say(f"{final.name} is damaged ({wrong}): it is made again")
-                _remove(final)
+                remove(final)
             partial = final.with_name(final.name + ".partial")
             partial.mkdir(exist_ok=True)
+            resumed = any(partial.iterdir())  # the time before is not known
             try:
-                build(partial)
+                with _timed() as took:
+                    build(partial)
+                if not resumed:
+                    made = {"seconds": took(), **self.machine}
+                    write_atomic(partial / MADE, json.dumps(made).encode())
                 write_atomic(partial / KEY, json.dumps(key, indent=1, sort_keys=True).encode())
                 seal(partial)
             except Exception:
@@ -118,7 +149,36 @@ class Cache:
         return final
 
 
-def _remove(folder: Path) -> None:
+_stages_within = threading.local()
+
+
+@contextmanager
+def _timed() -> Iterator[Callable[[], float]]:
+    """Time a build; what it is given tells the seconds, without those of stages made within."""
+    outer: list[float] | None = getattr(_stages_within, "seconds", None)
+    _stages_within.seconds = within = [0.0]
+    started = time.perf_counter()
+    whole = 0.0
+    try:
+        yield lambda: whole - within[0]
+    finally:
+        whole = time.perf_counter() - started
+        _stages_within.seconds = outer
+        if outer is not None:
+            outer[0] += whole
+
+
+def _has_its_sizes(folder: Path) -> bool:
+    """Whether a sealed folder's files are there in their sizes, whatever they hold."""
+    try:
+        files = json.loads((folder / SEAL).read_bytes())["files"]
+        sizes = {name: size for name, (size, _) in _listing(folder).items() if name != SEAL}
+        return sizes == {name: told["bytes"] for name, told in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def remove(folder: Path) -> None:
     """Take a folder's name away at once, so that nobody finds a part of it, then its files."""
     doomed = folder.with_name(f"{folder.name}.damaged")
     shutil.rmtree(doomed, ignore_errors=True)

@@ -6,13 +6,15 @@ Both answer `take(indices)`, so the rest of the suite does not tell them apart.
 
 import hashlib
 import io
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..core.bounded import short
+from ..core.cache import Cache
 from ..core.errors import UserError
+from ..core.facts import fact
 from ..core.files import hold
 from ..core.progress import track
 from .upright import DEEP, upright
@@ -29,6 +33,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 GREY = ("1", "L", "LA")
 TINGE = 48  # channels may differ so much in a grey picture that was saved as a JPEG of three
+UNREAD = "unread"  # the digest of images whose pixels were never read on this machine
 UNLABELLED = -1  # of images that show none of the classes
 DECODER = 2  # counts in the keys of decoded stages: one more whenever pixels are decoded otherwise
 MOST_PIXELS = 2**26  # of a picture; ImageNet's largest has 61 million
@@ -141,6 +146,31 @@ class EncodedImages(Images):
         return torch.from_numpy(np.stack(list(decoded)))
 
 
+class Undecoded(Images):
+    """Images of which only labels and sizes were read, for a run that only looks at what is there.
+
+    Attributes:
+        missing: bytes of pixels that would be decoded and kept; 0 where they are kept already.
+    """
+
+    def __init__(
+        self,
+        labels: Tensor,
+        class_names: Sequence[str],
+        digest: str,
+        shape: tuple[int, int],
+        missing: int = 0,
+    ) -> None:
+        self.labels = labels.long()
+        self.class_names = tuple(class_names)
+        self.digest = digest
+        self.channels, self.resolution = shape
+        self.missing = missing
+
+    def take(self, indices: Tensor) -> Tensor:
+        raise RuntimeError("pixels are asked for, and only labels and sizes were read")
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A real dataset: training and test images, and what a student must know of the pixels.
@@ -162,21 +192,52 @@ class Dataset:
         return self.train.class_names
 
 
-def of_classes(dataset: Dataset, labels: Sequence[int], name: str) -> Dataset:
+def of_classes(dataset: Dataset, labels: Sequence[int], name: str, cache: Cache) -> Dataset:
     """The part of a dataset that shows these classes, relabelled 0, 1, ... in their order.
 
     Mean and standard deviation stay those of the whole.
+
+    Args:
+        cache: keeps the digests of the parts.
     """
     new_label = torch.full((len(dataset.class_names),), -1)
     new_label[torch.tensor(labels)] = torch.arange(len(labels))
     names = [dataset.class_names[label] for label in labels]
 
-    def part(images: Images) -> ResidentImages:
+    def part(images: Images) -> Images:
         shown = torch.nonzero(new_label[images.labels] >= 0).squeeze(1)
-        return ResidentImages(images.take(shown), new_label[images.labels[shown]], names)
+
+        def taken() -> ResidentImages:
+            return ResidentImages(images.take(shown), new_label[images.labels[shown]], names)
+
+        follows = [images.digest, list(labels), names]
+        return derived(images, "part", follows, taken, new_label[images.labels[shown]], cache)
 
     train, test = part(dataset.train), part(dataset.test)
     return Dataset(name, train, test, dataset.mean, dataset.std, dataset.mirror)
+
+
+def derived(
+    images: Images,
+    kind: str,
+    follows: Any,
+    make: Callable[[], ResidentImages],
+    labels: Tensor,
+    cache: Cache,
+) -> Images:
+    """What `make` makes of images, its digest kept, so that it is known where they are not decoded.
+
+    Args:
+        follows: JSON value that decides the digest.
+        labels: of what is made, of the classes that `follows` ends with.
+    """
+    if not isinstance(images, Undecoded):
+        made = make()
+        fact(cache, kind, follows, lambda: made.digest)
+        return made
+    shape = images.channels, images.resolution
+    known = fact(cache, kind, follows, lambda: "") or UNREAD
+    return Undecoded(labels, follows[-1], known, shape, images.missing)
 
 
 def images_digest(pixels: Tensor, labels: Tensor, positions: Tensor | None = None) -> str:
@@ -308,18 +369,38 @@ def decode_all(
     return build
 
 
-def decoded_images(folder: Path, labels: Tensor, class_names: Sequence[str]) -> ResidentImages:
-    """The images of a `decode_all` stage; pixels stay in a private (copy-on-write) memory map."""
-    pixels = torch.from_numpy(np.load(folder / "pixels.npy", mmap_mode="c"))
+def decoded(
+    cache: Cache,
+    key: Mapping[str, Any],
+    build: Callable[[Path], None],
+    labels: Tensor,
+    class_names: Sequence[str],
+    shape: tuple[int, int],
+) -> tuple[Images, Statistics]:
+    """The images that a stage of `decode_all` holds, and their mean and standard deviation in 0..1.
+
+    Pixels stay in a private (copy-on-write) memory map. Where `cache` is only looked at they are
+    not read; statistics that are not known then are no numbers.
+
+    Args:
+        key: of the stage.
+        build: what `decode_all` gives.
+        shape: channels, and pixels a side.
+    """
+    folder, (channels, side) = cache.folder("decoded", key), shape
     sha = hashlib.sha256(folder.name.encode())
     sha.update(labels.numpy().data)
-    return ResidentImages(pixels, labels, class_names, sha.hexdigest())
-
-
-def decoded_statistics(folder: Path) -> Statistics:
-    """Mean and standard deviation per channel of a `decode_all` stage, in 0..1."""
-    mean, std = np.load(folder / "statistics.npy")
-    return tuple(mean.tolist()), tuple(std.tolist())
+    if cache.look_only:
+        size = len(labels) * channels * side * side
+        missing = 0 if cache.done("decoded", key) else size
+        images: Images = Undecoded(labels, class_names, sha.hexdigest(), shape, missing)
+        mean, std = fact(cache, "statistics", dict(key), list) or [[math.nan] * channels] * 2
+        return images, (tuple(mean), tuple(std))
+    folder = cache.make("decoded", key, build)
+    pixels = torch.from_numpy(np.load(folder / "pixels.npy", mmap_mode="c"))
+    mean, std = np.load(folder / "statistics.npy").tolist()
+    fact(cache, "statistics", dict(key), lambda: [mean, std])
+    return ResidentImages(pixels, labels, class_names, sha.hexdigest()), (tuple(mean), tuple(std))
 
 
 def pixel_statistics(pixels: Tensor) -> np.ndarray:

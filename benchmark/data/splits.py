@@ -1,19 +1,17 @@
 """Training and test images side by side: every class is in both, and no image is."""
 
 import hashlib
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
 from ..core.cache import Cache
 from ..core.errors import UserError
+from ..core.facts import fact
 from ..core.progress import say
 from .images import Images, ResidentImages
 
 SHOWN = 5  # classes that are named
-FILE = "overlap.json"
 
 
 def check_classes(train: Images, test: Images, where: str) -> None:
@@ -36,17 +34,14 @@ def check_classes(train: Images, test: Images, where: str) -> None:
         say(f"{where}: of {len(test.class_names)} classes, no test image shows {told}")
 
 
-def say_overlap(train: ResidentImages, test: ResidentImages, cache: Cache, where: str) -> None:
+def say_overlap(train: Images, test: Images, cache: Cache, where: str) -> None:
     """Say how many test images are training images too, pixel by pixel.
 
-    The number is kept in `cache`, so that pixels are compared once.
+    The number is kept in `cache`, so that pixels are compared once; without pixels nothing is said.
     """
-
-    def build(folder: Path) -> None:
-        (folder / FILE).write_text(json.dumps({"images": overlap(train, test)}))
-
-    stage = cache.make("overlap", {"train": train.digest, "test": test.digest}, build)
-    if found := json.loads((stage / FILE).read_text())["images"]:
+    if not (isinstance(train, ResidentImages) and isinstance(test, ResidentImages)):
+        return
+    if found := fact(cache, "overlap", [train.digest, test.digest], lambda: overlap(train, test)):
         say(f"{where}: {found:,} of {len(test):,} test images are training images too")
 
 

@@ -1,5 +1,6 @@
 """What a grid starts from: the real dataset, its teacher, and weak ones; made once and kept."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import keys
+from ..core.bounded_cache import BoundedCache
 from ..core.cache import Cache
 from ..core.code_digest import code_of
 from ..core.device import Compute
@@ -17,7 +19,7 @@ from ..core.options import build
 from ..core.progress import say
 from ..data import whitening
 from ..data.dataset_source import dataset
-from ..data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, ResidentImages
+from ..data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, ResidentImages, Undecoded
 from ..data.place import Place
 from ..data.whitening import Whitening
 from ..models import joins, networks, teachers
@@ -26,6 +28,7 @@ from ..models.classifier import correct
 from ..models.priors import content as prior_content
 from ..models.priors import fetched
 from ..models.teachers import PRETRAINED, Teacher, TeacherOptions
+from ..records.environment import world
 from .grid import Grid
 
 
@@ -40,6 +43,7 @@ class Runtime:
         batched: base sets whose labels are learned side by side, at most.
         share: whether students of the same labels are trained on one stream of them.
         jobs: processes that measure side by side.
+        look_only: make and write nothing, and read no pixels: look at what is there.
     """
 
     work: Path
@@ -50,6 +54,7 @@ class Runtime:
     batched: int = 1
     share: bool = True
     jobs: int = 1
+    look_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,10 @@ class DatasetAndTeacher:
 
     def __init__(self, grid: Grid, runtime: Runtime) -> None:
         self.grid, self.runtime = grid, runtime
-        self.cache = Cache(runtime.work / "stages")
+        here = world(runtime.compute)
+        machine = {name: here[name] for name in ("device", "hardware", "threads")}
+        self.cache = Cache(runtime.work / "stages", runtime.look_only, machine)
+        self.pixels = BoundedCache.of_user(runtime.look_only)
         # Each is read once, not once a cell.
         self.open = cache(self._open)
         self._content = cache(content_digest)
@@ -86,12 +94,31 @@ class DatasetAndTeacher:
         source = dataset(name)
         if argument and not source.argument:
             raise UserError(f"Dataset {name!r} takes nothing after a colon, got {argument!r}.")
-        place = Place(self.runtime.data_root, self.cache, self.runtime.download)
+        download = self.runtime.download and not self.runtime.look_only
+        place = Place(self.runtime.data_root, self.pixels, download)
         loaded = source.load(place, argument)
         device = self.runtime.compute.device
         if device.type == "cuda" and isinstance(loaded.train, ResidentImages):
             loaded = replace(loaded, train=loaded.train.to(device))
         return loaded
+
+    def pixels_told(self) -> list[str]:
+        """What a look at the dataset found of its decoded pixels, in sentences."""
+        sets = [i for i in (self.dataset.train, self.dataset.test) if isinstance(i, Undecoded)]
+        if not sets:
+            return []
+        cache, missing = self.pixels, sum(images.missing for images in sets)
+        kept = sum(cache.sizes().values())
+        there = f"{kept / 1e9:.2f} GB there of at most {cache.most / 1e9:g} GB"
+        told = f"would be written to {cache.root}" if missing else f"are in {cache.root}"
+        size = f"{missing / 1e9:.2f} GB " if missing else ""
+        lines = [f"decoded pixels: {size}{told}; {there}"]
+        if any(math.isnan(number) for number in self.dataset.mean):
+            lines.append(
+                "the pixels were never read on this machine: what was made from them elsewhere "
+                "would not be found"
+            )
+        return lines
 
     def key(self, inputs: Mapping[str, Any], *modules: str) -> dict[str, Any]:
         """The key of what `modules` make of `inputs` here; see `keys`."""
@@ -191,6 +218,8 @@ class DatasetAndTeacher:
             norm = self._norm
             found = teachers.load(network, file, *size, compute.device, norm)
             teacher, recorded = found.teacher, found.accuracy
+            if self.runtime.look_only:  # there are no pixels to ask it about
+                return teacher
             if found.assumed:
                 say(
                     f"{file.name} does not say how pixels are normalised: ImageNet's mean and "

@@ -64,6 +64,8 @@ def run(
         for line in dict.fromkeys(filter(None, (bought(experiment, c.labels) for c in found))):
             say(line)
         if dry_run:
+            for line in experiment.pixels_told():
+                say(line)
             for cell in found:
                 print(f"{'missing' if cell in missing else 'cached '}  {cell.cell.label}")
             return

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
 
 LEAST_PAIRS = 3  # fewer repeats say too little of how much repeats differ
 LEVEL = 0.05
@@ -22,6 +21,8 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     if len(values) < 2:
         return mean, None
     variance = math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
+    from scipy import special  # takes most of a second
+
     quantile = float(special.stdtrit(len(values) - 1, 0.5 + level / 2))
     return mean, quantile * math.sqrt(variance / len(values))
 
@@ -57,6 +58,8 @@ class Paired:
         """
         if self.n < LEAST_PAIRS or self.half is None:
             return None
+        from scipy import special
+
         shown, power = (float(special.stdtrit(self.n - 1, q)) for q in (1 - LEVEL / 2, POWER))
         return self.half * (1 + power / shown)
 
@@ -91,6 +94,8 @@ def corrected(p_values: Sequence[float]) -> list[float]:
     Of all differences that are then called shown, at most one in twenty is expected to be none,
     unless tests depend on each other negatively (Benjamini and Yekutieli, 2001).
     """
+    from scipy import stats
+
     return stats.false_discovery_control(p_values, method="bh").tolist() if p_values else []
 
 
@@ -108,4 +113,6 @@ def _p(gaps: np.ndarray) -> float:
     error = math.sqrt(deviations @ deviations / (n - 1) / n)
     if error < 1e-12:
         return float(abs(mean) < 1e-12)
+    from scipy import special
+
     return float(2 * special.stdtr(n - 1, -abs(mean) / error))

@@ -1,6 +1,6 @@
 """The image column of tables: encoded pictures, files beside the table, or plain pixels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,29 @@ def sources_of(file: Path, most: int | None = None) -> list[Encoded]:
     return found
 
 
-def files_beside(file: Path) -> list[tuple[str, int]]:
-    """Paths and sizes of the pictures that a table names without holding them, in row order.
+def first_sources(file: Path, count: int) -> list[Encoded]:
+    """The first encoded pictures of a table; no more of it is read than holds them.
+
+    Raises:
+        UserError: the file cannot be read, is empty, or has a row without a picture.
+    """
+    name = image_column(file)
+    column = column_of(file, name, count)
+    read = _reader(column.type, file, name)
+    return [Encoded(read(column[row]), file, row) for row in range(min(count, len(column)))]
+
+
+def files_beside(file: Path, paths: Sequence[str]) -> list[tuple[str, int]]:
+    """Paths and sizes of the pictures that `paths_beside` finds.
 
     Raises:
         UserError: one is not there.
     """
+    return [(path, _beside(file, path).stat().st_size) for path in paths]
+
+
+def paths_beside(file: Path) -> list[str]:
+    """Paths of the pictures that a table names without holding them, in row order."""
     column = column_of(file, image_column(file))
     if not pa.types.is_struct(column.type) or column.type.get_field_index("path") < 0:
         return []
@@ -57,7 +74,7 @@ def files_beside(file: Path) -> list[tuple[str, int]]:
         for row in np.flatnonzero(~inner.to_numpy(zero_copy_only=False)):
             told = chunk[int(row)].as_py()
             if told is not None and told["path"] is not None:
-                found.append((told["path"], _beside(file, told["path"]).stat().st_size))
+                found.append(told["path"])
     return found
 
 

@@ -23,13 +23,16 @@ def schema_of(file: Path) -> pa.Schema:
     return _read(file, None)[0]
 
 
-def column_of(file: Path, name: str) -> pa.ChunkedArray:
+def column_of(file: Path, name: str, most: int | None = None) -> pa.ChunkedArray:
     """A column by its name; dictionaries are looked up, and others' types are what they store.
+
+    Args:
+        most: read about so many rows from the start; all if None.
 
     Raises:
         UserError: the file cannot be read, or has no rows or too many.
     """
-    column = _read(file, name)[1]
+    column = _read(file, name, most)[1]
     assert column is not None  # as a name was given
     kind = column.type
     if isinstance(kind, pa.ExtensionType):  # such as Array3D, once `datasets` is imported
@@ -73,7 +76,9 @@ def _named(file: Path, what: str, valid: tuple[str, ...]) -> str:
     )
 
 
-def _read(file: Path, name: str | None) -> tuple[pa.Schema, pa.ChunkedArray | None]:
+def _read(
+    file: Path, name: str | None, most: int | None = None
+) -> tuple[pa.Schema, pa.ChunkedArray | None]:
     if not file.is_file():
         raise UserError(f"There is no file {str(file)!r}.")
     try:
@@ -89,7 +94,10 @@ def _read(file: Path, name: str | None) -> tuple[pa.Schema, pa.ChunkedArray | No
             if name is None:
                 return table.schema_arrow, None
             _check_rows(file, table.metadata.num_rows)
-            return table.schema_arrow, table.read(columns=[name])[name]
+            if most is None:
+                return table.schema_arrow, table.read(columns=[name])[name]
+            first = next(table.iter_batches(most, row_groups=[0], columns=[name]))
+            return table.schema_arrow, pa.chunked_array([first.column(0)])
     except UserError:
         raise
     # By the damage: ArrowException, OSError, KeyError, UnicodeDecodeError and others.

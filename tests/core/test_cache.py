@@ -33,7 +33,7 @@ def test_a_stage_appears_whole_and_is_made_once(tmp_path):
     assert seen == [False]
     assert made.done("kind", KEY)
     assert folder == made.folder("kind", KEY)
-    assert names(tmp_path) == ["key.json", folder.name, "seal.json", "x"]
+    assert names(tmp_path) == ["key.json", folder.name, "made.json", "seal.json", "x"]
 
 
 def test_other_keys_and_kinds_lie_apart(tmp_path):
@@ -204,7 +204,7 @@ def test_a_seal_is_checked_byte_by_byte_once_a_process(made, monkeypatch):
     monkeypatch.setattr(cache, "file_digest", lambda file: read.append(file) or digest_of(file))
     as_in_a_new_process(monkeypatch)
     folder = make()
-    assert len(read) == 3  # the two files, and the key
+    assert len(read) == 4  # the two files, the key, and how long it took
     assert make() == folder
     assert len(read) == 3
     os.utime(folder / "b", (1, 1))

@@ -1,4 +1,5 @@
 import io
+import math
 import re
 from pathlib import Path
 
@@ -18,8 +19,7 @@ from benchmark.data.images import (
     ResidentImages,
     decode,
     decode_all,
-    decoded_images,
-    decoded_statistics,
+    decoded,
     images_digest,
     of_classes,
     pixel_statistics,
@@ -113,12 +113,25 @@ def test_encoded_images_decode_what_resident_images_hold(tmp_path):
 
 def test_a_decoded_stage_holds_pixels_statistics_and_a_digest(tmp_path):
     sources = [row(png(pixels.permute(1, 2, 0).numpy())) for pixels in PIXELS]
-    folder = Cache(tmp_path).make("decoded", {"k": 1}, decode_all(sources, 3, 4, "decode"))
-    images = decoded_images(folder, LABELS, ("cat", "dog"))
+    build = decode_all(sources, 3, 4, "decode")
+
+    def read(labels, look_only=False):
+        shape, cache = (3, 4), Cache(tmp_path, look_only)
+        return decoded(cache, {"k": 1}, build, labels, ("cat", "dog"), shape)
+
+    before, unknown = read(LABELS, look_only=True)
+    assert list(tmp_path.iterdir()) == []
+    images, statistics = read(LABELS)
     assert torch.equal(images.pixels, PIXELS)
-    assert images.digest == decoded_images(folder, LABELS, ("cat", "dog")).digest
-    assert images.digest != decoded_images(folder, 1 - LABELS, ("cat", "dog")).digest
-    assert decoded_statistics(folder) == tuple(map(tuple, pixel_statistics(PIXELS).tolist()))
+    assert images.digest == before.digest == read(LABELS)[0].digest
+    assert images.digest != read(1 - LABELS)[0].digest
+    assert statistics == tuple(map(tuple, pixel_statistics(PIXELS).tolist()))
+    assert all(math.isnan(number) for part in unknown for number in part)
+    looked, known = read(LABELS, look_only=True)
+    assert (looked.digest, looked.channels, looked.resolution) == (images.digest, 3, 4)
+    assert (before.missing, looked.missing, known) == (len(PIXELS) * 48, 0, statistics)
+    with pytest.raises(RuntimeError, match="only labels and sizes were read"):
+        looked.take(torch.tensor([0]))
 
 
 def test_pixel_statistics_are_the_mean_and_deviation_of_each_channel():

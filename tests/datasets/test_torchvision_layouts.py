@@ -8,10 +8,11 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 from tiny import dataset_of
+from torchvision import datasets
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from benchmark.core.errors import UserError
-from benchmark.datasets import cifar10, cifar100, mnist
+from benchmark.datasets import cifar10, cifar100
 
 
 def write_mnist(root: Path, shades: dict[str, list[int]]) -> None:
@@ -125,7 +126,7 @@ def test_a_download_leaves_the_layout_and_nothing_else(place):
 
 
 def test_a_failed_download_says_what_to_put_where_and_leaves_nothing(place, monkeypatch):
-    monkeypatch.setattr(mnist, "MNIST", lose)
+    monkeypatch.setattr(datasets, "MNIST", lose)
     with pytest.raises(UserError, match=r"'mnist' could not be downloaded .*no route to host"):
         dataset_of("mnist").load(replace(place, download=True))
     assert list(place.root.iterdir()) == []
