@@ -6,7 +6,7 @@ from. A damaged one is found anew.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +39,7 @@ def fact(cache: Cache, kind: str, follows: Any, find: Callable[[], T]) -> T | No
 
 
 def file_digests(
-    cache: Cache, files: Sequence[Path], work: Sequence[Path] | None = None
+    cache: Cache, files: Sequence[Path], work: Iterable[Path] | None = None
 ) -> list[str]:
     """SHA-256 (hex) of files, read again only where their sizes or times have changed.
 

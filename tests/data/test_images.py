@@ -17,6 +17,7 @@ from benchmark.data.images import (
     Encoded,
     EncodedImages,
     ResidentImages,
+    Undecoded,
     decode,
     decode_all,
     decoded,
@@ -122,6 +123,7 @@ def test_a_decoded_stage_holds_pixels_statistics_and_a_digest(tmp_path):
     before, unknown = read(LABELS, look_only=True)
     assert list(tmp_path.iterdir()) == []
     images, statistics = read(LABELS)
+    assert isinstance(images, ResidentImages)
     assert torch.equal(images.pixels, PIXELS)
     assert images.digest == before.digest == read(LABELS)[0].digest
     assert images.digest != read(1 - LABELS)[0].digest
@@ -129,6 +131,8 @@ def test_a_decoded_stage_holds_pixels_statistics_and_a_digest(tmp_path):
     assert all(math.isnan(number) for part in unknown for number in part)
     looked, known = read(LABELS, look_only=True)
     assert (looked.digest, looked.channels, looked.resolution) == (images.digest, 3, 4)
+    assert isinstance(before, Undecoded)
+    assert isinstance(looked, Undecoded)
     assert (before.missing, looked.missing, known) == (len(PIXELS) * 48, 0, statistics)
     with pytest.raises(RuntimeError, match="only labels and sizes were read"):
         looked.take(torch.tensor([0]))
@@ -143,11 +147,11 @@ def test_pixel_statistics_are_the_mean_and_deviation_of_each_channel():
     assert std == pytest.approx(exact.std(1, correction=0).numpy(), abs=1e-6)
 
 
-def test_a_part_of_the_classes():
+def test_a_part_of_the_classes(tmp_path):
     pixels = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1)
     images = ResidentImages(pixels, torch.arange(8) % 4, ("a", "b", "c", "d"))
     whole = Dataset("whole", images, images, (0.1,), (0.2,), mirror=True)
-    part = of_classes(whole, [3, 1], "part")
+    part = of_classes(whole, [3, 1], "part", Cache(tmp_path))
     assert part.class_names == ("d", "b")
     assert part.train.take(torch.arange(4)).flatten().tolist() == [1, 3, 5, 7]
     assert part.test.labels.tolist() == [1, 0, 1, 0]
