@@ -15,10 +15,11 @@ from torch import Tensor
 
 from benchmark.core.needs import Needs
 from benchmark.core.progress import track
+from benchmark.core.work import TEACHER, Passes, Work
 from benchmark.data.recipe import Recipe
 from benchmark.labels import student
 from benchmark.labels.image_labels import ImageLabelOptions, ImageLabels
-from benchmark.labels.task import LabelTask, TaskShape
+from benchmark.labels.task import Amounts, LabelTask, TaskShape
 from benchmark.labels.validation import BLOCK, held_out, usual_convnet
 from benchmark.models import networks
 from benchmark.models.classifier import Classifier, correct
@@ -74,6 +75,19 @@ class Expert(ImageLabels[Options]):
     @classmethod
     def needs(cls, options: Options) -> Needs:
         return Needs(snapshots=True, networks=(options.student,))
+
+    @classmethod
+    def work(cls, options: Options, amounts: Amounts) -> Work:
+        shape, tries = amounts.shape, amounts.snapshots
+        batch = shape.batch_size(0)
+        steps = -(-options.steps // shape.batches) * shape.batches
+        return Work(
+            (
+                Passes(options.student, tries * steps * batch, batch, trained=True),
+                Passes(options.student, tries * options.held_out, BLOCK),
+                Passes(TEACHER, tries * shape.images, BLOCK),
+            )
+        )
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

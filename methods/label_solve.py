@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from benchmark.core.errors import UserError
 from benchmark.core.needs import Needs
 from benchmark.core.progress import track
+from benchmark.core.work import Passes, Work
 from benchmark.labels.image_labels import ImageLabelOptions, ImageLabels
-from benchmark.labels.task import LabelTask, TaskShape
+from benchmark.labels.task import Amounts, LabelTask, TaskShape
 from benchmark.labels.validation import BLOCK, held_out, usual_convnet
 from benchmark.models import networks
 from benchmark.models.classifier import Classifier
@@ -83,6 +84,11 @@ class LabelSolve(ImageLabels[Options]):
     @classmethod
     def needs(cls, options: Options) -> Needs:
         return Needs(networks=(options.network,))
+
+    @classmethod
+    def work(cls, options: Options, amounts: Amounts) -> Work:
+        images = options.draws * (amounts.real + amounts.shape.images)
+        return Work((Passes(options.network, images, BLOCK),))
 
     @classmethod
     @torch.no_grad()

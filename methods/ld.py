@@ -56,6 +56,7 @@ class LD(LearnedLabels[Options]):
     """Probabilities of each image, learned by differentiating through gradient steps."""
 
     paper = "Bohdal, Yang and Hospedales, Flexible Dataset Distillation, arXiv 2006.08572, 2020"
+    through_real = True
 
     @classmethod
     def learner(cls, task: LabelTask, options: Options) -> Make:

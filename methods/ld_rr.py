@@ -39,6 +39,7 @@ class LDRR(LearnedLabels[Options]):
     """Probabilities of each image, learned by differentiating a ridge regression."""
 
     paper = "Bohdal, Yang and Hospedales, Flexible Dataset Distillation, arXiv 2006.08572, 2020"
+    through_real = False
 
     @classmethod
     def learner(cls, task: LabelTask, options: Options) -> Make:

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from benchmark.core.errors import ArtefactError
 from benchmark.core.needs import Needs
+from benchmark.core.work import Work
 from benchmark.data.views import ViewBatch
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
-from benchmark.labels.ensemble import Teachers, needs_of, taught_by
-from benchmark.labels.task import LabelTask, StoredViewCount, TaskShape
+from benchmark.labels.ensemble import Teachers, labelling, needs_of, taught_by
+from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
 from benchmark.labels.teacher_logits import resident, teacher_logits
 from benchmark.labels.writer import Stored, TensorWriter
 
@@ -50,6 +51,11 @@ class Soft(LabelSource[Options]):
     @classmethod
     def stored_views(cls, options: Options, shape: TaskShape) -> StoredViewCount:
         return StoredViewCount(shape.epochs * shape.batches, shape.classes)
+
+    @classmethod
+    def work(cls, options: Options, amounts: Amounts) -> Work:
+        shape = amounts.shape
+        return Work((labelling(options.teachers, shape.labels, shape.batch_size(0), amounts),))
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

@@ -35,6 +35,9 @@ PARTS = {
         "data.recipe:Augmentation",
         "data.recipe:Objective",
         "core.needs:Needs",
+        "labels.task:Amounts",
+        "core.work:Work",
+        "core.work:Passes",
     ],
     "What is shipped": [
         "labels.artefact:StoredTensor",

@@ -1,6 +1,5 @@
 """`reference`: what the field has published, and ours beside it."""
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..core.errors import UserError
+from . import within
 from .options import Device, takes
 from .run import Surroundings, grid_of, measure
-
-BUDGET = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(m|h)")
-MINUTES = {"m": 1.0, "h": 60.0}
 
 
 @dataclass(frozen=True)
@@ -65,12 +61,9 @@ def _measure(asked: Asked) -> None:
     from ..experiment.reference import accuracies
     from ..report.reference import of_cell
 
-    match = BUDGET.fullmatch(asked.within or "")
-    if match is None:
-        raise UserError(f"--within takes minutes or hours as 30m or 2h, got {asked.within!r}.")
-    left = float(match[1]) * MINUTES[match[2]]
+    seconds = within.seconds(asked.within or "")
     known, gpu = _records(asked), choose(asked.device, "auto").device.type == "cuda"
-    until = time.monotonic() + 60 * left
+    until = time.monotonic() + seconds
     for cell in accuracies():
         if of_cell(cell, known):
             continue

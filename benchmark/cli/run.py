@@ -10,6 +10,7 @@ import typer
 from ..core.errors import UserError, unknown
 from ..experiment import grid as grids
 from ..experiment.grid import Cell, Grid
+from . import within
 from .options import Device, takes
 from .plugins import Plugins
 
@@ -73,6 +74,10 @@ class Surroundings(Place):
         ),
     ] = 1
     force: Annotated[bool, typer.Option("--force", help="Measure finished cells anew.")] = False
+    within: Annotated[
+        str | None,
+        typer.Option(help="Measure what fits into so long, controls first: 30m, 2h, 1d."),
+    ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is cached and missing; write nothing.")
     ] = False
@@ -106,6 +111,7 @@ def measure(grid: Grid, at: Surroundings) -> None:
         if cell.variant.method not in known:
             raise unknown("method", cell.variant.method, known)
     chosen = _shard(cells, at.shard)
+    limit = None if at.within is None else within.seconds(at.within)
 
     import torch
 
@@ -115,7 +121,7 @@ def measure(grid: Grid, at: Surroundings) -> None:
     from ..experiment.stages import Experiment
 
     compute, threads = choose(at.device, at.precision), torch.get_num_threads()
-    jobs, execute = (1, None) if at.dry_run else _executor(at, compute, len(chosen))
+    jobs, execute = _executor(at, compute, len(chosen))
     share = at.share_stream == "auto"
     runtime = Runtime(
         at.work, compute, at.data_root, at.download, at.force, at.batched, share, jobs, at.dry_run
@@ -127,6 +133,7 @@ def measure(grid: Grid, at: Surroundings) -> None:
             at.dry_run,
             lambda made: show_tables(made, at.work),
             execute,
+            limit,
         )
     finally:
         torch.set_num_threads(threads)

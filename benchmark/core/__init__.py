@@ -18,4 +18,5 @@ __all__ = [
     "pickles",
     "plugins",
     "progress",
+    "work",
 ]

@@ -180,7 +180,7 @@ class DatasetAndTeacher:
         if file is None:
             return self.training_key
         content = str(file) if file == PRETRAINED else file_digest(file)
-        options = self._teacher_options
+        options = self.teacher_options
         read = {"normalise": options.normalise, "class_order": options.class_order}
         key = {"network": network, **self.facts, "file": content, **read}
         return self.key(key, teachers.__name__, networks.module_of(network))
@@ -189,12 +189,12 @@ class DatasetAndTeacher:
     def training_key(self) -> dict[str, Any]:
         """What decides a teacher that is trained here, and its snapshots."""
         network = self.teacher_source[0]
-        key = {"network": network, **self.facts, "options": asdict(self._teacher_options)}
+        key = {"network": network, **self.facts, "options": asdict(self.teacher_options)}
         return self.key(key, teachers.__name__, networks.module_of(network))
 
     def _trained(self) -> Path:
         """The stage of a teacher that is trained here, and its snapshots."""
-        network, options = self.teacher_source[0], self._teacher_options
+        network, options = self.teacher_source[0], self.teacher_options
         compute = self.runtime.compute
         return self.cache.make(
             "teacher",
@@ -233,7 +233,7 @@ class DatasetAndTeacher:
         """Refuse a teacher of others that does not know the dataset."""
         train, compute = self.dataset.train, self.runtime.compute
         found = joins.known(teacher, train, compute)
-        if self._teacher_options.class_order == "fitted" and found.order is not None:
+        if self.teacher_options.class_order == "fitted" and found.order is not None:
             teachers.reorder(teacher, found.order)
             told = described(found.order, train.class_names)
             say(f"the teacher's classes are put in order: {told}")
@@ -249,7 +249,7 @@ class DatasetAndTeacher:
             "imagenet": (IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]),
             "dataset": (dataset.mean, dataset.std),
             "none": ((0.0,) * channels, (1.0,) * channels),
-        }[self._teacher_options.normalise]
+        }[self.teacher_options.normalise]
         if mean is None or std is None:
             return None
         return teachers.Norm(mean=list(mean), std=list(std))
@@ -285,7 +285,8 @@ class DatasetAndTeacher:
         return read_json(folder / "accuracy.json", Accuracy).accuracy
 
     @property
-    def _teacher_options(self) -> TeacherOptions:
+    def teacher_options(self) -> TeacherOptions:
+        """How the teacher is trained here, or read."""
         return build(TeacherOptions, self.grid.of("teacher"), "teacher")
 
     @cached_property

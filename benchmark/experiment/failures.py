@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import UserError
+from .grid import Cell
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Failure:
         """Keep it for whoever mends the method."""
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{title}\n{self.message}\n\n{self.traceback}", encoding="utf-8")
+
+
+Failed = dict[Cell, Failure]
 
 
 def describe(error: BaseException, own: Iterable[Path]) -> Failure:

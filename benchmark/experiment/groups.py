@@ -19,7 +19,7 @@ def grouped(cells: Sequence[ResolvedCell], share: bool, least: int = 1) -> list[
         return [[cell] for cell in cells]
     made: dict[str, Group] = {}
     for cell in cells:
-        made.setdefault(_stream(cell), []).append(cell)
+        made.setdefault(stream(cell), []).append(cell)
     groups = list(made.values())
     while len(groups) < min(least, len(cells)):
         largest = max(range(len(groups)), key=lambda number: len(groups[number]))
@@ -29,7 +29,7 @@ def grouped(cells: Sequence[ResolvedCell], share: bool, least: int = 1) -> list[
     return groups
 
 
-def _stream(cell: ResolvedCell) -> str:
+def stream(cell: ResolvedCell) -> str:
     """What students on one stream have in common."""
     recipe = cell.labels.recipe
     alone = recipe.stop == "held-out" or recipe.evaluator != "network"

@@ -16,12 +16,12 @@ import torch
 from ..core.device import Compute
 from ..core.errors import UserError
 from . import fitter
-from .failures import Failure
+from .failures import Failed, Failure
 from .fitter import Given
 from .grid import Cell
 from .groups import Group, grouped
 from .run_cell import Cells, ResolvedCell
-from .run_grid import Failed, Told, measure, prepare, tell
+from .run_grid import Told, measure, prepare, tell
 from .worker import Worker
 
 BYTES_EACH = 3 * 2**30  # of memory, for a job and its fitting process

@@ -12,10 +12,10 @@ from ray.exceptions import RayError
 
 from ..core.progress import say, track
 from .dataset_and_teacher import Runtime
-from .failures import describe
+from .failures import Failed, describe
 from .grid import Cell, Grid
 from .run_cell import Cells, ResolvedCell
-from .run_grid import Failed, measure
+from .run_grid import measure
 from .stages import Experiment
 from .worker import Surroundings
 

@@ -1,30 +1,28 @@
 """Running a grid: what is cached, what is missing, what it will take; then cell after cell."""
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 
 from ..core.errors import Interrupted, UserError
 from ..core.files import digest
 from ..core.progress import say
 from ..labels.contract import method
-from ..models import networks
 from ..models.image_source import image_source
-from ..models.training import Optimisation
 from ..records import store
 from ..records.comparison import Comparison, comparisons
 from . import fitter
-from .failures import Failure
+from .estimate import Estimator, said
+from .failures import Failed, Failure
 from .grid import Cell
 from .groups import grouped
 from .run_cell import FAILURES, RECORDS, Cells, ResolvedCell
 from .stages import Experiment, ResolvedLabels
-
-Failed = dict[Cell, Failure]
+from .within import measure_within
 
 
 def run(
@@ -33,18 +31,21 @@ def run(
     dry_run: bool,
     show: Callable[[list[Comparison]], None],
     execute: Callable[[Cells, list[ResolvedCell]], Failed] | None = None,
+    within: float | None = None,
 ) -> None:
     """Measure all missing cells, then show what all of them say.
 
     Args:
         show: prints and writes tables.
         execute: measures cells elsewhere than in this process, as `measure` does here.
+        within: seconds; cells that do not fit are left out.
 
     Raises:
         UserError: a name or option is wrong (before anything is made), or cells failed.
         Interrupted: by Ctrl-C, or by the system.
     """
     found: list[ResolvedCell] = []
+    started = time.monotonic()
     try:
         here = execute is None or experiment.runtime.jobs > 1
         if here and not dry_run and not (experiment.runtime.work / RECORDS).exists():
@@ -57,19 +58,15 @@ def run(
         runner = Cells(experiment)
         found += [runner.resolve(cell, labels) for cell, labels in resolved.labels.items()]
         missing = [cell for cell in found if experiment.runtime.force or not cell.done]
-        say(
-            f"{len(found)} cells: {len(found) - len(missing)} cached, {len(missing)} to run"
-            f"{estimate(experiment, missing)}"
-        )
-        for line in dict.fromkeys(filter(None, (bought(experiment, c.labels) for c in found))):
-            say(line)
+        estimator = Estimator(runner, not dry_run, time.process_time())
+        _foretell(estimator, found, missing, dry_run)
         if dry_run:
-            for line in experiment.pixels_told():
-                say(line)
-            for cell in found:
-                print(f"{'missing' if cell in missing else 'cached '}  {cell.cell.label}")
             return
-        failed = (execute or measure)(runner, missing)
+        work = partial(execute or measure, runner)
+        if within is None:
+            failed = work(missing)
+        else:
+            failed = measure_within(estimator, missing, started + within, work)
         show(_compared(runner, found, failed))
     except KeyboardInterrupt as error:
         fitter.stop()
@@ -82,6 +79,26 @@ def run(
         folder = experiment.runtime.work / FAILURES
         told = " ".join(dict.fromkeys(failure.message for failure in failed.values()))
         raise UserError(f"{len(failed)} of {len(found)} cells failed (see {folder}): {told}")
+
+
+def _foretell(
+    estimator: Estimator, found: list[ResolvedCell], missing: list[ResolvedCell], dry_run: bool
+) -> None:
+    """Say what is there, what is missing and what it takes; with `dry_run`, of each cell."""
+    experiment = estimator.experiment
+    say(f"{len(found)} cells: {len(found) - len(missing)} cached, {len(missing)} to run")
+    if missing:
+        device = experiment.runtime.compute.device.type
+        for line in said(estimator.of(missing), device, timed=not dry_run):
+            say(line)
+    for line in dict.fromkeys(filter(None, (bought(experiment, cell.labels) for cell in found))):
+        say(line)
+    if not dry_run:
+        return
+    for line in experiment.pixels_told():
+        say(line)
+    for cell in found:
+        print(f"{'missing' if cell in missing else 'cached '}  {cell.cell.label}")
 
 
 def _compared(runner: Cells, found: list[ResolvedCell], failed: Failed) -> list[Comparison]:
@@ -194,40 +211,3 @@ def _alike(
             images = {**labels.images.key, "options": drawn}
             groups[digest({**labels.key, "images": images})][labels.digest].append(cell)
     return [list(group.values()) for group in groups.values()]
-
-
-def estimate(experiment: Experiment, missing: Sequence[ResolvedCell]) -> str:
-    """What the missing cells take at least: the bare steps of their students, timed here."""
-    seconds, plans = 0.0, {cell.labels.images.ipc: cell.labels.plan for cell in missing}
-    counts = Counter((cell.cell.student, cell.cell.ipc) for cell in missing)
-    for (student, ipc), count in counts.items():
-        plan = plans[ipc]
-        try:
-            seconds += _bare_step(experiment, student, plan.sizes()[0]) * plan.steps * count
-        except Exception as error:  # its cells will fail, and say more
-            return f"; a step of {student} cannot be timed ({type(error).__name__})"
-    if not seconds:
-        return ""
-    return f"; students' bare steps take about {seconds / 60:.1f} min, labels and tests on top"
-
-
-def _bare_step(experiment: Experiment, student: str, batch: int) -> float:
-    """Seconds of forward, backward and optimiser on random pixels."""
-    images, compute = experiment.dataset.train, experiment.runtime.compute
-    side, classes = images.resolution, len(images.class_names)
-    network = compute.place(networks.create(student, classes, images.channels, side))
-    optimiser, _ = Optimisation(1, 1).build(network)
-    pixels = torch.rand(batch, images.channels, side, side, device=compute.device)
-    started = 0.0
-    for repeat in range(4):
-        if repeat == 1:  # the first one warms up
-            compute.wait()
-            started = time.perf_counter()
-        with compute.autocast():
-            logits = network(pixels)
-        loss = F.cross_entropy(logits.float(), logits.argmax(1))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    compute.wait()
-    return (time.perf_counter() - started) / 3

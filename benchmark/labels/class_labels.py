@@ -5,9 +5,10 @@ from typing import Self
 
 from ..core.needs import Needs
 from ..core.options import OptionsT
+from ..core.work import Work
 from .artefact import Artefact, StoredTensor
 from .contract import LabelSource
-from .task import LabelTask, TaskShape
+from .task import Amounts, LabelTask, TaskShape
 
 
 class ClassLabels(LabelSource[OptionsT]):
@@ -20,6 +21,10 @@ class ClassLabels(LabelSource[OptionsT]):
     @classmethod
     def label_bytes(cls, options: OptionsT, shape: TaskShape) -> int:
         return 0
+
+    @classmethod
+    def work(cls, options: OptionsT, amounts: Amounts) -> Work:
+        return Work()
 
     @classmethod
     def fit(cls, task: LabelTask, options: OptionsT) -> Self:

@@ -27,12 +27,13 @@ from ..core import plugins
 from ..core.errors import ArtefactError, UserError
 from ..core.needs import Needs
 from ..core.options import NoOptions, OptionsT, build, options_of
+from ..core.work import Work
 from ..data.views import ViewBatch, ViewPlan
 from ..records.ledger import Ledger
 from . import artefact
 from .artefact import Artefact, StoredTensor
 from .manifest import Requirement
-from .task import LabelTask, StoredViewCount, TaskShape, classes_digest
+from .task import Amounts, LabelTask, StoredViewCount, TaskShape, classes_digest
 
 Control: TypeAlias = Literal["floor", "full", "ceiling"]
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -125,6 +126,17 @@ class LabelSource(ABC, Generic[OptionsT]):
         key only if they are named here.
         """
         return Needs(teacher=True)
+
+    @classmethod
+    def work(cls, options: OptionsT, amounts: Amounts) -> Work | None:
+        """What `fit` takes, and what runs on each view afterwards; None if that is not known.
+
+        From it a run says how long it will take.
+
+        Args:
+            options: as `resolve_options` gives them.
+        """
+        return None
 
     @classmethod
     @abstractmethod

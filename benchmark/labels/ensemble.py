@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core.needs import Needs
-from .task import LabelTask
+from ..core.work import TEACHER, Passes
+from .task import Amounts, LabelTask
 
 Teachers = Literal["final", "trajectory"]
 
@@ -28,6 +29,12 @@ class Mean(nn.Module):
 def needs_of(teachers: Teachers) -> Needs:
     """What `taught_by` asks the task for."""
     return Needs(teacher=teachers == "final", snapshots=teachers == "trajectory")
+
+
+def labelling(teachers: Teachers, views: int, batch: int, amounts: Amounts) -> Passes:
+    """What it takes to have so many views labelled by `taught_by`."""
+    each = 1 if teachers == "final" else amounts.snapshots
+    return Passes(TEACHER, each * views, batch)
 
 
 def taught_by(task: LabelTask, teachers: Teachers) -> LabelTask:

@@ -65,6 +65,21 @@ class StoredViewCount:
     logits: int
 
 
+@dataclass(frozen=True)
+class Amounts:
+    """What decides how long a fit takes, known before anything is made.
+
+    Attributes:
+        shape: of the distilled images and their views.
+        real: images of the training set.
+        snapshots: weak teachers that are kept of a training.
+    """
+
+    shape: TaskShape
+    real: int
+    snapshots: int
+
+
 def task_shape(classes: int, plan: ViewPlan) -> TaskShape:
     """The sizes of a task with this plan."""
     return TaskShape(classes, plan.images, plan.batches, plan.epochs, plan.resolution)

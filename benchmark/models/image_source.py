@@ -13,6 +13,7 @@ from ..core import plugins
 from ..core.device import Compute
 from ..core.needs import Needs
 from ..core.options import NoOptions, OptionsT, options_of
+from ..core.work import Work
 from ..data.images import Dataset, ResidentImages
 
 if TYPE_CHECKING:
@@ -106,6 +107,14 @@ class ImageSource(ABC, Generic[OptionsT]):
         files and priors are there, and count by their content, only if they are named here.
         """
         return Needs()
+
+    def work(self, dataset: Dataset, ipc: int) -> Work | None:
+        """What `make` takes; None if that is not known. From it a run says how long it will take.
+
+        Args:
+            dataset: whose pixels must not be asked for.
+        """
+        return None
 
     def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
         """Refuse what `make` would, as far as that shows before anything is made.

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from benchmark.core.errors import UserError
 from benchmark.core.needs import Needs
-from benchmark.data.images import UNLABELLED, ResidentImages
+from benchmark.core.work import Work
+from benchmark.data.images import UNLABELLED, Dataset, ResidentImages
 from benchmark.data.views import SAMPLE, permutation, random_words
 from benchmark.models.image_source import ImageSource, ImageTask
 
@@ -49,6 +50,9 @@ class Foreign(ImageSource[Options]):
 
     def needs(self, ipc: int) -> Needs:
         return Needs(datasets=(self.options.dataset,))
+
+    def work(self, dataset: Dataset, ipc: int) -> Work:
+        return Work()
 
     def make(self, task: ImageTask) -> ResidentImages:
         """Random training images of the other dataset, as unlabelled images of this one.

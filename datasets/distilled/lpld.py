@@ -19,6 +19,7 @@ from torch import nn
 
 from benchmark.core.files import write_atomic
 from benchmark.core.needs import Needs
+from benchmark.core.work import TEACHER, Passes, Work
 from benchmark.data.images import Dataset, ResidentImages
 from benchmark.models.batch_norm import Statistics, check_classes, class_statistics
 from benchmark.models.image_source import ImageSource, ImageTask
@@ -59,6 +60,11 @@ class LPLD(ImageSource[Options]):
     def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
         require_statistics(ipc, network)
         check_classes(dataset.train)
+
+    def work(self, dataset: Dataset, ipc: int) -> Work:
+        made = sre2l.SRe2L(self.options).work(dataset, ipc)
+        squeezed = Passes(TEACHER, len(dataset.train), self.options.squeeze_batch)
+        return Work((*made.passes, squeezed))
 
     def make(self, task: ImageTask) -> ResidentImages:
         """Images recovered in groups of one class.

@@ -6,7 +6,8 @@ its place in the set says to which, so that hard and fixed labels have one to na
 
 import torch
 
-from benchmark.data.images import ResidentImages
+from benchmark.core.work import Work
+from benchmark.data.images import Dataset, ResidentImages
 from benchmark.data.views import SAMPLE, random_words
 from benchmark.models.image_source import ImageSource, ImageTask
 
@@ -17,6 +18,9 @@ class Noise(ImageSource[Options]):
     """Uniform noise, the control of what labels teach without images."""
 
     draws = "draw"
+
+    def work(self, dataset: Dataset, ipc: int) -> Work:
+        return Work()
 
     def make(self, task: ImageTask) -> ResidentImages:
         """The first `ipc` noise images of each class.

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from benchmark.core.errors import UserError
 from benchmark.core.needs import Needs
 from benchmark.core.progress import say, track
+from benchmark.core.work import Work
 from benchmark.data.class_folders import class_folders, image_files, in_label_order, positions
 from benchmark.data.denormalised import Norm, as_pixels
 from benchmark.data.grid_picture import read_grid
@@ -62,6 +63,9 @@ class PathImages(ImageSource[Options]):
 
     def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
         find(dataset, ipc, self.options)
+
+    def work(self, dataset: Dataset, ipc: int) -> Work:
+        return Work()
 
     def make(self, task: ImageTask) -> ResidentImages:
         """The first `ipc` images of each class, by file name or table row.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from benchmark.core.errors import UserError
 from benchmark.core.progress import track
+from benchmark.core.work import Work
 from benchmark.data.images import Dataset, ResidentImages
 from benchmark.data.views import SAMPLE, permutation, random_words
 from benchmark.models.image_source import ImageSource, ImageTask
@@ -32,6 +33,9 @@ class RandomImages(ImageSource[Options]):
     def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
         for label, available in enumerate(dataset.train.labels.bincount().tolist()):
             check_enough(ipc, available, dataset.class_names[label], "the training set")
+
+    def work(self, dataset: Dataset, ipc: int) -> Work:
+        return Work()
 
     def make(self, task: ImageTask) -> ResidentImages:
         """The first `ipc` training images of each class in its random order.

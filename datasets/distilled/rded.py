@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from benchmark.core.errors import UserError
 from benchmark.core.needs import Needs
 from benchmark.core.progress import track
+from benchmark.core.work import TEACHER, Passes, Work
 from benchmark.data.images import Dataset, ResidentImages
 from benchmark.data.rendering import resized_crops
 from benchmark.data.views import SAMPLE, Augmentation, ViewPlan, random_words
@@ -81,6 +82,12 @@ class RDED(ImageSource[Options]):
         for label, available in enumerate(dataset.train.labels.bincount().tolist()):
             name = dataset.class_names[label]
             check_enough(ipc, available, name, "the training set", self.options.factor**2)
+
+    def work(self, dataset: Dataset, ipc: int) -> Work:
+        options, counts = self.options, dataset.train.labels.bincount().tolist()
+        few = options.candidates < ipc * options.factor**2
+        tried = sum(count if few else min(count, options.candidates) for count in counts)
+        return Work((Passes(TEACHER, options.crops * tried, TEACHER_BATCH),))
 
     def make(self, task: ImageTask) -> ResidentImages:
         """Mosaics of the crops with the lowest cross-entropy; the best of all in the first tile.

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from benchmark.core.errors import UserError
 from benchmark.core.files import write_atomic
 from benchmark.core.needs import Needs
+from benchmark.core.work import TEACHER, Passes, Work
 from benchmark.data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, ResidentImages
 from benchmark.data.rendering import look
 from benchmark.data.views import SAMPLE, Augmentation, ViewPlan, random_words, unit
@@ -154,6 +155,12 @@ class SRe2L(ImageSource[Options]):
 
     def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
         require_statistics(ipc, network)
+
+    def work(self, dataset: Dataset, ipc: int) -> Work:
+        assert self.options.iterations is not None
+        images = ipc * len(dataset.class_names)
+        batch = min(images, self.options.block)
+        return Work((Passes(TEACHER, images * self.options.iterations, batch, trained=True),))
 
     def make(self, task: ImageTask) -> ResidentImages:
         """Images recovered in groups of one image a class.

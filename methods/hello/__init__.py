@@ -42,12 +42,14 @@ from torch import Tensor, nn
 
 from benchmark.core.errors import ArtefactError
 from benchmark.core.needs import Needs
+from benchmark.core.work import PRIOR, Passes, Work
 from benchmark.data.views import ViewBatch
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.distill import DistillOptions, TeacherBatches, distill
+from benchmark.labels.ensemble import labelling
 from benchmark.labels.manifest import Requirement
-from benchmark.labels.task import LabelTask, TaskShape
+from benchmark.labels.task import Amounts, LabelTask, TaskShape
 from benchmark.labels.weights import decode, encode, encoded_bytes
 from benchmark.models.priors import Prior, bare_tower, content, load_prior
 from benchmark.models.priors.prompts import templates
@@ -175,6 +177,23 @@ class HeLlO(LabelSource[Options]):
         # The final teacher also tells how well the fit agrees, whichever teachers it is fitted to.
         snapshots = options.teachers == "trajectory"
         return Needs(teacher=True, snapshots=snapshots, priors=(options.prior,))
+
+    @classmethod
+    def work(cls, options: Options, amounts: Amounts) -> Work | None:
+        if options.replay or options.patience or options.minutes:
+            return None
+        prior, held = PRIOR + options.prior, round(options.held_out * amounts.real)
+        seen, looked_at = options.epochs * (amounts.real - held), options.epochs * held
+        batch, probe = options.batch_size, min(options.probe, amounts.real)
+        return Work(
+            (
+                Passes(prior, seen, batch, trained=options.rank > 0),
+                Passes(prior, looked_at + probe, batch),
+                labelling(options.teachers, seen + looked_at + probe, batch, amounts),
+            ),
+            online=(prior,),
+            shared=True,
+        )
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

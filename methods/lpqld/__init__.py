@@ -32,14 +32,15 @@ from torch import Tensor
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.core.needs import Needs
 from benchmark.core.options import build
+from benchmark.core.work import Work
 from benchmark.data.views import ViewBatch
 from benchmark.exchange.official import open_folder
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import Json, LabelSource
-from benchmark.labels.ensemble import needs_of, taught_by
+from benchmark.labels.ensemble import labelling, needs_of, taught_by
 from benchmark.labels.packing import MAX_WIDTH, packed_bytes, width_for
 from benchmark.labels.stored_views import StoredViews
-from benchmark.labels.task import LabelTask, StoredViewCount, TaskShape
+from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
 
 from .budget import kept_logits, within
 from .coding import PARTS, CodedLabels, CodedWriter, Coding
@@ -143,6 +144,16 @@ class LPQLD(LabelSource[Options]):
         if wished["quantise"] == form == "mr":
             wished = {"k": kept, **wished}
         return build(Options, wished, cls.name)
+
+    @classmethod
+    def work(cls, options: Options, amounts: Amounts) -> Work:
+        if options.path:
+            return Work()
+        shape = amounts.shape
+        batch = shape.batch_size(0)
+        scored = 0 if options.select == "first" else shape.labels
+        views = scored + options.batches * batch
+        return Work((labelling(options.teachers, views, batch, amounts),))
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

@@ -19,10 +19,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmark.core.errors import ArtefactError, UserError
+from benchmark.core.work import TEACHER, Passes, Work
 from benchmark.data.views import ViewBatch
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import Json, LabelSource
-from benchmark.labels.task import LabelTask, TaskShape
+from benchmark.labels.task import Amounts, LabelTask, TaskShape
 from benchmark.labels.weights import WeightForm, decode, encode
 from benchmark.models import networks
 from benchmark.models.classifier import Floats
@@ -103,6 +104,12 @@ class ShippedTeacher(LabelSource[Options]):
                 f"teacher[shrink={options.shrink},bytes=N]."
             )
         return options
+
+    @classmethod
+    def work(cls, options: Options, amounts: Amounts) -> Work:
+        images = options.epochs * amounts.real
+        tuning = [Passes(TEACHER, images, options.batch_size, trained) for trained in (True, False)]
+        return Work(tuple(tuning) if images else (), online=(TEACHER,), shared=True)
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

@@ -2,11 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from ...core.needs import Needs
+from ...core.work import Passes, Work
 from ..image_labels import ImageLabels
-from ..task import LabelTask, TaskShape
+from ..task import Amounts, LabelTask, TaskShape
 from .batched import learn_batched
 from .run import Make, learned
 from .settings import Learning
@@ -18,6 +19,8 @@ class LearnedLabels(ImageLabels[LearningT]):
     """Probabilities of each image, learned with what `learner` makes; options are `Learning`'s."""
 
     prepares = True
+
+    through_real: ClassVar[bool]  # whether real images take a backward pass too
 
     @classmethod
     @abstractmethod
@@ -35,6 +38,27 @@ class LearnedLabels(ImageLabels[LearningT]):
     @classmethod
     def needs(cls, options: LearningT) -> Needs:
         return Needs(networks=options.learners)
+
+    @classmethod
+    def work(cls, options: LearningT, amounts: Amounts) -> Work:
+        share = 1 / len(options.learners)
+        real = amounts.real * (1 - options.held_out)
+        seen = round(share * options.epochs * real)
+        steps = options.epochs * -(-real // options.outer_batch)
+        own = round(share * steps * options.inner_batch)
+        looks = -(-options.epochs // options.select_every)
+        held = round(share * looks * options.held_out * amounts.real)
+        return Work(
+            tuple(
+                passes
+                for name in options.learners
+                for passes in (
+                    Passes(name, seen, options.outer_batch, trained=cls.through_real),
+                    Passes(name, 2 * own, options.inner_batch, trained=True),
+                    Passes(name, held, options.outer_batch),
+                )
+            )
+        )
 
     @classmethod
     def prepare(cls, tasks: Sequence[LabelTask], options: LearningT) -> None:
