@@ -24,6 +24,8 @@ from .run_cell import FAILURES, RECORDS, Cells, ResolvedCell
 from .stages import Experiment, ResolvedLabels
 from .within import measure_within
 
+MOST_OF_A_START = 10.0  # seconds; a process that took more has done other work before
+
 
 def run(
     experiment: Experiment,
@@ -58,7 +60,8 @@ def run(
         runner = Cells(experiment)
         found += [runner.resolve(cell, labels) for cell, labels in resolved.labels.items()]
         missing = [cell for cell in found if experiment.runtime.force or not cell.done]
-        estimator = Estimator(runner, not dry_run, time.process_time())
+        start = min(time.process_time(), MOST_OF_A_START)
+        estimator = Estimator(runner, not dry_run, start)
         _foretell(estimator, found, missing, dry_run)
         if dry_run:
             return

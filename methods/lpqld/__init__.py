@@ -238,7 +238,8 @@ class LPQLD(LabelSource[Options]):
         return F.softmax(logits * self.task.objective.label_scale / self.temperature(epoch), 1)
 
     def supply(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor | TopTargets:
-        if not self.labels.sparse:
+        # With few classes beside the kept ones, dense targets cost no more.
+        if not self.labels.sparse or SPARSE_FROM * self.options.k > self.task.classes:
             return self.targets(views, images, epoch)
         top = self.labels.top(self.stored.rows(views.batch), self.task.device)
         return top.targets(self.task.objective.label_scale / self.temperature(epoch))
@@ -261,6 +262,9 @@ class LPQLD(LabelSource[Options]):
 
     def probabilities(self, targets: Tensor | TopTargets) -> Tensor:
         return targets if isinstance(targets, Tensor) else targets.dense()
+
+
+SPARSE_FROM = 8  # times as many classes as are kept
 
 
 def coding_of(options: Options, task: LabelTask) -> Coding:

@@ -112,27 +112,23 @@ def test_jobs_side_by_side_reach_the_same_to_the_bit(one_by_one, tmp_path):
     assert "9 cells: 9 cached, 0 to run" in run(tmp_path / "work", *METHODS)
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ('raise KeyError("x")', "KeyError: 'x' (in targets, broken.py, line 10)"),
-        ("os.kill(os.getpid(), 9)", "The job's process died; the system may be out of memory."),
-    ],
-)
-def test_a_job_that_fails_leaves_the_others(tmp_path, body, message):
-    (tmp_path / "broken.py").write_text(BROKEN.format(body))
-    plugin = ("--plugin", tmp_path / "broken.py")
+def test_jobs_that_fail_or_die_leave_the_others(tmp_path):
+    plugins = []
+    for name, body in (("broken", 'raise KeyError("x")'), ("killed", "os.kill(os.getpid(), 9)")):
+        (tmp_path / f"{name}.py").write_text(BROKEN.format(body))
+        plugins += ["--plugin", tmp_path / f"{name}.py"]
     work = tmp_path / "work"
-    said = run(work, "--methods", "broken,hard,soft", *plugin, "--seeds", 2, code=2)
-    assert records(work).keys() == {"hard 0", "hard 1", "soft 0", "soft 1"}
-    assert f"seed 1: FAILED: {message}" in said
-    last = f"error: 2 of 6 cells failed (see {work / 'failures'}): {message}"
-    assert said.splitlines()[-1] == last
+    said = run(work, "--methods", "broken,killed,hard,soft", *plugins, code=2)
+    assert records(work).keys() == {"hard 0", "soft 0"}
+    raised = "KeyError: 'x' (in targets, broken.py, line 10)"
+    died = "The job's process died; the system may be out of memory."
+    assert f"broken on random IPC 2, convnet-d2-w8, seed 0: FAILED: {raised}" in said
+    assert f"killed on random IPC 2, convnet-d2-w8, seed 0: FAILED: {died}" in said
+    assert f"error: 2 of 4 cells failed (see {work / 'failures'}): " in said
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_jobs_end_and_say_what_is_kept(tmp_path, end):
+def test_interrupted_jobs_end_and_say_what_is_kept(tmp_path):
     command = [sys.executable, "-m", "benchmark", "run", *WORDS, "--work", str(tmp_path)]
     command += ["--methods", "hard,soft", "--set", "recipe.epochs=100000", "--jobs", "2"]
     child = subprocess.Popen(
@@ -147,7 +143,7 @@ def test_interrupted_jobs_end_and_say_what_is_kept(tmp_path, end):
         assert child.poll() is None
         assert time.monotonic() < patience
         time.sleep(0.1)
-    os.kill(child.pid, end)
+    os.kill(child.pid, signal.SIGTERM)
     _, err = child.communicate(timeout=60)  # ends when all that write to it have ended
     assert child.returncode == 130
     assert err.splitlines()[-1].startswith("interrupted: 0 of 2 cells are recorded in ")
