@@ -3,6 +3,7 @@
 import typer
 
 from . import labels
+from .clean import clean
 from .plugins import check, list_
 from .profile import profile
 from .records import collect, ship, verify
@@ -29,6 +30,7 @@ for name, command in {
     "verify": verify,
     "collect": collect,
     "ship": ship,
+    "clean": clean,
 }.items():
     app.command(name=name)(command)
 app.add_typer(labels.app, name="labels")

@@ -5,7 +5,8 @@ shared lock on what it has used until it ends. Where the system has no such lock
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,24 +110,62 @@ def discard(folder: Path) -> bool:
     return True
 
 
+def idle(folder: Path) -> bool:
+    """Whether no live process holds what lies there, or will; nothing is written.
+
+    Where the system has no such locks, that is not known: False where it was ever held.
+    """
+    use = folder.with_name(folder.name + USE)
+    if not use.exists():
+        return True
+    if fcntl is None:
+        return False
+    handle = os.open(use, os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Use what lies there, or will, for a while; others may use it too."""
+    handle = _shared_lock(folder)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
 def _hold(folder: Path) -> None:
     """Use a stage until this process ends."""
-    use = folder.with_name(folder.name + USE)
+    if folder not in _in_use:
+        handle = _shared_lock(folder)
+        if handle is None:
+            return
+        _in_use[folder] = handle
+    os.utime(folder.with_name(folder.name + USE))
+
+
+def _shared_lock(folder: Path) -> int | None:
+    """A descriptor that holds the lock while it is open; None where the system has none."""
     if fcntl is None:
-        return
-    while folder not in _in_use:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        return None
+    use = folder.with_name(folder.name + USE)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    while True:
         handle = os.open(use, os.O_RDWR | os.O_CREAT)
         fcntl.flock(handle, fcntl.LOCK_SH)
         try:
-            same = os.path.samestat(os.fstat(handle), use.stat())
+            if os.path.samestat(os.fstat(handle), use.stat()):
+                return handle
         except FileNotFoundError:
-            same = False
-        if same:
-            _in_use[folder] = handle
-        else:  # it was discarded in between
-            os.close(handle)
-    os.utime(use)
+            pass
+        os.close(handle)  # it was discarded in between
 
 
 def _last_use(folder: Path) -> float:

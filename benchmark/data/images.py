@@ -33,6 +33,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 GREY = ("1", "L", "LA")
 TINGE = 48  # channels may differ so much in a grey picture that was saved as a JPEG of three
+SOURCE = "source.txt"
 UNREAD = "unread"  # the digest of images whose pixels were never read on this machine
 UNLABELLED = -1  # of images that show none of the classes
 DECODER = 2  # counts in the keys of decoded stages: one more whenever pixels are decoded otherwise
@@ -346,8 +347,8 @@ def decode_all(
 ) -> Callable[[Path], None]:
     """A stage builder: decode `sources` a block at a time.
 
-    Writes `pixels.npy`, uint8 (N, C, R, R), and `statistics.npy`, the mean and standard
-    deviation of each channel in 0..1, float64 (2, C).
+    Writes `pixels.npy`, uint8 (N, C, R, R), `statistics.npy`, the mean and standard deviation of
+    each channel in 0..1, float64 (2, C), and `source.txt`, the folder of the first picture.
     """
 
     def build(folder: Path) -> None:
@@ -364,9 +365,18 @@ def decode_all(
                 )
                 pixels[start : start + len(part)] = part
         pixels.flush()
+        first = sources[0]
+        came = (first.file if isinstance(first, Encoded) else first).absolute().parent
+        (folder / SOURCE).write_text(str(came), encoding="utf-8")
         np.save(folder / "statistics.npy", pixel_statistics(torch.from_numpy(pixels)))
 
     return build
+
+
+def source_of(stage: Path) -> Path | None:
+    """The folder that the pixels of a `decode_all` stage came from; None where it is not told."""
+    told = stage / SOURCE
+    return Path(told.read_text(encoding="utf-8")) if told.is_file() else None
 
 
 def decoded(

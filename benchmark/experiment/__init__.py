@@ -1,6 +1,7 @@
 """Measuring: grids of cells, the stages they need, students; and the checks of plugins."""
 
 __all__ = [
+    "clean",
     "conformance",
     "dataset_and_teacher",
     "grid",

@@ -28,6 +28,8 @@ from .pilot import Pilot
 from .stages import Experiment, ResolvedLabels
 
 RECORDS, FAILURES = "records", "failures"
+CHECKPOINTS, LOCKS = "checkpoints", "locks"
+RUN = "run"  # among the locks: held by every run in a work folder, as long as it goes on
 SEEDS = 10_000  # between the students' seeds of two draws
 EVALUATORS: dict[str, Build] = {"network": student.build, "ridge": ridge_student.build}
 
@@ -112,7 +114,7 @@ class Cells:
         with contextlib.ExitStack() as held:
             ours = []
             for resolved in sorted(group, key=lambda cell: cell.record.stem):  # as others do
-                lock = FileLock(runtime.work / "locks" / f"{resolved.record.stem}.lock")
+                lock = FileLock(runtime.work / LOCKS / f"{resolved.record.stem}.lock")
                 Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
                 try:
                     lock.acquire(timeout=-1 if wait else 0)
@@ -190,7 +192,7 @@ class Cells:
         learners = []
         for number, (each, seed) in enumerate(zip(group, seeds, strict=True)):
             source = load(seed) if first.seeded and number else first.for_student(seed)
-            file = experiment.runtime.work / "checkpoints" / f"{each.record.stem}.pt"
+            file = experiment.runtime.work / CHECKPOINTS / f"{each.record.stem}.pt"
             learners.append(Learner(built(each.cell, source), source, each.cell.label, file))
         streamed = [[one] for one in learners] if first.seeded else [learners]
         measured = [m for some in streamed for m in evaluate.evaluate(some, length, test)]

@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 
+from ..core.bounded_cache import held
 from ..core.errors import Interrupted, UserError
 from ..core.files import digest
 from ..core.progress import say
@@ -20,7 +21,7 @@ from .estimate import Estimator, said
 from .failures import Failed, Failure
 from .grid import Cell
 from .groups import grouped
-from .run_cell import FAILURES, RECORDS, Cells, ResolvedCell
+from .run_cell import FAILURES, LOCKS, RECORDS, RUN, Cells, ResolvedCell
 from .stages import Experiment, ResolvedLabels
 from .within import measure_within
 
@@ -66,10 +67,11 @@ def run(
         if dry_run:
             return
         work = partial(execute or measure, runner)
-        if within is None:
-            failed = work(missing)
-        else:
-            failed = measure_within(estimator, missing, started + within, work)
+        with held(experiment.runtime.work / LOCKS / RUN):
+            if within is None:
+                failed = work(missing)
+            else:
+                failed = measure_within(estimator, missing, started + within, work)
         show(_compared(runner, found, failed))
     except KeyboardInterrupt as error:
         fitter.stop()
