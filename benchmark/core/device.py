@@ -31,12 +31,12 @@ class Compute:
     def place(self, network: Module) -> Module:
         """`network`, moved to the device, in the memory layout that is faster there.
 
-        Convolutions in bfloat16 run faster channels last, but for group and instance norm, which
-        would be laid out anew.
+        Convolutions in bfloat16, and on a CPU in any precision, run faster channels last, but for
+        group and instance norm, which would be laid out anew.
         """
         network = network.to(self.device)
         regrouped = any(isinstance(part, nn.GroupNorm) for part in network.modules())
-        if self.bf16 and not regrouped:
+        if (self.bf16 or self.device.type == "cpu") and not regrouped:
             network = network.to(memory_format=torch.channels_last)
         return network
 

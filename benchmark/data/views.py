@@ -18,7 +18,7 @@ from torch import Tensor
 from .recipe import Augmentation
 
 # What a stream of random words is for; part of its counter, so streams never overlap.
-ORDER, CROP, FLIP, MIX, POOL, SAMPLE, CUTOUT, DSA = range(8)
+ORDER, CROP, FLIP, MIX, POOL, SAMPLE, CUTOUT, DSA, MIRROR = range(9)
 
 
 def random_words(seed: int, epoch: int, batch: int, purpose: int, count: int) -> np.ndarray:
@@ -105,6 +105,21 @@ class ViewBatch:
             if isinstance(value := getattr(self, f.name), Tensor)
         }
         return replace(self, **moved)
+
+    def mirrored(self) -> "ViewBatch":
+        """The same views, mirrored left to right as they are: mixes and Cutout with them."""
+
+        def across(boxes: Tensor) -> Tensor:
+            return torch.stack(
+                [boxes[:, 0], 1 - boxes[:, 1] - boxes[:, 3], boxes[:, 2], boxes[:, 3]], 1
+            )
+
+        return replace(
+            self,
+            flip=~self.flip,
+            mix_box=across(self.mix_box),
+            cutout_box=across(self.cutout_box),
+        )
 
     def __len__(self) -> int:
         return len(self.index)

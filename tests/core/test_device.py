@@ -32,8 +32,9 @@ def test_a_torch_that_cannot_tell_computes_in_single_precision(monkeypatch):
     ("name", "bf16", "last"),
     [
         ("convnet-d3-bn", True, True),
-        ("convnet-d3-bn", False, False),
+        ("convnet-d3-bn", False, True),
         ("convnet-d3", True, False),
+        ("convnet-d3", False, False),
         ("resnet18", True, True),
     ],
 )

@@ -241,3 +241,13 @@ def test_whole_images_are_what_the_rule_of_crops_comes_to(side, monkeypatch):
     assert views.crop.dtype == torch.float32
     assert CROP not in purposes
     assert FLIP in purposes
+
+
+def test_mirrored_views_are_the_views_mirrored():
+    pixels = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8)
+    augmentation = Augmentation(crop_scale=(0.3, 1.0), cutout=0.5)
+    views = ViewPlan(0, 6, 8, 6, 3, augmentation).batch(1, 0)
+    assert views.flip.any() and not views.flip.all()
+    mirrored = render(pixels, views.mirrored())
+    torch.testing.assert_close(mirrored, render(pixels, views).flip(3))
+    torch.testing.assert_close(views.mirrored().mirrored().mix_box, views.mix_box)

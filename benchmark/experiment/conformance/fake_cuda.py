@@ -165,7 +165,10 @@ def one_epoch(
         DeviceFault: tensors of the CPU and the device meet, or the epoch waits for the device.
     """
     with FakeCuda() as mode:
-        source = method.load(artefact, on_cuda(task))
+        there = on_cuda(task)
+        # Loading may look at the images, whose numbers are only here.
+        source = method.load(artefact, replace(there, images=task.images))
+        source.task = there
         learner = build(network, source, 0).train()
         recipe = Recipe("fake", epochs=2, batch_size=task.plan.batch_size)
         training = Training(learner, student.optimisation(recipe, source), "fake")

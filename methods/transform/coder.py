@@ -1,0 +1,189 @@
+"""The coder: each batch's labels are predicted from those before it, and the rest is coded.
+
+Labels are centred over the classes, divided by their root mean square, and turned into few
+coefficients by an orthonormal basis. What the labels decoded so far say of them, by a
+`ViewKernel` of the images that all have, is subtracted; the residual is rounded to whole steps,
+with a dead zone around zero, and range-coded. The decoder decodes the same labels, so it predicts
+the same: no predictor is shipped. (A prediction decides no probability of the range coder, so
+that rounding, which may differ between machines in the last digits, cannot lead it astray.)
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmark.data.views import ViewBatch
+from benchmark.labels.label_basis import centred, power_of, principal, shipped, span
+from benchmark.labels.range_coding import MOST, Decoder, Encoder
+from benchmark.labels.view_kernel import NOISE, Seen, ViewKernel, solve
+
+GROWTH = 1.4  # times as many labels as the predictor was fitted to have it fitted anew
+MOST_LEARNED = 4096  # labels that it is fitted to
+
+
+class Predictions:
+    """What each next batch's coefficients are expected to be.
+
+    Args:
+        kernel: None predicts nothing.
+        dims: coefficients of a label.
+        noise: power of the rounding, as a share of the labels'.
+    """
+
+    def __init__(self, kernel: ViewKernel | None, dims: int, noise: float = 0.0) -> None:
+        self._kernel, self._dims, self._noise = kernel, dims, NOISE + noise
+        self._seen: list[Seen] = []
+        self._labels: list[Tensor] = []
+        self._known = 0
+        self._fitted: Seen | None = None
+        self._weights = torch.empty(0)
+
+    def see(self, views: ViewBatch) -> Seen | None:
+        """A batch, as `of` and `learn` take it."""
+        return self._kernel.views(views) if self._kernel else None
+
+    def of(self, seen: Seen | None, count: int) -> Tensor:
+        """Of a batch's views, float64 (B, dims)."""
+        if seen is None or self._fitted is None:
+            return torch.zeros(count, self._dims, dtype=torch.float64)
+        return seen.kernel(self._fitted) @ self._weights
+
+    def learn(self, seen: Seen | None, labels: Tensor) -> None:
+        """Take in a batch's coefficients as they were decoded."""
+        if seen is None or self._known >= MOST_LEARNED:
+            return
+        self._seen.append(seen)
+        self._labels.append(labels)
+        self._known += len(labels)
+        before = len(self._fitted) if self._fitted else 0
+        if self._known >= min(GROWTH * before, MOST_LEARNED):
+            self._fitted = Seen.joined(self._seen)
+            kernel = self._fitted.kernel(self._fitted)
+            self._weights = solve(kernel, torch.cat(self._labels), self._noise)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """The basis, and how coefficients are rounded.
+
+    Attributes:
+        basis: orthonormal rows, float64 (dims, C).
+        power: root mean square of a centred logit.
+        step: of the quantiser, as a share of `power`.
+        most: largest magnitude of a whole number.
+    """
+
+    basis: Tensor
+    power: float
+    step: float
+    most: int
+
+    @property
+    def noise(self) -> float:
+        """Power of the rounding, as a share of a coefficient's."""
+        return self.step**2 / 12
+
+    def coefficients(self, logits: Tensor) -> Tensor:
+        """Of labels (B, C), float64 (B, dims)."""
+        return centred(logits) @ self.basis.T / self.power
+
+    def logits(self, coefficients: Tensor) -> Tensor:
+        """Of coefficients (B, dims), float32 (B, C)."""
+        return (coefficients @ self.basis * self.power).float()
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Coded labels.
+
+    Attributes:
+        batches: that `data` holds.
+        squared_error: as a share of the labels' power.
+    """
+
+    data: bytes
+    batches: int
+    squared_error: float
+
+
+def encode(
+    labels: Iterable[tuple[ViewBatch, Tensor]],
+    transform: Transform,
+    kernel: ViewKernel | None,
+    rounding: float,
+    room: int,
+) -> Coded:
+    """Code batches of labels for as long as they fit.
+
+    Args:
+        labels: views and logits (B, C) of each batch.
+        rounding: what is added before rounding down; less than a half makes a dead zone.
+        room: bytes; 0 for as many as it takes.
+    """
+    dims = len(transform.basis)
+    coder, expected = Encoder(dims, transform.most), Predictions(kernel, dims, transform.noise)
+    data, count, wrong, power = b"", 0, 0.0, 0.0
+    for views, logits in labels:
+        exact, seen = transform.coefficients(logits), expected.see(views)
+        predicted = expected.of(seen, len(views))
+        rest = (exact - predicted) / transform.step
+        whole = rest.sign() * (rest.abs() + rounding).floor().clamp_max(transform.most)
+        coder.add(whole.long().numpy())
+        longer = coder.data()
+        if room and len(longer) > room:
+            break
+        data, count = longer, count + 1
+        decoded = predicted + whole * transform.step
+        expected.learn(seen, decoded)
+        wrong += float((transform.logits(decoded) - centred(logits)).square().sum())
+        power += float(centred(logits).square().sum())
+    return Coded(data, count, wrong / power if power else 0.0)
+
+
+def decode(
+    data: bytes, batches: Iterable[ViewBatch], transform: Transform, kernel: ViewKernel | None
+) -> Iterator[Tensor]:
+    """The coefficients of each batch in order, float64 (B, dims)."""
+    dims = len(transform.basis)
+    coder = Decoder(data, dims, transform.most)
+    expected = Predictions(kernel, dims, transform.noise)
+    for views in batches:
+        whole = torch.from_numpy(coder.take(len(views))).double()
+        seen = expected.see(views)
+        decoded = expected.of(seen, len(views)) + whole * transform.step
+        expected.learn(seen, decoded)
+        yield decoded
+
+
+def basis_of(
+    labels: Sequence[tuple[ViewBatch, Tensor]], kernel: ViewKernel | None, dims: int
+) -> tuple[Tensor, float]:
+    """A basis for labels, and the root mean square of their centred logits.
+
+    It spans the `dims` directions in which labels have most power; along them, its axes are the
+    principal ones of what labels of the first half leave of those of the second.
+
+    Args:
+        labels: views and logits (B, C) of batches.
+
+    Returns:
+        int8 (dims, C), which `orthonormal` makes a basis; and the power, above 0.
+    """
+    logits = centred(torch.cat([rows for _, rows in labels]))
+    power, directions = power_of(logits), span(logits, dims)
+    within = logits @ directions / power
+    if kernel is not None and len(labels) > 1:
+        seen = [kernel.views(views) for views, _ in labels]
+        half = len(labels) // 2
+        known, rest = Seen.joined(seen[:half]), Seen.joined(seen[half:])
+        weights = solve(known.kernel(known), within[: len(known)], NOISE)
+        within = within[len(known) :] - rest.kernel(known) @ weights
+    return shipped(directions @ principal(within)), power
+
+
+def largest(logits: Tensor, basis: Tensor, power: float, step: float) -> int:
+    """A magnitude that residuals of such labels seldom pass; what does is cut off."""
+    most = float((centred(logits) @ basis.T).abs().max()) / power / step
+    return min(MOST, int(1.5 * most) + 2)

@@ -1,0 +1,41 @@
+"""What can be chosen of `transform`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """How many labels are coded, and how finely.
+
+    Attributes:
+        bytes: most that the coded labels take; 0 sets no limit. A byte budget sets it.
+        batches: of the plan that are coded, from its first on; 0 for as many as `bytes` allow, or
+            all.
+        step: of the quantiser, as a share of the labels' root mean square. Where `bytes` allow
+            all batches, the finest step that does.
+        rounding: what is added to a magnitude, in steps, before it is rounded down; below a half,
+            small residuals become 0, which costs least.
+        dims: coefficients a label; 0 takes all of up to 64 classes, and 64 of more.
+        predict: whether labels are predicted from those decoded before them.
+        mirror: whether stored views are shown mirrored at every other time, by chance; only where
+            the plan mirrors images.
+    """
+
+    bytes: int = 0
+    batches: int = 0
+    step: float = 0.6
+    rounding: float = 0.4
+    dims: int = 0
+    predict: bool = True
+    mirror: bool = True
+
+    def __post_init__(self) -> None:
+        if self.bytes < 0 or self.batches < 0 or self.dims < 0:
+            raise ValueError(
+                "bytes, batches and dims must not be negative, got "
+                f"{self.bytes}, {self.batches}, {self.dims}"
+            )
+        if not 1e-3 <= self.step <= 100:
+            raise ValueError(f"step must be in 0.001 to 100, got {self.step}")
+        if not 0 < self.rounding <= 0.5:
+            raise ValueError(f"rounding must be above 0 and at most 0.5, got {self.rounding}")
