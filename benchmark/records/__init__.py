@@ -1,6 +1,7 @@
 """Records: what a measurement says, records on disk, and setting them side by side."""
 
 __all__ = [
+    "bjontegaard",
     "collection",
     "comparison",
     "environment",

@@ -14,6 +14,7 @@ from ..records.comparison import Comparison, Row
 from ..records.record import Record
 from ..records.replications import Replications, replications
 from . import columns
+from .rates import AGAINST, SHARE, Rate, rates
 from .robustness import label_robust
 from .speeds import Speed, speeds
 
@@ -32,14 +33,24 @@ NOTES = {
         "Bytes to be shipped beyond the images, measured on disk, split by purpose; `ratio` is "
         "the full fp16 labels' bytes over the total; below 1 the method ships more than all labels "
         "would take, and saves nothing. Not shipped and not in the total: prior "
-        "and teacher that must be present, and the images. As papers count: `logits` (values "
-        "and indices only), `parameters` (numbers, not bytes), `blocks` (4-KiB blocks)."
+        "and teacher that must be present, and the images; `in all` counts them. As papers count: "
+        "`logits` (values and indices only), `parameters` (numbers, not bytes), `blocks` (4-KiB "
+        "blocks)."
     ),
     "frontier": (
         "Top-1 test accuracy over the bytes shipped beyond the images, a panel for each IPC, "
         "with 95 % t intervals over repeats. The line is the Pareto frontier of an image "
         "source's methods: the best mean at no more bytes, random real images apart. Right of "
         "the dotted line a method ships more than all soft labels as fp16."
+    ),
+    "rates": (
+        "Methods measured at several byte budgets, as curves of accuracy over bytes; of a curve "
+        "those settings count that are better than all smaller ones. Bytes against lpqld: "
+        "Bjøntegaard's delta, the mean change of bytes at equal accuracy, over the accuracies that "
+        "both curves have; points against lpqld: of accuracy at equal bytes, likewise. In brackets "
+        "95 % intervals of a bootstrap over the repeats that both have, three at least. For 95 % "
+        "of the gain: the bytes at which the curve reaches 95 % of what all soft labels bring over "
+        "hard ones, of all soft labels' bytes; `-` where it does not, or one of them is missing."
     ),
     "curves": (
         "Mean training loss of each epoch, on a log scale: the mean over repeats, and a band from "
@@ -80,7 +91,7 @@ class Table:
     """One leaderboard of one comparison.
 
     Attributes:
-        kind: accuracy, storage, images, throughput or replications; profile or ratios.
+        kind: accuracy, storage, rates, images, throughput or replications; profile or ratios.
         title: one line, as are all texts of the frame.
         short: the comparison in few words, for file names.
         below: what to know of this table alone; often nothing.
@@ -119,6 +130,8 @@ def tables(found: Iterable[Comparison]) -> list[Table]:
         below = " ".join(filter(None, [_detectable(comparison), _left_out(comparison.left_out)]))
         made.append(Table("accuracy", title, short, _accuracy(comparison), below))
         made.append(Table("storage", title, short, _storage(present)))
+        if found_rates := rates(comparison):
+            made.append(Table("rates", title, short, _rates(found_rates)))
         made.append(Table("images", title, short, _images(present, label_robust(comparison))))
         made.append(Table("throughput", title, short, _throughput(speeds(present))))
     for several in replications(found):
@@ -243,6 +256,39 @@ def _images(rows: Sequence[Row], robust: Mapping[str, float]) -> pd.DataFrame:
             line["LRS"] = f"{robust[source]:.3f}" if source in robust else "-"
         made.append(line)
     return pd.DataFrame(made)
+
+
+def _rates(found: Sequence[Rate]) -> pd.DataFrame:
+    made = []
+    for rate in found:
+        sizes = [point.bytes for point in rate.points]
+        line = {"images": one_line(rate.images), "method": one_line(rate.method)}
+        line["budgets"] = str(len(sizes))
+        line["bytes"] = f"{sizes[0]:,.0f} to {sizes[-1]:,.0f}"
+        across, up = "-", "-"
+        if (against := rate.against) is not None:
+            across = _change(against.bytes, against.bytes_interval, " %", 0) or against.why_not
+            across = across or "no accuracy in common"
+            up = _change(against.points, against.points_interval, "", 1) or "-"
+        line[f"bytes against {AGAINST}"] = across
+        line[f"points against {AGAINST}"] = up
+        saves = "-" if rate.saves is None else f"{100 * rate.saves:.2g} % of all labels' bytes"
+        line[f"for {100 * SHARE:.0f} % of the gain"] = saves
+        made.append(line)
+    return pd.DataFrame(made)
+
+
+def _change(
+    share: float | None, interval: tuple[float, float] | None, unit: str, digits: int
+) -> str:
+    """A share in hundredths with its sign, and its interval; empty without one."""
+    if share is None:
+        return ""
+    text = f"{100 * share:+.{digits}f}{unit}"
+    if interval is None:
+        return text
+    low, high = (f"{100 * end:+.{digits}f}" for end in interval)
+    return f"{text} ({low} to {high})"
 
 
 def _throughput(found: Sequence[Speed]) -> pd.DataFrame:
