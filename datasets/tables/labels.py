@@ -63,6 +63,7 @@ class Classes:
 
     @property
     def textual(self) -> bool:
+        """Whether the column holds texts."""
         return bool(self.values) and isinstance(self.values[0], str)
 
 

@@ -63,6 +63,7 @@ class Coding:
 
     @property
     def index_width(self) -> int:
+        """Bits of a class's index."""
         return width_for(self.classes)
 
     def bytes(self, labels: int) -> int:

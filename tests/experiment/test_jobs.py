@@ -7,12 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from tiny import GRID, WORDS, quick_clock, run_main, run_tiny
+from tiny import GRID, WORDS, interrupted, quick_clock, run_main, run_tiny
 
 from benchmark.core.device import Compute
 from benchmark.core.errors import UserError
@@ -129,25 +128,9 @@ def test_jobs_that_fail_or_die_leave_the_others(tmp_path):
 
 
 def test_interrupted_jobs_end_and_say_what_is_kept(tmp_path):
-    command = [sys.executable, "-m", "benchmark", "run", *WORDS, "--work", str(tmp_path)]
-    command += ["--methods", "hard,soft", "--set", "recipe.epochs=100000", "--jobs", "2"]
-    child = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    patience = time.monotonic() + 120
-    while not list(tmp_path.glob("stages/labels-*[0-9a-f]")):
-        assert child.poll() is None
-        assert time.monotonic() < patience
-        time.sleep(0.1)
-    os.kill(child.pid, signal.SIGTERM)
-    _, err = child.communicate(timeout=60)  # ends when all that write to it have ended
-    assert child.returncode == 130
-    assert err.splitlines()[-1].startswith("interrupted: 0 of 2 cells are recorded in ")
-    assert "Traceback" not in err
+    arguments = (*WORDS, "--methods", "hard,soft", "--jobs", "2")
+    said = interrupted(tmp_path, arguments, signal.SIGTERM)
+    assert said[-1].startswith("interrupted: 0 of 2 cells are recorded in ")
 
 
 def test_how_many_jobs(monkeypatch):
