@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
@@ -224,16 +225,16 @@ def _whole_package(root: str) -> list[str]:
 
 
 def _minor_versions(imported: Iterable[str]) -> dict[str, str]:
-    versions: dict[str, str] = {}
-    for name in sorted(set(imported) - sys.stdlib_module_names):
-        versions |= _minor_versions_of(name)
-    return versions
+    named = [_names_of(top) for top in sorted(set(imported) - sys.stdlib_module_names)]
+    return {name: ".".join(version(name).split(".")[:2]) for names in named for name in names}
+
+
+version = cache(metadata.version)  # it parses all that a distribution says of itself
 
 
 @cache
-def _minor_versions_of(top: str) -> dict[str, str]:
-    found = [(each.name, each.version) for each in _brought_by(top)]
-    return {name: ".".join(number.split(".")[:2]) for name, number in reversed(found)}
+def _names_of(top: str) -> list[str]:
+    return [each.name for each in _brought_by(top)]
 
 
 @cache

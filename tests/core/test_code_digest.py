@@ -157,5 +157,4 @@ def test_our_methods_are_closed_under_imports():
 def test_modules_came_with_the_distributions_that_python_names():
     """But for a distribution without Python files."""
     for top, named in packages_distributions().items():
-        found = [each.name for each in code_digest._brought_by(top)]
-        assert found == named or not code_digest.locate(top)
+        assert code_digest._names_of(top) == named or not code_digest.locate(top)
