@@ -1,8 +1,8 @@
 """Two commits of a small repository, compared by the script that compares this one's."""
 
-import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import compare_speed
 import pytest
@@ -64,17 +64,28 @@ def repository(tmp_path) -> Path:
     return root
 
 
-def compared(root: Path, to: Path, *words: str) -> int:
-    return compare_speed.main(["HEAD~1", "HEAD", "--to", str(to), *words], root)
+def compared(root: Path, to: Path, *words: str, before: str = "HEAD~1") -> int:
+    return compare_speed.main([before, "HEAD", "--to", str(to), *words], root)
+
+
+def ratio(root: Path, to: Path, *words: str, before: str = "HEAD~1") -> Any:
+    """The one ratio that a comparison measures, of `rounds` repeats of each side."""
+    assert compared(root, to, *words, before=before) == 0
+    (found,) = speed.read([to])
+    assert found["kind"] == "ratio"
+    rounds = int(words[words.index("--rounds") + 1])
+    assert [len(found[side]["seconds"]) for side in ("first", "second")] == [rounds, rounds]
+    return found
+
+
+def saved_seconds(found: Any) -> float:
+    """By how much the commit after was sooner done."""
+    return min(found["second"]["seconds"]) - min(found["first"]["seconds"])
 
 
 def test_micro_benchmarks_take_turns_on_two_commits(repository, tmp_path, capsys):
-    to = tmp_path / "profile.jsonl"
-    assert compared(repository, to, "--rounds", "2", "-k", "working") == 0
-    (found,) = speed.read([to])
-    assert found["kind"] == "ratio"
+    found = ratio(repository, tmp_path / "profile.jsonl", "--rounds", "2", "-k", "working")
     assert found["name"] == "test_working"
-    assert [len(found[side]["seconds"]) for side in ("first", "second")] == [2, 2]
     commits = [git(repository, "rev-parse", name)[:12] for name in ("HEAD", "HEAD~1")]
     assert [found[side]["environment"] for side in ("first", "second")] == [
         {"labelbench": "7.8", "commit": commit} for commit in commits
@@ -85,32 +96,25 @@ def test_micro_benchmarks_take_turns_on_two_commits(repository, tmp_path, capsys
 
 
 def test_whole_commands_run_in_empty_folders(repository, tmp_path):
-    to = tmp_path / "speed.jsonl"
     words = ("--rounds", "2", "--name", "a grid", "--", "run", "--device", "cpu")
-    assert compared(repository, to, *words) == 0
-    (line,) = to.read_text().splitlines()
-    found = json.loads(line)
+    found = ratio(repository, tmp_path / "speed.jsonl", *words)
     assert found["name"] == "a grid"
     assert found["settings"] == {"threads": "1", "command": "run --device cpu"}
-    assert min(found["second"]["seconds"]) - min(found["first"]["seconds"]) > 0.1
+    assert saved_seconds(found) > 0.1
 
 
 def test_two_settings_of_a_command_are_compared_on_one_commit(repository, tmp_path):
-    to = tmp_path / "speed.jsonl"
     words = ("--rounds", "1", "--after-words", "'--at once'", "--", "run", "--device", "cpu")
-    assert compare_speed.main(["HEAD~1", "HEAD~1", "--to", str(to), *words], repository) == 0
-    (found,) = speed.read([to])
-    assert found["kind"] == "ratio"
+    git(repository, "reset", "-q", "--hard", "HEAD~1")
+    found = ratio(repository, tmp_path / "speed.jsonl", *words, before="HEAD")
     assert found["settings"]["after"] == "'--at once'"
     assert "before" not in found["settings"]
-    assert found["second"]["seconds"][0] - found["first"]["seconds"][0] > 0.1
+    assert saved_seconds(found) > 0.1
 
 
 def test_what_runs_on_one_commit_alone_is_left_out(repository, tmp_path, capsys):
     to = tmp_path / "profile.jsonl"
-    assert compared(repository, to, "--rounds", "1", "-k", "nothing or anew") == 0
-    (found,) = speed.read([to])
-    assert found["kind"] == "ratio"
+    found = ratio(repository, to, "--rounds", "1", "-k", "nothing or anew")
     assert found["name"] == "test_nothing"
     assert "left out, as it runs on one of them alone: test_anew" in capsys.readouterr().err
     assert compared(repository, to, "--rounds", "1", "-k", "anew") == 2

@@ -162,6 +162,13 @@ def test_a_stack_learns_what_its_members_would(network, task, tmp_path, device):
     np.testing.assert_allclose(np.array(made.curves), np.array(expected), rtol=NETWORKS_DIFFER_BY)
 
 
+def test_a_network_with_batch_norm_is_stacked_in_bf16(task, tmp_path, device):
+    source = saved(fitted("soft", {}, on(device, task, True)), tmp_path / "artefact")
+    some = [student.build("convnet-d2-w8-bn", source, seed) for seed in range(3)]
+    seconds = streams.trial(some, source, student.optimisation(RECIPE, source))
+    assert seconds.keys() == {"in turn", "stacked"}
+
+
 def test_nothing_waits_inside_an_epoch_of_a_stack(task, tmp_path, device):
     source = saved(fitted("soft", {}, task), tmp_path / "artefact")
     some = [student.build(NETWORK, source, seed) for seed in range(3)]

@@ -73,11 +73,14 @@ def test_decoding_labels(benchmark, tmp_path):
 # The same labels, top 50 of 1,000 classes: from one of the authors' files a batch, and from ours.
 
 
+TOP = Coding(1000, "mr", 50, "fp16", 1.0, 20.0)
+
+
 @pytest.fixture(scope="module")
 def top_labels(tmp_path_factory):
     """Our labels as a student has them, and the folder of files as the authors write them."""
     folder = tmp_path_factory.mktemp("labels")
-    writer = CodedWriter(Coding(1000, "mr", 50, "fp16", 1.0, 20.0), folder)
+    writer = CodedWriter(TOP, folder)
     for number in range(8):
         logits = torch.randn(128, 1000).half()
         writer.add(logits)
@@ -88,8 +91,14 @@ def top_labels(tmp_path_factory):
         torch.save(parts, folder / f"batch_{number}.tar")
     (folder / "ours").mkdir()
     artefact.write(folder / "ours", DESCRIBED, writer.labels().tensors())
-    labels = CodedLabels(writer.coding, artefact.read(folder / "ours").tensors)
-    return labels.to(torch.device("cpu")), folder
+    return from_disk(folder), folder
+
+
+def from_disk(folder):
+    """Our labels as a method loads them."""
+    labels = CodedLabels(TOP, artefact.read(folder / "ours").tensors)
+    labels.check(8 * 128)
+    return labels.to(torch.device("cpu"))
 
 
 def targets_of_a_file(file, temperature=14.0):
@@ -111,6 +120,25 @@ def test_reading_a_batch_of_labels(benchmark, top_labels):
 def test_reading_a_batch_of_official_labels(benchmark, top_labels):
     found = benchmark(targets_of_a_file, top_labels[1] / "batch_3.tar")
     assert found.shape == (128, 1000)
+
+
+@pytest.mark.benchmark(group="a pass from disk")
+def test_reading_all_labels_from_disk(benchmark, top_labels):
+    """Checksums and unpacking too."""
+    folder, device = top_labels[1], torch.device("cpu")
+
+    def one_pass():
+        artefact._known.clear()
+        labels = from_disk(folder)
+        return [labels.top(slice(n * 128, n * 128 + 128), device).targets(0.1) for n in range(8)]
+
+    assert len(benchmark(one_pass)) == 8
+
+
+@pytest.mark.benchmark(group="a pass from disk")
+def test_reading_all_official_labels_from_disk(benchmark, top_labels):
+    files = [top_labels[1] / f"batch_{number}.tar" for number in range(8)]
+    assert len(benchmark(lambda: [targets_of_a_file(file) for file in files])) == 8
 
 
 def test_calibrating_a_student(benchmark):

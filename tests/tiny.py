@@ -1,8 +1,12 @@
 """Tiny inputs: a task of random pixels made in milliseconds, and runs of a second or two."""
 
 import io
+import os
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -142,6 +146,32 @@ def run_tiny(work: Path, *arguments: object) -> str:
         code, out, err = run_main("run", *GRID, "--work", work, *arguments)
     assert code == 0, err
     return out
+
+
+def interrupted(work: Path, arguments: Sequence[object], end: signal.Signals) -> list[str]:
+    """The lines that a run in a process of its own says when it is ended on the way.
+
+    It is ended as soon as labels are made; it must say so in a line, not by a traceback.
+    """
+    words = ["run", *arguments, "--work", work, "--set", "recipe.epochs=100000"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Whoever runs the tests in the background may have them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    patience = time.monotonic() + 120
+    while not list(work.glob("stages/labels-*[0-9a-f]")):
+        assert child.poll() is None
+        assert time.monotonic() < patience
+        time.sleep(0.1)
+    os.kill(child.pid, end)
+    _, err = child.communicate(timeout=60)  # ends when all that write to it have ended
+    assert child.returncode == 130
+    assert "Traceback" not in err
+    return err.splitlines()
 
 
 @contextmanager

@@ -65,6 +65,7 @@ class BoundedCache(Cache):
         return cls(shared_folder(), most_bytes(), look_only)
 
     def make(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+        """The stage's folder, in use until this process ends; a new one may make others go."""
         if self.look_only:
             return super().make(kind, key, build)
         folder = self.folder(kind, key)

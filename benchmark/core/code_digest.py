@@ -16,7 +16,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib import metadata
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from .face import is_for_checkers, shown_late
@@ -141,7 +142,7 @@ def _imports(node: ast.AST) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         elif isinstance(child, ast.If) and is_for_checkers(child.test):
             for other in child.orelse:
                 yield from _imports(ast.Module([other], []))
-        else:
+        elif isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
             yield from _imports(child)
 
 
@@ -198,9 +199,9 @@ def _tops_beside(root: str) -> set[str]:
     They are from the same distribution; of a plugin that is none, from the same folder.
     """
     top = root.split(".")[0]
-    own = set(_distributions().get(top, ()))
+    own = _brought_by(top)
     if own or _is_ours(root):
-        return {top} | {name for name, of in _distributions().items() if own & set(of)}
+        return {top}.union(*(_installed()[each] for each in own))
     file = locate(top)
     if file is None:
         return {top}
@@ -224,30 +225,56 @@ def _whole_package(root: str) -> list[str]:
 
 
 def _minor_versions(imported: Iterable[str]) -> dict[str, str]:
-    versions = {}
-    for name in sorted(set(imported) - sys.stdlib_module_names):
-        for distribution in _distributions().get(name, ()):
-            try:
-                versions[distribution] = ".".join(version(distribution).split(".")[:2])
-            except PackageNotFoundError:
-                continue
-    return versions
+    named = [_names_of(top) for top in sorted(set(imported) - sys.stdlib_module_names)]
+    return {name: ".".join(version(name).split(".")[:2]) for names in named for name in names}
 
 
-_distributions = cache(packages_distributions)
+version = cache(metadata.version)  # it parses all that a distribution says of itself
+
+
+@cache
+def _names_of(top: str) -> list[str]:
+    return [each.name for each in _brought_by(top)]
+
+
+@cache
+def _brought_by(top: str) -> list[Distribution]:
+    """The distributions that a top-level module came with, those found first in front."""
+    return [each for each, tops in _installed().items() if top in tops]
+
+
+@cache
+def _installed() -> dict[Distribution, set[str]]:
+    """All distributions, each with its top-level modules.
+
+    `importlib.metadata.packages_distributions` also parses the metadata of all, and makes a path
+    of every file: most of a second.
+    """
+    return {each: _tops_of(each) for each in distributions()}
+
+
+def _tops_of(distribution: Distribution) -> set[str]:
+    declared = (distribution.read_text("top_level.txt") or "").split()
+    if declared:
+        return set(declared)
+    record = distribution.read_text("RECORD")
+    lines = map(str, distribution.files or ()) if record is None else record.splitlines()
+    files = [line.partition(",")[0] for line in lines]
+    return {file.removesuffix(".py").partition("/")[0] for file in files if file.endswith(".py")}
 
 
 def _meaning(node: object) -> str:
     """A node and all below it; empty fields are left out, as Python versions add such."""
     if isinstance(node, list):
-        return "[" + ",".join(_meaning(item) for item in node) + "]"
+        return "[" + ",".join(map(_meaning, node)) + "]"
     if not isinstance(node, ast.AST):
         return repr(node)
     parts = []
-    for name, value in ast.iter_fields(node):
+    for name in node._fields:
+        value = getattr(node, name, None)
         if name == "body" and isinstance(value, list) and _is_text(value[0] if value else None):
             value = value[1:]
-        if value not in (None, []):
+        if value is not None and value != []:
             parts.append(f"{name}={_meaning(value)}")
     return f"{type(node).__name__}({','.join(parts)})"
 

@@ -76,7 +76,11 @@ class Class:
 
 def plugin_class(path: Path, contract: str, name: str = "") -> Class | None:
     """The class in a file or package that derives from `contract`; None if there is none."""
-    source = _Source.of(path)
+    return _plugin_class(_Source.of(path), contract, name)
+
+
+@cache
+def _plugin_class(source: "_Source", contract: str, name: str) -> Class | None:
     for node in source.tree.body:
         if isinstance(node, ast.ClassDef) and (node.name == name or not name):
             found = Class(node, source.file)
@@ -87,6 +91,16 @@ def plugin_class(path: Path, contract: str, name: str = "") -> Class | None:
 
 def literal(found: Class, name: str, default: Any) -> Any:
     """A constant of a class's body, or of those that it derives from."""
+    value = _constants(found).get(name)
+    try:
+        return default if value is None else ast.literal_eval(value)
+    except ValueError:
+        return default
+
+
+@cache
+def _constants(found: Class) -> dict[str, ast.expr]:
+    constants: dict[str, ast.expr] = {}
     for each in _lineage(found):
         for node in each.node.body:
             if isinstance(node, ast.Assign):
@@ -95,12 +109,9 @@ def literal(found: Class, name: str, default: Any) -> Any:
                 targets, value = [node.target], node.value
             else:
                 continue
-            if [ast.unparse(target) for target in targets] == [name]:
-                try:
-                    return ast.literal_eval(value)
-                except ValueError:
-                    return default
-    return default
+            if len(targets) == 1:
+                constants.setdefault(ast.unparse(targets[0]), value)
+    return constants
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,7 @@ class Dataset:
 
     @property
     def class_names(self) -> tuple[str, ...]:
+        """The classes' names, by label."""
         return self.train.class_names
 
 
@@ -206,6 +207,7 @@ def of_classes(dataset: Dataset, labels: Sequence[int], name: str, cache: Cache)
     names = [dataset.class_names[label] for label in labels]
 
     def part(images: Images) -> Images:
+        """Those of one split."""
         shown = torch.nonzero(new_label[images.labels] >= 0).squeeze(1)
 
         def taken() -> ResidentImages:
@@ -352,6 +354,7 @@ def decode_all(
     """
 
     def build(folder: Path) -> None:
+        """Write the stage into `folder`."""
         shape = (len(sources), channels, resolution, resolution)
         pixels = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, shape)
         hold(folder / "pixels.npy")

@@ -56,6 +56,7 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
+        """Of all stages whose time is known."""
         return sum(self.parts.values())
 
 

@@ -52,6 +52,7 @@ def evaluate(
     seconds = (time.perf_counter() - started) / len(learners)
 
     def finished(learner: Learner, curve: list[float] | Exception) -> Measured | Exception:
+        """What a trained student came to, or what ended its training, its test or its timing."""
         if isinstance(curve, Exception):
             return curve
         classifier, source = learner.student, learner.source

@@ -74,6 +74,7 @@ class Given:
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Given":
+        """What is sent of an experiment; reads its dataset and teacher."""
         return cls(experiment.grid, experiment.runtime, experiment.identity)
 
     def opened(self) -> Experiment:

@@ -170,6 +170,7 @@ class Cell:
 
     @property
     def label(self) -> str:
+        """The cell in a line, for progress and errors."""
         return (
             f"{self.variant.label} on {self.images} IPC {self.ipc}, {self.student}, "
             f"seed {self.seed}"

@@ -21,7 +21,7 @@ from .fitter import Given
 from .grid import Cell
 from .groups import Group, grouped
 from .run_cell import Cells, ResolvedCell
-from .run_grid import Told, measure, prepare, tell
+from .run_grid import Told, measure, prepare
 from .worker import Worker
 
 BYTES_EACH = 3 * 2**30  # of memory, for a job and its fitting process
@@ -69,15 +69,14 @@ class _Jobs:
     """Workers, the groups that wait for one, and what failed."""
 
     def __init__(self, runner: Cells, missing: list[ResolvedCell], jobs: int, threads: int) -> None:
-        self.experiment, self.missing = runner.experiment, missing
+        self.experiment, self.tally, self.missing = runner.experiment, runner.tally, missing
         self.jobs, self.threads = jobs, threads
-        self.done = 0
 
     def run(self) -> Failed:
         """Measure all cells."""
         failed = prepare(self.experiment, self.missing)
         left = [cell for cell in self.missing if cell.cell not in failed]
-        self.done = len(failed)
+        self.tally.ended += len(failed)
         groups: SimpleQueue[Group] = SimpleQueue()
         for group in grouped(left, self.experiment.runtime.share, self.jobs):
             groups.put(group)
@@ -145,8 +144,7 @@ class _Jobs:
                 told, wrong = [], dict.fromkeys(cells, died)
                 told = [(cell, f"FAILED: {died.message}") for cell in cells]
             for cell, took in told:
-                self.done += 1
-                tell(self.done, len(self.missing), cell, took)
+                self.tally.tell(cell, took)
             failed |= wrong
 
 

@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from ..core import plugins
 from ..core.files import digest, disk_is_full, read_json
+from ..core.progress import say
 from ..data.recipe import Recipe
 from ..labels import streams, student
 from ..labels.contract import LabelSource, method
@@ -50,14 +51,32 @@ class ResolvedCell:
 
     @property
     def done(self) -> bool:
+        """Whether this world has its record."""
         return self.record.exists()
 
 
+@dataclass
+class Tally:
+    """How many cells of a run have ended, of so many."""
+
+    total: int
+    ended: int = 0
+
+    def tell(self, cell: Cell, took: str) -> None:
+        """Count a cell, and say how it ended."""
+        self.ended += 1
+        say(f"[{self.ended}/{self.total}] {cell.label}: {took}")
+
+
 class Cells:
-    """The cells of an experiment in this world."""
+    """The cells of an experiment in this world.
+
+    Attributes:
+        tally: of those that are measured.
+    """
 
     def __init__(self, experiment: Experiment) -> None:
-        self.experiment = experiment
+        self.experiment, self.tally = experiment, Tally(0)
         self.world = world(experiment.runtime.compute)
         self._failed: dict[str, Failure] = {}
 

@@ -21,7 +21,7 @@ from .estimate import Estimator, said
 from .failures import Failed, Failure
 from .grid import Cell
 from .groups import grouped
-from .run_cell import FAILURES, LOCKS, RECORDS, RUN, Cells, ResolvedCell
+from .run_cell import FAILURES, LOCKS, RECORDS, RUN, Cells, ResolvedCell, Tally
 from .stages import Experiment, ResolvedLabels
 from .within import measure_within
 
@@ -66,6 +66,7 @@ def run(
         _foretell(estimator, found, missing, dry_run)
         if dry_run:
             return
+        runner.tally = Tally(len(missing))
         work = partial(execute or measure, runner)
         with held(experiment.runtime.work / LOCKS / RUN):
             if within is None:
@@ -140,13 +141,7 @@ def measure(
     """
     torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
     failed = prepare(runner.experiment, missing)
-    done = len(failed)
-
-    def said(cell: Cell, took: str) -> None:
-        nonlocal done
-        done += 1
-        tell(done, len(missing), cell, took)
-
+    runner.tally.ended += len(failed)
     waiting, wait = [cell for cell in missing if cell.cell not in failed], False
     while waiting:
         busy = []
@@ -159,7 +154,7 @@ def measure(
                 failure = ended[cell]
                 if failure is not None:
                     failed[cell] = failure
-                (report or said)(cell, _took(seconds, len(ended), failure))
+                (report or runner.tally.tell)(cell, _took(seconds, len(ended), failure))
         waiting, wait = busy, True
     return failed
 
@@ -173,11 +168,6 @@ def _took(seconds: float, cells: int, failure: Failure | None) -> str:
     if cells == 1:
         return f"{seconds:.1f} s"
     return f"{seconds / cells:.1f} s ({cells} students in {seconds:.1f} s)"
-
-
-def tell(done: int, total: int, cell: Cell, took: str) -> None:
-    """Say how a cell ended."""
-    say(f"[{done}/{total}] {cell.label}: {took}")
 
 
 def prepare(experiment: Experiment, missing: Sequence[ResolvedCell]) -> Failed:

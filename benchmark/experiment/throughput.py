@@ -92,9 +92,11 @@ class Steps:
         self._pixels = render(task.images.pixels, self._stored)
 
     def bare(self) -> None:
+        """The student's own step, on resident random data."""
         self._descend(self.student.bare_loss(self.noise, self.random_targets, self.compute))
 
     def whole(self) -> None:
+        """A step of training: views, rendering, targets, and the step on them."""
         epoch, views = next(self._views)
         views = views.to(self.compute.device)
         pixels = render(self.source.task.images.pixels, views)
@@ -102,9 +104,11 @@ class Steps:
         self._descend(self.student.loss(self.source, pixels, targets, views, epoch))
 
     def targets(self) -> Any:
+        """The targets of one resident batch."""
         return self.source.supply(self._stored, self._pixels, 0)
 
     def floor(self) -> None:
+        """The forward pass that these targets cannot do without: of the source's network."""
         assert self.source.network is not None
         with torch.no_grad(), self.compute.autocast():
             self.source.network(self._pixels)

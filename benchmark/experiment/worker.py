@@ -113,6 +113,7 @@ class Surroundings:
 
     @classmethod
     def here(cls) -> "Surroundings":
+        """This process's own."""
         ours = {n: v for n, v in os.environ.items() if n.startswith(VARIABLES)}
         return cls(os.getcwd(), ours, plugins.paths(), torch.get_num_threads())
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MAX_WIDTH = 25  # a value may start at any bit of its first byte, and four bytes are read
+MAX_WIDTH = 25  # two values, which may start at any even bit of a byte, lie in eight bytes
 
 
 def width_for(values: int) -> int:
@@ -59,12 +59,15 @@ def unpack(packed: Bytes, width: int, start: int, count: int) -> Tensor:
     chunk = packed[low:high]
     around = (low - first * width, stop * width - low - len(chunk))  # not read, not looked at
     eights = F.pad(chunk, around).view(-1, width)
-    first_bit = torch.arange(0, 8 * width, width, device=chunk.device)
-    most = (width + 14) // 8  # bytes that a value may touch
-    word = torch.zeros(1, dtype=torch.int32, device=chunk.device)
-    for number in range(most):
-        # Bytes past the eight hold no bit of the last value: any byte may stand for them.
-        place = ((first_bit >> 3) + number).clamp_(max=width - 1)
-        word = word | eights.index_select(1, place).int() << 8 * number
-    values = (word >> (first_bit & 7).int()) & (2**width - 1)
-    return values.flatten()[start - 8 * first :][:count].long()
+    # A word is the eight bytes, at most, that as many of the eight values lie in.
+    each = 8 if width <= 8 else 4 if width <= 16 else 2
+    values = torch.empty(len(eights), 8, dtype=torch.int64, device=chunk.device)
+    place = torch.arange(0, each * width, width, device=chunk.device)
+    for number in range(0, 8, each):
+        low, high = number * width, (number + each) * width
+        part = eights[:, low // 8 : -(-high // 8)]
+        word = part.new_zeros(len(part), 8)
+        word[:, : part.shape[1]] = part
+        values[:, number : number + each] = word.view(torch.int64) >> place + low % 8
+    values &= 2**width - 1
+    return values.flatten()[start - 8 * first :][:count]

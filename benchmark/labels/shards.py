@@ -41,6 +41,7 @@ class Part:
 
     @property
     def bytes(self) -> int:
+        """That it takes in a shard."""
         return (self.stop - self.start) * self.flat.dtype.itemsize
 
 

@@ -34,6 +34,9 @@ class Stack(nn.Module):
         # In tuples, where torch does not take them for parts of this module.
         self._students, self._source = tuple(students), source
         self._network = (copy.deepcopy(students[0].network),)
+        for module in self._network[0].modules():
+            if type(module) is nn.BatchNorm2d and module.momentum is not None:
+                module.__class__ = StackedBatchNorm
         weights, buffers = stack_module_state([student.network for student in students])
         self._names = list(weights)
         self.weights = nn.ParameterList(weights.values())
@@ -94,3 +97,31 @@ class Stack(nn.Module):
         for number, student in enumerate(self._students):
             for name, tensor in student.network.state_dict().items():
                 tensor.copy_(named[name][number])
+
+
+class StackedBatchNorm(nn.BatchNorm2d):
+    """A batch norm for use inside `vmap`: one of torch's own over all members' channels.
+
+    `batch_norm` first chooses between cuDNN and torch's own kernel, and for cuDNN asks whether its
+    input lies channels last, which `vmap` cannot answer ("NYI: querying is_contiguous inside of
+    vmap"); so bf16 convolutions with a bias, as a ConvNet's, could not be stacked on a GPU.
+    `native_batch_norm` is torch's own kernel without that choice: `vmap` folds the members into
+    its channels, and running statistics are moved in place as always.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Of (B, channels, H, W), alike."""
+        training = self.training or self.running_mean is None
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        assert self.momentum is not None
+        return torch.native_batch_norm(
+            input,
+            self.weight,
+            self.bias,
+            self.running_mean,
+            self.running_var,
+            training,
+            self.momentum,
+            self.eps,
+        )[0]

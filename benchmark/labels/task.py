@@ -28,7 +28,6 @@ class TaskShape:
 
     Attributes:
         batches: of an epoch.
-        labels: views of a full label set, epochs x images.
     """
 
     classes: int
@@ -39,6 +38,7 @@ class TaskShape:
 
     @property
     def labels(self) -> int:
+        """Views of a full label set, epochs x images."""
         return self.epochs * self.images
 
     def batch_size(self, batch: int) -> int:
@@ -124,14 +124,17 @@ class LabelTask:
 
     @property
     def device(self) -> torch.device:
+        """Where images and targets are."""
         return self.compute.device
 
     @property
     def classes(self) -> int:
+        """The number of classes."""
         return len(self.images.class_names)
 
     @property
     def shape(self) -> TaskShape:
+        """The sizes of the task, as options are resolved by."""
         return task_shape(self.classes, self.plan)
 
     def fitting(self) -> "tuple[Teacher, Images, Path]":

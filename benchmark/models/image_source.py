@@ -46,6 +46,7 @@ class ImageTask:
 
     @property
     def device(self) -> torch.device:
+        """Where images are made."""
         return self.compute.device
 
     def taught(self) -> "Teacher":

@@ -45,6 +45,7 @@ class Setting:
 
     @property
     def on_protocol(self) -> bool:
+        """Whether the recipe is unchanged."""
         return not self.changed
 
     @property
@@ -94,10 +95,12 @@ class Row:
 
     @property
     def name(self) -> tuple[str, str]:
+        """Images and method, which tell rows of a comparison apart."""
         return self.images, self.method
 
     @property
     def n(self) -> int:
+        """How many records there are."""
         return len(self.records)
 
     @cached_property

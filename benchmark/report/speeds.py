@@ -150,6 +150,7 @@ class Ratio:
 
     @property
     def repeats(self) -> int:
+        """How often each side was timed."""
         return len(self.record["first"]["seconds"])
 
     @property

@@ -63,6 +63,7 @@ class Classes:
 
     @property
     def textual(self) -> bool:
+        """Whether the column holds texts."""
         return bool(self.values) and isinstance(self.values[0], str)
 
 
@@ -130,8 +131,8 @@ def are_hidden(files: list[Path]) -> bool:
         if column.null_count == len(column):
             continue
         number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        values = column.drop_null()
-        if not number or not (values.to_numpy() == HIDDEN).all():
+        values = column.drop_null() if column.null_count else column  # it imports pyarrow.compute
+        if not number or not (_numbers(values) == HIDDEN).all():
             return False
     return True
 
@@ -187,14 +188,16 @@ def values_of(file: Path) -> np.ndarray:
         raise UserError(
             f"{what} must hold whole numbers, text, or true and false, not {short(str(kind), 200)}."
         )
-    absent = column.is_null().to_numpy()
-    if absent.any():
+    if column.null_count:
+        absent = column.is_null().to_numpy()
         raise UserError(f"Row {int(absent.argmax())} of {str(file)!r} has no label.")
-    values = column.to_numpy()
     if pa.types.is_boolean(kind):
-        return values.astype(np.int64)
+        return column.to_numpy().astype(np.int64)
     if text:
+        values = column.to_numpy()
         _check_texts(values, file)
+        return values
+    values = _numbers(column)
     if not pa.types.is_floating(kind):
         return values
     values = values.astype(np.float64)
@@ -205,6 +208,13 @@ def values_of(file: Path) -> np.ndarray:
             f"Row {row} of {str(file)!r} has the label {values[row]}, which is no whole number."
         )
     return values.astype(np.int64)
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """The numbers of a column without nulls; its own `to_numpy` imports pandas."""
+    if not len(column):
+        return column.to_numpy()
+    return np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks])
 
 
 def _check_texts(values: np.ndarray, file: Path) -> None:

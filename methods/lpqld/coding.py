@@ -27,7 +27,7 @@ Quantiser = Literal["mr", "ms", "adaptive", "smoothing", "hard", "none"]
 Values = Literal["fp16", "bf16", "int8", "int4"]
 FLOATS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 BITS = {"int8": 8, "int4": 4}
-BLOCK = 2**20  # indices looked at in one go
+BLOCK = 2**18  # integers unpacked in one go
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Coding:
 
     @property
     def index_width(self) -> int:
+        """Bits of a class's index."""
         return width_for(self.classes)
 
     def bytes(self, labels: int) -> int:
@@ -158,8 +159,9 @@ class CodedLabels:
         """
         if self.coding.form == "adaptive":
             _ = self._ends  # counted before the counts leave the CPU
-        elif self.coding.form != "none" and self._unpacked_bytes <= RESIDENT_BYTES:
-            self._unpacked = self._unpack(device)
+        elif self._unpackable:
+            self._unpacked = {name: part.to(device) for name, part in self._rows.items()}
+            del self._rows
             return self
         self.parts = {
             name: resident(part, device) if isinstance(part, Tensor) else part
@@ -196,15 +198,18 @@ class CodedLabels:
             layout["values"] = FLOATS[coding.values], count
         for name, (dtype, length) in layout.items():
             _fits(parts, name, dtype, length)
-        if coding.form == "none" or coding.classes == 2**coding.index_width:
+        if coding.form == "none" or not count or coding.classes == 2**coding.index_width:
             return
-        for start in range(0, count, BLOCK):
-            block = unpack(parts["indices"], coding.index_width, start, min(BLOCK, count - start))
-            if int(block.max()) >= coding.classes:
-                raise ArtefactError(
-                    f"A label has a logit for class {int(block.max())}, but there are "
-                    f"{coding.classes} classes."
-                )
+        if self._unpackable:  # `to` needs them next
+            highest = int(self._rows["indices"][:labels].max())
+        else:
+            blocks = ((start, min(BLOCK, count - start)) for start in range(0, count, BLOCK))
+            each = (unpack(parts["indices"], coding.index_width, *block) for block in blocks)
+            highest = max(int(some.max()) for some in each)
+        if highest >= coding.classes:
+            raise ArtefactError(
+                f"A label has a logit for class {highest}, but there are {coding.classes} classes."
+            )
 
     @property
     def sparse(self) -> bool:
@@ -256,13 +261,17 @@ class CodedLabels:
         return whole["values"][rows] * whole["scales"][rows]
 
     @property
-    def _unpacked_bytes(self) -> int:
-        """Of all integers as whole ones."""
+    def _unpackable(self) -> bool:
+        """Whether the labels have a number of integers each that fit as whole ones."""
+        if not self.sparse:
+            return False
         coding, packed = self.coding, self.parts["indices"]
         assert isinstance(packed, Tensor)
-        return len(packed) * 8 // coding.index_width * (_integer(coding.classes).itemsize + 2)
+        count = len(packed) * 8 // coding.index_width
+        return count * (_integer(coding.classes).itemsize + 2) <= RESIDENT_BYTES
 
-    def _unpack(self, device: torch.device) -> dict[str, Tensor]:
+    @cached_property
+    def _rows(self) -> dict[str, Tensor]:
         """All labels as rows of integers, and their scales, negative for distances below."""
         coding, parts = self.coding, self.parts
         if coding.form == "hard":  # perhaps some too many: of the last byte's bits
@@ -277,7 +286,7 @@ class CodedLabels:
             for start in range(0, count, BLOCK):
                 some = min(BLOCK, count - start)
                 whole[start : start + some] = unpack(parts[name], width, start, some)
-            return whole.view(labels, coding.k).to(device)
+            return whole.view(labels, coding.k)
 
         made = {"indices": rows("indices", coding.index_width, _integer(coding.classes))}
         if coding.form == "hard":
@@ -285,9 +294,9 @@ class CodedLabels:
         if coding.values in BITS:
             made["values"] = rows("values", BITS[coding.values], torch.uint8)
             scales = parts["scales"][:labels].float()[:, None]
-            made["scales"] = (scales if coding.above else -scales).to(device)
+            made["scales"] = scales if coding.above else -scales
         else:
-            made["values"] = parts["values"][:count].view(labels, coding.k).to(device)
+            made["values"] = parts["values"][:count].view(labels, coding.k)
         return made
 
     def _values(self, start: int, stop: int, rows: slice, owner: Tensor) -> Tensor:

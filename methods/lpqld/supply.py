@@ -49,9 +49,11 @@ class Made:
         self.task, self.batches = task, task.plan.steps
 
     def labels(self, numbers: Sequence[int], title: str) -> Iterator[tuple[ViewBatch, Tensor]]:
+        """As `Supply.labels`; the teacher labels them now."""
         return teacher_logits(self.task, numbers, title)
 
     def views(self, numbers: Sequence[int]) -> PlannedViews:
+        """As `Supply.views`; the plan gives them again."""
         return PlannedViews(self.task.plan, numbers)
 
 
@@ -114,6 +116,7 @@ class Imported:
         return own, views.mix_weight > 0.5
 
     def views(self, numbers: Sequence[int]) -> StoredViews:
+        """As `Supply.views`, written into a workspace."""
         plan, largest = self.task.plan, max(self.folder.sizes)
         writer = ViewWriter(self.task.workspace(), plan.images, plan.resolution, largest)
         for number in track(numbers, "store views"):

@@ -41,6 +41,7 @@ class Product(nn.Module):
         return (left @ right).view(self.shape)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The factors to start from, which torch's parametrisation asks for by this name."""
         return self.start
 
 

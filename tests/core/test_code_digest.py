@@ -1,5 +1,6 @@
 import os
 import sys
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -151,3 +152,9 @@ def test_our_methods_are_closed_under_imports():
     assert hard.libraries["torch"].count(".") == 1
     assert "peft" not in hard.libraries
     assert "peft" in code_of("benchmark.methods.hello").libraries
+
+
+def test_modules_came_with_the_distributions_that_python_names():
+    """But for a distribution without Python files."""
+    for top, named in packages_distributions().items():
+        assert code_digest._names_of(top) == named or not code_digest.locate(top)

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,6 +28,26 @@ def test_colour_pictures_with_class_names(place, encode, write_table):
     assert dataset.test.pixels.unique().tolist() == [9]
     assert dataset.mean == pytest.approx((0.5, 0.2, 0.2))
     assert dataset.std == pytest.approx((0.5, 0, 0.2))
+
+
+def test_a_dry_run_imports_no_library_that_it_can_do_without(place, encode, write_table):
+    """Each of these takes as long to import as all else that a dry run does, or half of it."""
+    folder = place.root / "pets"
+    for split in ("train", "test"):
+        write_table(folder / f"{split}-0.parquet", [encode(1), encode(2)], [0, 1], ["cat", "dog"])
+    words = ["run", "--dataset", f"parquet:{folder}", "--students", "convnet-d2-w8", "--images"]
+    words += ["random", "--ipc", "1", "--recipe", "quick", "--teacher", "convnet-d2-w8"]
+    words += ["--methods", "hard,lpqld", "--device", "cpu", "--dry-run"]
+    code = (
+        "import atexit, sys; from benchmark.__main__ import main;"
+        "heavy = {'pandas', 'pyarrow.compute', 'scipy', 'sklearn', 'timm', 'torchvision'};"
+        "atexit.register(lambda: print(sorted(heavy & {*sys.modules}))); main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=place.root, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_grey_pictures_without_class_names(place, encode, write_table):

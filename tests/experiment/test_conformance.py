@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from variants import QUICK
 
 from benchmark.core import plugins
 from benchmark.core.errors import UserError
@@ -221,7 +222,26 @@ def problems(tmp_path, monkeypatch):
     return of_code
 
 
-@pytest.mark.parametrize("name", sorted(plugins.found(plugins.METHODS)))
+LONG = ("expert", "hello", "ld", "ld_rr")  # by default, some tens of seconds in all checks
+SHORTER = """
+from dataclasses import replace
+from benchmark.methods.{module} import {name}
+
+class Shorter({name}):
+    @classmethod
+    def resolve_options(cls, options, shape, budget):
+        return super().resolve_options(replace(options, **{options}), shape, budget)
+"""
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_methods_that_fit_long_keep_the_contract_under_options_that_do_not(problems, name):
+    cls = plugins.load(plugins.METHODS, name).__name__
+    code = SHORTER.format(module=name, name=cls, options=QUICK[name])
+    assert problems(f"shorter_{name}", code) == []
+
+
+@pytest.mark.parametrize("name", sorted({*plugins.found(plugins.METHODS)} - {*LONG}))
 def test_every_method_keeps_the_contract(name):
     results = list(check(plugins.METHODS, name))
     assert [problem for _, problem in results if problem is not None] == []

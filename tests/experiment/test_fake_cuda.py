@@ -40,7 +40,11 @@ def task(tmp_path):
     return replace(task, snapshot_source=lambda: [task.teacher])
 
 
-@pytest.mark.parametrize(("name", "options"), VARIANTS, ids=label)
+# Without `text` a fit starts elsewhere, and nothing else is another.
+TRAINED = [(name, options) for name, options in VARIANTS if options.get("text", True)]
+
+
+@pytest.mark.parametrize(("name", "options"), TRAINED, ids=label)
 def test_a_student_of_every_method_trains_without_waiting(name, options, task, tmp_path):
     (tmp_path / "artefact").mkdir()
     fitted(name, options, task).save(tmp_path / "artefact")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny import GRID, listing, quick_clock, run_main
+from tiny import GRID, interrupted, listing, quick_clock, run_main
 
 from benchmark.core import plugins
 from benchmark.experiment import fitter
@@ -203,29 +203,11 @@ def test_a_teacher_that_was_replaced_is_read_again(tmp_path):
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_what_is_kept(tmp_path, end):
-    command = [sys.executable, "-m", "benchmark", "run", *map(str, GRID), "--work", str(tmp_path)]
-    command += ["--methods", "hard,soft", "--set", "recipe.epochs=100000"]
-    child = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # Whoever runs the tests in the background may have them ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    patience = time.monotonic() + 120
-    while not list(tmp_path.glob("stages/labels-*[0-9a-f]")):
-        assert child.poll() is None
-        assert time.monotonic() < patience
-        time.sleep(0.1)
-    os.kill(child.pid, end)
-    _, err = child.communicate(timeout=60)
-    assert child.returncode == 130
-    assert err.splitlines()[-1] == (
+    said = interrupted(tmp_path, (*GRID, "--methods", "hard,soft"), end)
+    assert said[-1] == (
         f"interrupted: 0 of 2 cells are recorded in {tmp_path / 'records'}. Finished stages and "
         "checkpoints are kept: run the same command again to go on."
     )
-    assert "Traceback" not in err
 
 
 def test_the_fitting_process_ends_with_its_parent(tmp_path):

@@ -1,5 +1,6 @@
 """`--within`: what tells most comes first, and what does not fit is left out."""
 
+import re
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -119,6 +120,8 @@ def test_what_was_measured_corrects_what_comes(monkeypatch):
 
 def test_a_run_leaves_out_what_does_not_fit_and_goes_on_the_next_time(tmp_path):
     command = ("run", *GRID, "--seeds", "2", "--methods", "hard", "--work", tmp_path / "work")
+    # Seeds of their own groups, measured one after another.
+    command = (*command, "--share-stream", "off")
     with quick_clock():
         code, out, err = run_main(*command, "--within", "0.001s")
         assert code == 0
@@ -126,6 +129,7 @@ def test_a_run_leaves_out_what_does_not_fit_and_goes_on_the_next_time(tmp_path):
         assert not list((tmp_path / "work").glob("records/*"))
         code, out, err = run_main(*command, "--within", "1h")
     assert code == 0
+    assert re.findall(r"^\[.*\]", err, re.MULTILINE) == ["[1/2]", "[2/2]"]
     assert "left out" not in err
     assert len(list((tmp_path / "work").glob("records/*.json"))) == 2
     assert "hard" in out

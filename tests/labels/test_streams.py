@@ -3,13 +3,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import NETWORK, reloaded, tiny_task
+from tiny import NETWORK, recipe_of, reloaded, tiny_task
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmark.core.errors import UserError
 from benchmark.data.recipe import Recipe
 from benchmark.labels import streams, student
-from benchmark.labels.stack import Stack
+from benchmark.labels.stack import Stack, StackedBatchNorm
 from benchmark.labels.streams import Learner
 from benchmark.methods.hard import Hard
 from benchmark.methods.soft import Soft
@@ -157,6 +158,39 @@ def test_a_stack_learns_what_its_members_would(source, tmp_path, network, optimi
             torch.testing.assert_close(
                 value, learner.student.state_dict()[name], rtol=2e-2, atol=2e-3
             )
+
+
+def test_a_stack_learns_what_its_members_would_by_rdeds_recipe(source, tmp_path):
+    """Running statistics too, to rounding."""
+    recipe = replace(recipe_of("rded"), epochs=3)
+    schedule = student.optimisation(recipe, source)
+    some, stacked = (learners(source, tmp_path, network="convnet-d3-w8-bn") for _ in range(2))
+    expected = streams.train(some, recipe).curves
+    found = streams.train_stacked(stacked, source, schedule)
+    assert torch.tensor(found).allclose(torch.tensor(expected), rtol=1e-4)
+    for learner, other in zip(some, stacked, strict=True):
+        mine, its = (dict(each.student.named_buffers()) for each in (learner, other))
+        running = [name for name in mine if "running" in name or "tracked" in name]
+        assert len(running) == 9
+        for name in running:
+            torch.testing.assert_close(its[name], mine[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.backends.cudnn.is_available(), reason="built without cuDNN")
+@pytest.mark.parametrize("network", ["convnet-d2-w4-bn", "resnet20"])
+def test_a_stack_asks_no_memory_format(source, tmp_path, network, monkeypatch):
+    """A GPU's batch norm asks for it, on the way to cuDNN, and `vmap` does not answer."""
+    some = [each.student for each in learners(source, tmp_path, network=network)]
+    views, pixels, _ = next(student.stream(source, 0))
+    stack = Stack(some, source)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        stack.to("cuda").train()
+        some[0].to("cuda")
+        pixels = pixels.to("cuda").to(memory_format=torch.channels_last)
+        assert stack.seen(pixels, views, 0).shape == (3, len(pixels), 10)
+        monkeypatch.setattr(StackedBatchNorm, "forward", nn.BatchNorm2d.forward)
+        with pytest.raises(RuntimeError, match="querying is_contiguous inside of vmap"):
+            stack.seen(pixels, views, 0)
 
 
 def test_a_member_that_diverges_is_told_and_the_others_go_on(source, tmp_path):

@@ -259,6 +259,14 @@ def test_labels_unpacked_once_are_those_unpacked_at_every_read(form, values, tmp
     assert top.indices.dtype == torch.int64
 
 
+def test_what_was_checked_is_not_unpacked_again(tmp_path, monkeypatch):
+    labels = shipped(coded(coding_of("mr"), teachers_logits(), tmp_path / "s"), tmp_path / "a")
+    whole = labels.logits(slice(0, 29), CPU)
+    labels.check(29)
+    monkeypatch.setattr(coding_module, "unpack", None)
+    assert labels.to(CPU).logits(slice(0, 29), CPU).equal(whole)
+
+
 def test_labels_too_large_to_be_unpacked_stay_packed(tmp_path, monkeypatch):
     monkeypatch.setattr(coding_module, "RESIDENT_BYTES", 100)
     labels = shipped(coded(coding_of("mr"), teachers_logits(), tmp_path / "s"), tmp_path / "a")

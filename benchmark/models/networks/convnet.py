@@ -88,6 +88,7 @@ class InstanceNorm(nn.GroupNorm):
     """
 
     def forward(self, input: Tensor) -> Tensor:
+        """Of (B, channels, H, W), alike."""
         return super().forward(input.contiguous())
 
 

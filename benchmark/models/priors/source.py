@@ -30,6 +30,7 @@ class Source:
 
     @classmethod
     def parse(cls, name: str) -> "Source":
+        """The source that a name such as `RN50:openai` or `timm:resnet18` stands for."""
         library, _, rest = name.partition(":")
         if library not in ("timm", "torchvision", "package"):
             library, rest = "open_clip", name
@@ -38,6 +39,7 @@ class Source:
 
     @property
     def is_path(self) -> bool:
+        """Whether the weights are a file, by its ending."""
         return self.weights.endswith(SUFFIXES)
 
     @property

@@ -28,6 +28,7 @@ class Line:
 
     @cached_property
     def label(self) -> Label:
+        """What the row is called."""
         return label(self.row.method)
 
     @property
@@ -43,6 +44,7 @@ class Line:
 
     @property
     def prior_bytes(self) -> int:
+        """Bytes of the prior; 0 without one."""
         return self.row.storage["prior"] if self.row.prior else 0
 
 

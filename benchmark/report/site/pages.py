@@ -46,6 +46,7 @@ class Board:
 
     @property
     def setting(self) -> Setting:
+        """What all rows of the comparison share."""
         return self.comparison.setting
 
     @property
