@@ -3,6 +3,7 @@
 import typer
 
 from . import labels
+from .advise import advise
 from .clean import clean
 from .plugins import check, list_
 from .profile import profile
@@ -25,6 +26,7 @@ for name, command in {
     "check": check,
     "leaderboard": leaderboard,
     "compare": compare,
+    "advise": advise,
     "reference": reference,
     "size": size,
     "verify": verify,

@@ -30,8 +30,8 @@ def leaderboard(
     from ..report.leaderboard import tables
 
     timed = speed.read(records or [RESULTS])
-    read = _read(records, or_else=bool(timed))
-    found = comparisons(read)
+    published = read(records, or_else=bool(timed))
+    found = comparisons(published)
     for table in [*tables(found), *speed_tables.tables(timed)]:
         typer.echo(table.text())
     if out is not None:
@@ -43,7 +43,7 @@ def leaderboard(
 
         drawn = [*frontier.draw(found, out), *curves.draw(found, out)]
         shown = [path for path in drawn if path.suffix == ".png"]
-        reproduced = ledger(read)
+        reproduced = ledger(published)
         site = write_site(found, out / "site", reproduced, timed)
         reference = out / "reference.md"
         write_atomic(reference, f"# Reproductions\n\n{as_markdown(reproduced)}".encode())
@@ -66,7 +66,7 @@ def compare(
     from ..records.comparison import comparisons
     from ..report.compare import pairs_of
 
-    found = pairs_of(comparisons(_read(records)), first, second)
+    found = pairs_of(comparisons(read(records)), first, second)
     for pair in found:
         typer.echo(pair.text())
     typer.echo(
@@ -75,16 +75,16 @@ def compare(
     )
 
 
-def _read(paths: list[Path] | None, or_else: bool = False) -> list[Any]:
+def read(paths: list[Path] | None, or_else: bool = False) -> list[Any]:
     """The cells' records at these paths, or the published ones.
 
     Args:
         or_else: whether there is something else to show where there are none.
     """
-    from ..records.store import read
+    from ..records import store
 
     paths = paths or [RESULTS]
-    found = read(paths)
+    found = store.read(paths)
     if not found and not or_else:
         raise UserError(f"There are no records in {', '.join(map(str, paths))}.")
     return found

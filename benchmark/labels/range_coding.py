@@ -10,10 +10,12 @@ read alike on any machine. The coder itself is that of the package `constriction
 """
 
 from fractions import Fraction
+from typing import Any
 
 import constriction
 import numpy as np
 
+STREAM: Any = vars(constriction)["stream"]  # the package tells no types
 STEPS = 64  # ratios of the geometric distributions: 0, 1/64, ..., 63/64
 LEVELS = 4  # contexts of a lane: by the sum of the magnitudes of the lanes before it
 WINDOW = 4  # lanes before it that are looked at
@@ -21,7 +23,7 @@ UNIT = 2**20  # weight of the geometric distribution's middle
 PRIOR = 24  # numbers that the geometric distribution counts as, beside those seen
 SEEN, SIZE = 4, 2  # a fresh model's numbers, and the sum of their magnitudes
 MOST = 2**15  # largest magnitude
-FAMILY = constriction.stream.model.Categorical(perfect=False)
+FAMILY = STREAM.model.Categorical(perfect=False)
 
 
 class AdaptiveModels:
@@ -70,7 +72,7 @@ class Encoder:
 
     def __init__(self, lanes: int, most: int) -> None:
         self._models = AdaptiveModels(lanes, most)
-        self._coder = constriction.stream.queue.RangeEncoder()
+        self._coder = STREAM.queue.RangeEncoder()
 
     def add(self, rows: np.ndarray) -> None:
         """Append a block of rows, whole numbers (B, lanes) within the largest magnitude."""
@@ -92,7 +94,7 @@ class Decoder:
     def __init__(self, data: bytes, lanes: int, most: int) -> None:
         self._models = AdaptiveModels(lanes, most)
         words = np.frombuffer(data, "<u4").astype(np.uint32)
-        self._coder = constriction.stream.queue.RangeDecoder(words)
+        self._coder = STREAM.queue.RangeDecoder(words)
         self._lanes = lanes
 
     def take(self, count: int) -> np.ndarray:
