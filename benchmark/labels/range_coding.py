@@ -9,7 +9,6 @@ All that decides a probability is whole-number arithmetic and one division, so t
 read alike on any machine. The coder itself is that of the package `constriction`.
 """
 
-from fractions import Fraction
 from typing import Any
 
 import constriction
@@ -110,8 +109,10 @@ class Decoder:
 
 def _geometric(most: int) -> np.ndarray:
     """Weights of -most..most for every ratio, whole numbers (STEPS, 2 most + 1), none zero."""
-    ratios = [Fraction(r, STEPS) for r in range(STEPS)]
-    side = np.array([[max(1, int(UNIT * r**k)) for k in range(most + 1)] for r in ratios])
+    side = np.full((STEPS, most + 1), UNIT, np.int64)
+    for size in range(1, most + 1):
+        side[:, size] = side[:, size - 1] * np.arange(STEPS) // STEPS
+    side = np.maximum(side, 1)
     return np.concatenate([side[:, :0:-1], side], 1)
 
 

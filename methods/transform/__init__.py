@@ -40,13 +40,13 @@ from benchmark.labels.view_function import view_function
 from benchmark.labels.view_kernel import ViewKernel
 from benchmark.labels.writer import TensorWriter
 
-from .coder import Transform, basis_of, decode, encode, largest
+from .coder import Coded, Transform, basis_of, decode, encode, largest
 from .options import Options
 
-CONTAINER_BYTES = 1024  # the manifest and headers stay below this, but for digits of the options
+CONTAINER_BYTES = 1152  # the manifest and headers stay below this
 USUAL_DIMS = 64
 SAMPLE = 3200  # labels, at least, that the basis is of
-FINER = 0.84  # each step tried is so much of the one before; its square is about two thirds
+FINEST = 0.01  # step; labels are exact to the eye
 
 
 @dataclass(frozen=True)
@@ -128,23 +128,26 @@ class TransformCoder(LabelSource[Options]):
         found = list(teacher_logits(task, sample, "label a sample of views"))
         logits = torch.cat([rows for _, rows in found]).cpu()
         whole, power = basis_of([(v, rows.cpu()) for v, rows in found], kernel, options.dims)
-        basis, step = orthonormal(whole), options.step
-        labels, best = _Labels(task, last), None
-        while True:
+        basis, labels = orthonormal(whole), _Labels(task, last)
+
+        def at(step: float) -> tuple[Coded, Transform]:
             transform = Transform(basis, power, step, largest(logits, basis, power, step))
-            coded = encode(labels, transform, kernel, options.rounding, options.bytes)
-            if coded.batches == 0:
-                raise UserError(
-                    f"transform.bytes is {options.bytes:,}, which does not hold one batch of "
-                    f"{plan.batch_size} labels: take more bytes, or a step coarser than {step}."
-                )
-            if best and coded.batches < last:  # finer than the bytes allow
-                break
-            best = coded, transform
-            if not options.bytes or coded.batches < last or step * FINER < 1e-3:
-                break
-            step *= FINER
-        coded, transform = best
+            return encode(labels, transform, kernel, options.rounding, options.bytes), transform
+
+        coded, transform = at(options.step)
+        if coded.batches == 0:
+            raise UserError(
+                f"transform.bytes is {options.bytes:,}, which does not hold one batch of "
+                f"{plan.batch_size} labels: take more bytes, or a step coarser than "
+                f"{options.step}."
+            )
+        fine, coarse = FINEST, options.step
+        while options.bytes and coded.batches == last and coarse / fine > 1.05:
+            finer = at((fine * coarse) ** 0.5)
+            if finer[0].batches == last:
+                (coded, transform), coarse = finer, finer[1].step
+            else:
+                fine = finer[1].step
         extra = Extra(coded.batches, transform.most, power, transform.step)
         made = cls(task, options, coded.data, whole, extra)
         made.notes = {

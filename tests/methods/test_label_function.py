@@ -1,0 +1,134 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny import reloaded, shipped
+
+from benchmark.core.errors import ArtefactError, UserError
+from benchmark.labels import artefact
+from benchmark.labels.artefact import Artefact
+from benchmark.labels.view_function import view_function
+from benchmark.methods.label_function import LabelFunction, Options, coded, decoded, step_scales
+
+
+def longer(task, epochs=60):
+    return replace(task, plan=replace(task.plan, epochs=epochs))
+
+
+def fitted(task, budget=None, **options):
+    resolved = LabelFunction.resolve_options(Options(**options), task.shape, budget)
+    return LabelFunction.fit(task, resolved)
+
+
+def test_every_view_of_the_plan_has_a_label_and_most_of_it_is_right(task, tmp_path):
+    source = reloaded(fitted(longer(task)), tmp_path / "saved")
+    assert 0.3 < fitted(longer(task)).notes["r2_unseen"] < 1
+    for epoch in (0, 59):
+        for views, planned in zip(source.views(epoch), task.plan.epoch(epoch), strict=True):
+            assert views.index.equal(planned.index)
+            assert source.targets(views, torch.empty(0), epoch).shape == (len(views), 10)
+    assert not source.seeded
+
+
+def test_a_teacher_that_is_such_a_function_is_found(task, tmp_path):
+    """Labels of each image alone, mixed by area."""
+    torch.manual_seed(0)
+    each = torch.randn(20, 10)
+    whole = longer(task)
+
+    class Areas(torch.nn.Module):
+        views = iter([v for e in range(60) for v in whole.plan.epoch(e)])
+
+        def forward(self, pixels):
+            return whole.mixed(each, next(self.views))
+
+    source = fitted(replace(whole, teacher=Areas()), step=2.0**-8)
+    assert source.notes["r2_unseen"] > 0.97
+
+
+def test_labels_are_the_same_before_and_after_saving(task, tmp_path):
+    source = fitted(longer(task))
+    loaded = reloaded(source, tmp_path / "saved")
+    for views in source.views(7):
+        found = loaded.targets(views, torch.empty(0), 7)
+        assert found.equal(source.targets(views, torch.empty(0), 7))
+
+
+def test_a_budget_takes_the_finest_step_that_fits(task, tmp_path):
+    found = []
+    for number, budget in enumerate((1500, 2500, 6000)):
+        source = fitted(longer(task), budget)
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        source.save(folder)
+        assert 0.85 * budget < source.storage().total <= budget or source.extra.step < 2e-3
+        found.append(source)
+    assert found[0].extra.step > found[1].extra.step > found[2].extra.step
+    assert found[0].notes["r2_unseen"] < found[1].notes["r2_unseen"]
+
+
+def test_coefficients_come_back_within_half_a_step():
+    torch.manual_seed(0)
+    coefficients = 3 * torch.randn(150, 4, dtype=torch.float64)
+    code, most, step = coded(coefficients, Options(step=0.25))
+    back = decoded(code, 150, 4, most) * step
+    assert (back - coefficients).abs().max() <= 0.125
+    assert step == 0.25
+
+
+def test_a_step_moves_labels_alike_whatever_it_multiplies(task):
+    """By a step of every coefficient of a kind, labels move by a step in the mean."""
+    whole = longer(task)
+    scales = step_scales(whole)
+    design = view_function(whole, "cpu").design([v for e in range(50) for v in whole.plan.epoch(e)])
+    assert len(scales) == design.size
+    ends = torch.tensor(design.entities).cumsum(0).tolist()
+    for start, end in zip([0, *ends], ends, strict=False):
+        step = torch.zeros(design.size, 1, dtype=torch.float64)
+        step[start:end, 0] = scales[start:end]
+        assert float(design.times(step).square().mean().sqrt()) == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("budget", "options", "message"),
+    [
+        (1150, {}, "its basis takes 90 and the container up to"),
+        (None, {"dims": 10}, "labels of 10 classes have 9 once they are centred"),
+        (None, {"bytes": 4}, "and its coarsest form takes"),
+    ],
+)
+def test_what_cannot_be_is_refused(task, budget, options, message):
+    with pytest.raises(UserError, match=message):
+        fitted(task, budget, **options)
+
+
+@pytest.mark.parametrize("options", [{"step": 0.0}, {"epochs": 0}, {"bytes": -1}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match="must"):
+        Options(**options)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"code": torch.zeros(6, dtype=torch.uint8)},
+        {"basis": torch.zeros(9, 10)},
+        {"code": None},
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(task, tmp_path, change):
+    source = fitted(task)
+    (tmp_path / "saved").mkdir()
+    source.save(tmp_path / "saved")
+    whole = artefact.read(tmp_path / "saved")
+    tensors = {n: t for n, t in {**whole.tensors, **change}.items() if t is not None}
+    with pytest.raises(ArtefactError, match="The function's"):
+        LabelFunction.restore(
+            shipped(task), source.options, Artefact(whole.folder, whole.manifest, tensors)
+        )
+
+
+def test_images_that_show_none_of_the_classes_have_labels_too(task):
+    images = task.images
+    foreign = type(images)(images.pixels, torch.full((20,), -1), images.class_names)
+    assert fitted(replace(longer(task), images=foreign)).notes["r2_unseen"] > 0.2
