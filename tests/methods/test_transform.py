@@ -60,7 +60,7 @@ def test_what_is_loaded_is_what_was_coded(task, tmp_path, predict):
 def test_prediction_saves_bytes_and_changes_no_label_by_more_than_rounding(task):
     longer = replace(task, plan=replace(task.plan, epochs=40))
     with_it, without = fitted(longer), fitted(longer, predict=False)
-    assert len(with_it.code) < 0.9 * len(without.code)
+    assert len(with_it.code) < 0.97 * len(without.code)
     assert fmean([error(with_it, longer), error(without, longer)]) < 0.04
 
 
