@@ -26,8 +26,8 @@ WHAT = {  # what the tests say of a row, as the tables call it
 NOTE = (
     "Each comparison answers for itself. `±` is half of the 95 % t interval over repeats. Against "
     "the first: points, over the repeats that both have. Two rows differ if the paired tests of "
-    "the accuracy tables find it at 5 %, corrected for all pairs of the comparison; others cannot be "
-    "told apart. The row to take was chosen by the accuracies shown, which flatters it."
+    "the accuracy tables find it at 5 %, corrected for all pairs of the comparison; others cannot "
+    "be told apart. The row to take was chosen by the accuracies shown, which flatters it."
 )
 
 
@@ -110,7 +110,7 @@ def _line(what: str, of: Rival | Row) -> dict[str, str]:
         "method": one_line(row.method),
         "accuracy %": f"{100 * mean:.2f}",
         "±": "n too small" if half is None else f"{100 * half:.2f}",
-        "n": str(row.n),
+        "n": f"{row.n}/{row.asked}" if row.asked > row.n else f"{row.n}",
         "bytes": f"{row.storage['total']:,}",
         "prior": f"{one_line(row.prior)} ({row.storage['prior']:,} B)" if row.prior else "-",
         "against the first": gap,

@@ -91,7 +91,8 @@ class Table:
     """One leaderboard of one comparison.
 
     Attributes:
-        kind: accuracy, storage, rates, images, throughput or replications; profile or ratios.
+        kind: accuracy, storage, rates, images, throughput or replications; profile or ratios;
+            advice.
         title: one line, as are all texts of the frame.
         short: the comparison in few words, for file names.
         below: what to know of this table alone; often nothing.

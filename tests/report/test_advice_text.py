@@ -126,7 +126,9 @@ def test_an_answer_where_nothing_fits_says_so():
     large = repeats("soft", [0.9, 0.9, 0.9], ipc=50, total=90_000)
     priors = repeats("hello", [0.9, 0.9, 0.9], ipc=20, total=900, prior="embedded")
     printed = told([*HARD, *large, *priors], without_prior=True)
-    assert "Nothing that was measured here fits in 1,000 B; the smallest is soft (90,000 B)" in printed
+    assert (
+        "Nothing that was measured here fits in 1,000 B; the smallest is soft (90,000 B)" in printed
+    )
     assert "All that was measured here needs a prior." in printed
 
 
