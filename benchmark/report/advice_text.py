@@ -27,7 +27,7 @@ NOTE = (
     "Each comparison answers for itself. `±` is half of the 95 % t interval over repeats. Against "
     "the first: points, over the repeats that both have. Two rows differ if the paired tests of "
     "the accuracy tables find it at 5 %, corrected for all pairs of the comparison; others cannot "
-    "be told apart. The row to take was chosen by the accuracies shown, which flatters it."
+    "be told apart, and few repeats tell little apart. The row to take was chosen by the accuracies shown, which flatters it."
 )
 
 
@@ -76,7 +76,7 @@ def _overview(answers: Sequence[Answer], question: Question) -> Table:
         alike = len(answer.of("not told apart"))
         line["not told apart"] = f"{alike}" if answer.sure else ""
         more = answer.more
-        line["better from"] = "-" if more is None else f"{more.row.storage['total']:,} B"
+        line["better from"] = "-" if more is None else f"{_total(more.row):,} B"
         lines.append(line)
     same = [
         f"{name} {facts[0][name]}" for name in facts[0] if name in shared and not asked.get(name)
@@ -111,7 +111,7 @@ def _line(what: str, of: Rival | Row) -> dict[str, str]:
         "accuracy %": f"{100 * mean:.2f}",
         "±": "n too small" if half is None else f"{100 * half:.2f}",
         "n": f"{row.n}/{row.asked}" if row.asked > row.n else f"{row.n}",
-        "bytes": f"{row.storage['total']:,}",
+        "bytes": f"{_total(row):,}",
         "prior": f"{one_line(row.prior)} ({row.storage['prior']:,} B)" if row.prior else "-",
         "against the first": gap,
     }
@@ -130,6 +130,9 @@ def _below(answer: Answer, question: Question) -> list[str]:
         )
     else:
         lines.append(_repeats(answer.best))
+        alike = min(answer.of("not told apart"), key=_total, default=answer.best)
+        if _total(alike) < _total(answer.best):
+            lines.append(f"Fewest bytes of what is not told apart: {_sized(alike)}.")
     if worse := answer.of("worse"):
         lines.append(f"Shown to be worse within the bytes: {_names(worse)}.")
     if answer.too_large:
@@ -161,12 +164,16 @@ def _repeats(best: Row) -> str:
     return f"Its repeats: {draws} of the images, {seeds} of the student{few}."
 
 
+def _total(row: Row) -> int:
+    return row.storage["total"]
+
+
 def _names(rows: Sequence[Row]) -> str:
     return ", ".join(one_line(row.method) for row in rows)
 
 
 def _sized(row: Row) -> str:
-    return f"{one_line(row.method)} ({row.storage['total']:,} B)"
+    return f"{one_line(row.method)} ({_total(row):,} B)"
 
 
 def _images(answer: Answer) -> str:
@@ -207,9 +214,9 @@ def _command(answer: Answer, question: Question, methods: Sequence[str]) -> str:
             if name.partition(".")[0] not in own
         },
     }
-    device = held["world"]["device"]
-    world = [f"--precision {at.precision}", f"--device {shlex.quote(device)}"]
-    lines = [*command("python -m benchmark run", Grid, asked), *world]
+    lines = command("python -m benchmark run", Grid, asked)
+    world = {"precision": at.precision, "device": held["world"]["device"]}
+    lines += [f"--{name} {shlex.quote(value)}" for name, value in world.items()]
     return "  " + " \\\n    ".join(lines)
 
 

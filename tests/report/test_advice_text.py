@@ -40,12 +40,13 @@ def test_an_answer_in_full_by_hand():
         "not told apart from it ld 69.00 2.48 3 700 -1.00 ± 4.30",
         "more bytes: better lpqld[k=2,budget=9000] 80.00 2.48 3 9,000 +10.00 ± 0.00",
     ]
-    assert lines[6:9] == [
+    assert lines[6:10] == [
         "Its repeats: 1 draw of the images, 3 seeds of the student.",
+        "Fewest bytes of what is not told apart: ld (700 B).",
         "Shown to be worse within the bytes: hard.",
         "Measured at more than 1,000 B only: soft (90,000 B).",
     ]
-    assert lines[9].startswith("Never measured here: expert, given (needs given.path), hello,")
+    assert lines[10].startswith("Never measured here: expert, given (needs given.path), hello,")
     assert "corrected for all pairs of the comparison" in lines[-1]
 
 
