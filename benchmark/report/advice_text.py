@@ -27,7 +27,8 @@ NOTE = (
     "Each comparison answers for itself. `±` is half of the 95 % t interval over repeats. Against "
     "the first: points, over the repeats that both have. Two rows differ if the paired tests of "
     "the accuracy tables find it at 5 %, corrected for all pairs of the comparison; others cannot "
-    "be told apart, and few repeats tell little apart. The row to take was chosen by the accuracies shown, which flatters it."
+    "be told apart, and few repeats tell little apart. The row to take was "
+    "chosen by the accuracies shown, which flatters it."
 )
 
 

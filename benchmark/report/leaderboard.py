@@ -172,7 +172,7 @@ def _in_markdown(text: str) -> str:
 
 
 def _drawn(frame: pd.DataFrame, style: str) -> str:
-    names = ("rank", "advice", "images", "method", "take", "student", "recipe", "teacher", "name")
+    names = ("rank", "advice", "images", "method", "take", "student", "recipe", "name")
     names += ("of", "commit", "world", "settings")
     aligned = ["left" if name in names else "right" for name in frame.columns]
     return frame.to_markdown(index=False, tablefmt=style, colalign=aligned, disable_numparse=True)
