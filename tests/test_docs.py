@@ -41,7 +41,7 @@ def test_readme_names_every_method_and_shipped_command():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in ("hard", "smoothed", "soft", "teacher", "lpqld", "hello"):
         assert f"| `{name}` |" in text
-    for command in ("run", "list", "leaderboard", "compare", "verify", "collect", "ship"):
+    for command in ("run", "list", "leaderboard", "compare", "advise", "verify", "collect", "ship"):
         assert f"python -m benchmark {command}" in text
 
 

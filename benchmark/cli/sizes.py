@@ -14,7 +14,7 @@ def size(
         str, typer.Option(help="Comma-separated; options in brackets: lpqld[k=50].")
     ] = "soft,lpqld",
     budget: Annotated[
-        str, typer.Option(help="Byte budgets: bytes, or 40x of the full labels.")
+        str, typer.Option(help="Byte budgets: 4096, 10kB, 2MiB, or 40x of the full labels.")
     ] = "",
     recipe: Annotated[str, typer.Option(help="Whose epochs and batches.")] = "imagenet1k",
     epochs: Annotated[

@@ -30,7 +30,9 @@ MOST_DOTS = 200  # of one line
 MOST_CELLS = 100_000
 DEEPEST = 8  # tables in tables, or dots in a name
 JOINS = ("teacher", "images", "labels")  # that `--accept` lets through
-BUDGET = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(x?)")
+BUDGET = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) ?(x|[kKMG]i?B|B)?")
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # by their names in capitals
+UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def _from_text(value: Any) -> Any:
@@ -71,7 +73,7 @@ class Grid:
         students, teacher: network names; see `teachers` for the teacher's other forms.
         seeds: students a cell; the seed sets a student's initial weights, the same for all
             methods. Images and artefacts are made once, and shared by all seeds.
-        budgets: byte budgets, as bytes or `40x` of the full labels; each makes a variant of
+        budgets: byte budgets, as bytes, `10kB` or `40x` of the full labels; each makes a variant of
             every method that is no control.
         controls: whether the methods that declare themselves controls join the others, and real
             images the image sources.
@@ -98,7 +100,8 @@ class Grid:
     )
     seeds: Annotated[Whole, Option("Students a cell.", kind="number")] = 3
     budgets: Annotated[
-        Texts, Option("Byte budgets: bytes, or 40x of the full labels.", "budget", "list")
+        Texts,
+        Option("Byte budgets: 4096, 10kB, 2MiB, or 40x of the full labels.", "budget", "list"),
     ] = ()
     controls: Annotated[
         StrictBool, Option("Also run the controls, and real images.", kind="flag")
@@ -272,7 +275,9 @@ def written_images(name: str, argument: str, options: Mapping[str, str]) -> str:
 
 
 def budget_bytes(text: str, soft_bytes: int) -> int:
-    """Bytes of a budget: a number of bytes, or `40x`, that fraction of the full labels.
+    """Bytes of a budget: a number of bytes, `10kB` (10,000), `10KiB` (10,240), or `40x`.
+
+    `40x` is that fraction of the full labels. Units go up to GB and GiB.
 
     Raises:
         UserError: it is neither.
@@ -280,9 +285,12 @@ def budget_bytes(text: str, soft_bytes: int) -> int:
     match = BUDGET.fullmatch(text.strip().replace("_", ""))
     if match is None or float(match[1]) <= 0:
         raise UserError(
-            f"The budget {bounded.short(text)!r} is neither a number of bytes nor a ratio like 40x."
+            f"The budget {bounded.short(text)!r} is neither a number of bytes nor a ratio like "
+            "40x; bytes may have a unit: 10kB, 2MiB."
         )
-    return int(soft_bytes / float(match[1])) if match[2] else int(float(match[1]))
+    if match[2] == "x":
+        return int(soft_bytes / float(match[1]))
+    return int(float(match[1]) * UNITS[(match[2] or "B").upper()])
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,6 +67,11 @@ class Paired:
     def differ(self) -> bool:
         """Whether the two are shown to differ."""
         return self.p is not None and self.p < LEVEL
+
+    @property
+    def turned(self) -> "Paired":
+        """The second against the first."""
+        return self if self.difference is None else replace(self, difference=-self.difference)
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> Paired:

@@ -1,6 +1,7 @@
 """What records show, and nothing else: tables, LaTeX, pictures, the site, pairs of methods."""
 
 __all__ = [
+    "advice_text",
     "advise",
     "compare",
     "curves",

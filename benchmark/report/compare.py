@@ -131,6 +131,4 @@ def _of(comparison: Comparison, i: int, j: int) -> Paired:
     pair = comparison.pairs[min(i, j), max(i, j)]
     both = (pair.p_repeats, pair.p_images)
     p = None if None in both else max(p for p in both if p is not None)
-    if i < j or pair.difference is None:
-        return replace(pair, p=p)
-    return replace(pair, difference=-pair.difference, p=p)
+    return replace(pair if i < j else pair.turned, p=p)

@@ -91,7 +91,8 @@ class Table:
     """One leaderboard of one comparison.
 
     Attributes:
-        kind: accuracy, storage, rates, images, throughput or replications; profile or ratios.
+        kind: accuracy, storage, rates, images, throughput or replications; profile or ratios;
+            advice.
         title: one line, as are all texts of the frame.
         short: the comparison in few words, for file names.
         below: what to know of this table alone; often nothing.
@@ -171,7 +172,8 @@ def _in_markdown(text: str) -> str:
 
 
 def _drawn(frame: pd.DataFrame, style: str) -> str:
-    names = ("rank", "images", "method", "student", "name", "of", "commit", "world", "settings")
+    names = ("rank", "advice", "images", "method", "take", "student", "recipe", "name")
+    names += ("of", "commit", "world", "settings")
     aligned = ["left" if name in names else "right" for name in frame.columns]
     return frame.to_markdown(index=False, tablefmt=style, colalign=aligned, disable_numparse=True)
 

@@ -27,7 +27,7 @@ def test_help_starts_at_once():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
         assert done.returncode == 0
-    commands = "run profile list check leaderboard compare verify collect ship"
+    commands = "run profile list check leaderboard compare advise verify collect ship"
     assert {*commands.split()} <= set(done.stdout.split())
     assert min(seconds) < 0.5
 
@@ -43,6 +43,7 @@ def test_help_starts_at_once():
         ["leaderboard", RESULTS],
         ["compare", "lpqld", "rded/soft", RESULTS],
         ["compare", "lpqd", "soft", RESULTS],
+        ["advise", "--dataset", "digits", "--bytes", "4kB", "--records", RESULTS],
         ["verify", RESULTS],
         ["collect", RESULTS, "--to", "nowhere.json"],
         ["run", "--methods", "x"],

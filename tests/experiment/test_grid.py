@@ -157,13 +157,24 @@ def test_the_label_of_a_cell_names_all_of_it():
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("40x", 250), ("2.5x", 4000), ("1x", 10_000), ("9_000", 9000), (" 7 ", 7)]
+    ("text", "size"),
+    [
+        *[("40x", 250), ("2.5x", 4000), ("1x", 10_000), ("9_000", 9000), (" 7 ", 7), ("7 B", 7)],
+        *[("10kB", 10_000), ("1.5 MB", 1_500_000), ("2KB", 2000), ("2GB", 2 * 10**9)],
+        *[("2KiB", 2048), ("0.5kiB", 512), ("1MiB", 2**20), ("3GiB", 3 * 2**30)],
+    ],
 )
 def test_budgets(text, size):
     assert budget_bytes(text, 10_000) == size
 
 
-@pytest.mark.parametrize("text", ["", "x", "0", "0x", "-4", "40X", "1e3", "40x2", "many", "nan"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["", "x", "0", "0x", "-4", "40X", "1e3", "40x2", "many", "nan"],
+        *["kB", "10 k", "10kb", "10kbit", "2xB", "0kB", "1TB", "10  kB"],
+    ],
+)
 def test_budgets_that_are_none(text):
     with pytest.raises(UserError, match="neither a number of bytes nor a ratio like 40x"):
         budget_bytes(text, 10_000)
