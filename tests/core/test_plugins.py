@@ -82,7 +82,7 @@ def test_a_package_counts_with_all_its_files():
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        (METHODS, "lpqd", r"Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld'\?.*hello"),
+        (METHODS, "lpqd", r"Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld'.*hello"),
         (DATASETS, "cifar11", r"Unknown dataset 'cifar11'. Did you mean 'cifar10'"),
         (IMAGES, "rdde", r"Unknown image source 'rdde'. Did you mean 'rded'\?"),
         (RECIPES, "quick1", r"Unknown recipe 'quick1'. Did you mean 'quick'\?"),
