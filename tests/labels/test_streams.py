@@ -154,10 +154,14 @@ def test_a_stack_learns_what_its_members_would(source, tmp_path, network, optimi
     found = streams.train_stacked(stacked, source, schedule)
     assert torch.tensor(found).allclose(torch.tensor(expected), rtol=2e-3)
     for learner, other in zip(some, stacked, strict=True):
-        for name, value in other.student.state_dict().items():
-            torch.testing.assert_close(
-                value, learner.student.state_dict()[name], rtol=2e-2, atol=6e-3
-            )
+        one, two = (
+            torch.cat([v.flatten().double() for v in each.student.state_dict().values()])
+            for each in (learner, other)
+        )
+        # AdamW moves single weights by its rate however small the gradient, so by rounding.
+        assert (one - two).norm() < 1e-2 * one.norm()
+        if optimiser == "sgd":
+            torch.testing.assert_close(one, two, rtol=2e-2, atol=2e-3)
 
 
 def test_a_stack_learns_what_its_members_would_by_rdeds_recipe(source, tmp_path):
