@@ -8,6 +8,7 @@ __all__ = [
     "ensemble",
     "image_labels",
     "label_learning",
+    "label_pool",
     "manifest",
     "packing",
     "shared_cache",

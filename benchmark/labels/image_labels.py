@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from .artefact import Artefact, StoredTensor
 from .contract import LabelSource
 from .packing import pack, packed_bytes, unpack, width_for
 from .task import LabelTask, TaskShape
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 LabelForm = Literal["fp16", "int8", "top-k"]
 # The manifest without its options, and the headers, stay below this in one shard.
@@ -71,8 +74,7 @@ class ImageLabels(LabelSource[FormT]):
         options = replace(options, k=min(options.k, shape.classes))
         if budget is None:
             return options
-        container = CONTAINER_BYTES + MORE_SHARDS_BYTES * (budget // artefact.SHARD_BYTES)
-        container += len(json.dumps(asdict(options)))
+        container = container_bytes(options, budget)
 
         def fits(form: LabelForm, k: int) -> bool:
             return container + label_bytes(shape.images, shape.classes, form, k) <= budget
@@ -177,6 +179,12 @@ def decode(parts: Mapping[str, Tensor], classes: int) -> Tensor:
 def whole(shares: Tensor) -> Tensor:
     """Numbers in 0..1 as bytes."""
     return (shares * 255).round().to(torch.uint8)
+
+
+def container_bytes(options: "DataclassInstance", budget: int) -> int:
+    """What manifest and headers take at most, of an artefact of few tensors within `budget`."""
+    shards = MORE_SHARDS_BYTES * (budget // artefact.SHARD_BYTES)
+    return CONTAINER_BYTES + shards + len(json.dumps(asdict(options)))
 
 
 def label_bytes(images: int, classes: int, form: LabelForm, k: int) -> int:

@@ -197,10 +197,15 @@ class LabelTask:
 
     def hard_labels(self, views: ViewBatch) -> Tensor:
         """One-hot labels of the views' images, blended by the mix, (B, C)."""
-        return self.mixed(self._one_hot, views)
+        return self.mixed(self.one_hot, views)
 
     @cached_property
-    def _one_hot(self) -> Tensor:
+    def one_hot(self) -> Tensor:
+        """One-hot labels of the images, float32 (N, C) on the device.
+
+        Raises:
+            UserError: the images show none of the classes.
+        """
         if not self.images.labelled:
             raise UserError(
                 "These images show none of the classes, so they have no labels of their own: "
