@@ -26,7 +26,7 @@ class Options:
 
 
 @given(st.integers(1, 18), st.integers(0, 2**32))
-def test_no_batch_comes_again_before_all_others(size, seed):
+def test_each_round_shows_every_batch_once(size, seed):
     pool = LabelPool(PLAN, size)
     shown = [position for epoch in range(12) for position in pool.draws(seed, epoch)]
     assert len(shown) == 36
