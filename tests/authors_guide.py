@@ -52,6 +52,7 @@ PARTS = {
     "Helpers": [
         "labels.class_labels:ClassLabels",
         "labels.image_labels:ImageLabels",
+        "labels.label_pool:LabelPool",
         "labels.teacher_logits:teacher_logits",
         "labels.writer:TensorWriter",
         "labels.writer:PackedWriter",

@@ -18,9 +18,13 @@ QUICK: dict[str, dict[str, Any]] = {
     "lpqld": {"keep": 0.5},
 }
 OTHERS: dict[str, list[dict[str, Any]]] = {
+    "gift": [{"keep": 0.4}],
+    "hald": [{"soft": 1.0, "slc": 4.0}],
     "hard": [],
     "hello": [{"rank": 0}, {"form": "loralib"}, {"text": False}, {"weights": "int4"}],
+    "infer": [{"form": "top-k"}, {"form": "int8"}, {"teachers": "trajectory"}],
     "label_solve": [{"form": "top-k"}, {"form": "int8"}],
+    "ladd": [{"form": "top-k", "n": 2}, {"form": "int8", "local": 1.0}],
     "lpqld": [
         *({"quantise": form} for form in ("ms", "adaptive", "smoothing", "hard", "none")),
         *({"values": values} for values in ("bf16", "int8", "int4")),

@@ -33,8 +33,8 @@ class LabelPool:
     def draws(self, seed: int, epoch: int, stream: int = 0) -> list[int]:
         """Positions of the batches that an epoch shows, as many as the plan has.
 
-        Epochs go through the pool in a random order, and shuffle it anew where it ends: no batch
-        comes again before all others have been shown.
+        Epochs go through the pool in a random order, and shuffle it anew where it ends: each
+        round shows every batch once.
 
         Args:
             seed: of the student.

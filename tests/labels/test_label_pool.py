@@ -1,51 +1,100 @@
-from collections import Counter
-from dataclasses import replace
+"""A pool of stored batches: its order by hand, what a budget buys, what is refused."""
+
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
-from tiny import tiny_task
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import tiny_task  # type: ignore[import-not-found]
 
-from benchmark.core.errors import UserError
-from benchmark.labels.label_pool import LabelPool, batches_within, labels_of
-from benchmark.methods.gift import Options
+from benchmark.core.errors import ArtefactError, UserError
+from benchmark.core.options import NoOptions
+from benchmark.data.recipe import Augmentation
+from benchmark.data.views import ViewPlan
+from benchmark.labels.image_labels import container_bytes
+from benchmark.labels.label_pool import LabelPool, batches_within, labels_of, restored
+from benchmark.labels.task import task_shape
 
-
-@pytest.fixture
-def task(tmp_path):
-    """Twenty pictures, four epochs of three batches."""
-    return tiny_task(tmp_path / "scratch")
-
-
-def test_no_batch_comes_again_before_all_others_were_shown(task):
-    pool = LabelPool(task.plan, 5)  # three batches an epoch
-    drawn = [n for epoch in range(10) for n in pool.draws(3, epoch)]
-    for start in range(0, 30, 5):
-        assert sorted(drawn[start : start + 5]) == list(range(5))
-    assert drawn[:5] != drawn[5:10]
-    assert drawn != [n for epoch in range(10) for n in pool.draws(4, epoch)]
-    assert pool.draws(3, 7) == drawn[21:24]  # whatever came before
+PLAN = ViewPlan(3, 20, 8, 8, 6, Augmentation())  # batches of 7, 7 and 6
 
 
-def test_a_pool_smaller_than_an_epoch_shows_each_as_often(task):
-    pool = LabelPool(task.plan, 2)
-    assert Counter(n for e in range(4) for n in pool.draws(0, e)) == {0: 6, 1: 6}
+@dataclass(frozen=True)
+class Options:
+    batches: int = 18
 
 
-def test_batches_stand_where_the_plan_has_them(task):
-    pool = LabelPool(task.plan, 5)
-    views, planned = pool.batch(4), task.plan.batch(1, 1)
-    assert views.index.equal(planned.index)
+@given(st.integers(1, 18), st.integers(0, 2**32))
+def test_each_round_shows_every_batch_once(size, seed):
+    pool = LabelPool(PLAN, size)
+    shown = [position for epoch in range(12) for position in pool.draws(seed, epoch)]
+    assert len(shown) == 36
+    for start in range(0, 36 - size + 1, size):
+        assert sorted(shown[start : start + size]) == list(range(size))
+
+
+def test_orders_depend_on_seed_and_stream_alone():
+    pool = LabelPool(PLAN, 18)
+    first = [pool.draws(1, epoch) for epoch in range(6)]
+    assert first == [pool.draws(1, epoch) for epoch in range(6)]
+    assert first != [pool.draws(2, epoch) for epoch in range(6)]
+    assert first != [pool.draws(1, epoch, 1) for epoch in range(6)]
+    assert first[0] + first[1] != first[2] + first[3]
+
+
+def test_a_position_has_the_plans_views_and_rows():
+    pool = LabelPool(PLAN, 5)
+    views, planned = pool.batch(4), PLAN.batch(1, 1)
     assert (views.epoch, views.batch) == (0, 4)
-    assert [pool.rows(n) for n in (0, 2, 4)] == [slice(0, 7), slice(14, 20), slice(27, 34)]
-    assert [labels_of(task.shape, n) for n in (0, 1, 3, 5)] == [0, 7, 20, 34]
+    assert views.index.equal(planned.index)
+    assert views.crop.equal(planned.crop)
+    assert [pool.rows(p) for p in (0, 2, 4)] == [slice(0, 7), slice(14, 20), slice(27, 34)]
+    assert [v.batch for v in pool.views(0, 2)] == pool.draws(0, 2)
 
 
-def test_a_budget_takes_the_most_batches_whose_labels_fit(task):
-    shape = task.shape
-    empty = 3000 - 2 * 10 * labels_of(shape, 5)  # what five batches leave of 3,000 bytes
-    found = {n: batches_within("gift", Options(), shape, n, 12) for n in range(1600, 6000, 100)}
-    assert sorted(found.values()) == list(found.values())
-    assert max(found.values()) == 12
-    assert empty > 0
-    with pytest.raises(UserError, match="gift cannot meet a budget of 900 bytes: the least"):
-        batches_within("gift", Options(), shape, 900, 12)
-    assert batches_within("gift", Options(), replace(shape, epochs=2), 10**6, 6) == 6
+def test_labels_of_batches_by_hand():
+    shape = task_shape(10, PLAN)
+    assert [labels_of(shape, n) for n in (1, 2, 3, 4, 18)] == [7, 14, 20, 27, 120]
+
+
+@pytest.mark.parametrize(
+    ("labels", "batches"), [(7, 1), (13, 1), (14, 2), (20, 3), (26, 3), (27, 4)]
+)
+def test_a_budget_buys_whole_batches(labels, batches):
+    shape = task_shape(10, PLAN)
+    budget = container_bytes(Options(), 2000) + 20 * labels
+    assert batches_within("m", Options(), shape, budget, 18) == batches
+    assert batches_within("m", Options(), shape, budget, 1) == 1
+
+
+def test_a_budget_below_one_batch_is_refused_with_the_least():
+    shape = task_shape(10, PLAN)
+    least = container_bytes(Options(), 0) + 20 * 7
+    with pytest.raises(
+        UserError, match=f"m cannot meet a budget of 500 bytes.* {least:,}, for one"
+    ):
+        batches_within("m", Options(), shape, 500, 18)
+    assert batches_within("m", Options(), shape, least, 18) == 1
+
+
+def test_the_container_has_room_for_the_options_and_each_shard():
+    assert container_bytes(NoOptions(), 0) == 1280 + 2
+    assert container_bytes(NoOptions(), 2**28) == 1280 + 1024 + 2
+    assert container_bytes(Options(), 0) == 1280 + len('{"batches": 18}')
+
+
+def test_what_is_restored_fits_the_plan(tmp_path):
+    task = replace(tiny_task(tmp_path / "scratch"), plan=PLAN)
+    rows = torch.zeros(27, 10, dtype=torch.float16)
+
+    def found(batches, tensor, name="soft"):
+        return restored(task, batches, SimpleNamespace(tensors={name: tensor}), "soft")  # type: ignore[arg-type]
+
+    assert found(4, rows) is rows
+    for batches in (0, 19):
+        with pytest.raises(ArtefactError, match=f"{batches} batches .* the plan has 18"):
+            found(batches, rows)
+    for batches, tensor, name in [(5, rows, "soft"), (4, rows.float(), "soft"), (4, rows, "x")]:
+        with pytest.raises(ArtefactError, match="soft are not float16"):
+            found(batches, tensor, name)
