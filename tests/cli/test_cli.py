@@ -104,14 +104,14 @@ def test_a_users_error_is_one_line_and_exit_code_2(tmp_path):
     done = start("run", "--methods", "lpqd", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("error: Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld'?")
+    assert done.stderr.startswith("error: Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld' or 'ladd'?")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
 BAD = [
     ("--dataset digits:5", "Dataset 'digits' takes nothing after a colon, got '5'"),
-    ("--methods lpqd", "Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld'? Valid: "),
+    ("--methods lpqd", "Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld' or 'ladd'? Valid: "),
     ("--methods lpqld[k", "'lpqld[k' is no method: write NAME or NAME[option=value,...]"),
     ("--methods lpqld[k]", "'k' is no option; write option=value"),
     ("--methods lpqld[kk=3]", "Unknown option of lpqld 'kk'. Did you mean 'k'"),

@@ -89,7 +89,7 @@ def test_what_fails_is_named_and_the_others_go_on(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--methods lpqd", "Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld'?"),
+        ("--methods lpqd", "Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld' or 'ladd'?"),
         ("--students resnt18", "Unknown network 'resnt18'"),
         ("--methods lpqld --budget 100", "lpqld cannot meet a budget of 100 bytes"),
         ("--device gpu", "Unknown device 'gpu'"),
