@@ -104,7 +104,8 @@ def test_a_users_error_is_one_line_and_exit_code_2(tmp_path):
     done = start("run", "--methods", "lpqd", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("error: Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld' or 'ladd'?")
+    meant = "'lpqld' or 'ld' or 'ladd'"
+    assert done.stderr.startswith(f"error: Unknown method 'lpqd'. Did you mean {meant}?")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
