@@ -118,13 +118,10 @@ class GIFT(LabelSource[Options]):
 
     @property
     def seeded(self) -> bool:
-        return self.pool.size < self.task.plan.steps
+        return not self.pool.whole
 
     def views(self, epoch: int) -> Iterator[ViewBatch]:
-        if self.seeded:
-            return self.pool.views(self.task.seed, epoch)
-        first = epoch * self.task.plan.batches
-        return (self.pool.batch(first + b) for b in range(self.task.plan.batches))
+        return self.pool.replay(self.task.seed, epoch)
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
         rows = self.logits[self.pool.rows(views.batch)]

@@ -62,6 +62,18 @@ class LabelPool:
         for position in self.draws(seed, epoch, stream):
             yield self.batch(position)
 
+    @property
+    def whole(self) -> bool:
+        """Whether it holds every batch of the plan."""
+        return self.size == self.plan.steps
+
+    def replay(self, seed: int, epoch: int) -> Iterator[ViewBatch]:
+        """The views of an epoch: in the plan's order if it is whole, else as `views` draws them."""
+        if not self.whole:
+            return self.views(seed, epoch)
+        first = epoch * self.plan.batches
+        return (self.batch(first + b) for b in range(self.plan.batches))
+
     def rows(self, position: int) -> slice:
         """Where a batch's labels stand among all stored ones."""
         return self.plan.rows(*divmod(position, self.plan.batches))
@@ -71,6 +83,15 @@ def labels_of(shape: TaskShape, batches: int) -> int:
     """Labels of the first so many batches of a plan."""
     epochs, rest = divmod(batches, shape.batches)
     return epochs * shape.images + sum(shape.batch_size(b) for b in range(rest))
+
+
+def batches_holding(shape: TaskShape, labels: int) -> int:
+    """The most batches from a plan's first on that hold no more than so many labels."""
+    epochs, left = divmod(labels, shape.images)
+    batches = epochs * shape.batches
+    while labels_of(shape, batches + 1) - epochs * shape.images <= left:
+        batches += 1
+    return batches
 
 
 def batches_within(
@@ -93,11 +114,7 @@ def batches_within(
             f"{name} cannot meet a budget of {budget:,} bytes: the least it can take is "
             f"{least:,}, for one batch of {shape.batch_size(0)} labels and the container."
         )
-    epochs, left = divmod(room, shape.images)
-    batches = epochs * shape.batches
-    while labels_of(shape, batches + 1) - epochs * shape.images <= left:
-        batches += 1
-    return min(batches, most)
+    return min(batches_holding(shape, room), most)
 
 
 def restored(task: LabelTask, batches: int, shipped: Artefact, name: str) -> Tensor:

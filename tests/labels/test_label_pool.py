@@ -14,7 +14,7 @@ from benchmark.core.options import NoOptions
 from benchmark.data.recipe import Augmentation
 from benchmark.data.views import ViewPlan
 from benchmark.labels.image_labels import container_bytes
-from benchmark.labels.label_pool import LabelPool, batches_within, labels_of, restored
+from benchmark.labels.label_pool import LabelPool, batches_holding, batches_within, labels_of, restored
 from benchmark.labels.task import task_shape
 
 PLAN = ViewPlan(3, 20, 8, 8, 6, Augmentation())  # batches of 7, 7 and 6
@@ -43,6 +43,14 @@ def test_orders_depend_on_seed_and_stream_alone():
     assert first[0] + first[1] != first[2] + first[3]
 
 
+def test_a_whole_pool_is_replayed_in_the_plans_order_and_another_is_drawn_from():
+    whole, part = LabelPool(PLAN, 18), LabelPool(PLAN, 17)
+    assert (whole.whole, part.whole) == (True, False)
+    assert [v.batch for v in whole.replay(7, 2)] == [6, 7, 8]
+    assert [v.batch for v in part.replay(7, 2)] == part.draws(7, 2)
+    assert part.draws(7, 2) != part.draws(8, 2)
+
+
 def test_a_position_has_the_plans_views_and_rows():
     pool = LabelPool(PLAN, 5)
     views, planned = pool.batch(4), PLAN.batch(1, 1)
@@ -66,6 +74,7 @@ def test_a_budget_buys_whole_batches(labels, batches):
     budget = container_bytes(Options(), 2000) + 20 * labels
     assert batches_within("m", Options(), shape, budget, 18) == batches
     assert batches_within("m", Options(), shape, budget, 1) == 1
+    assert batches_holding(shape, labels) == batches
 
 
 def test_a_budget_below_one_batch_is_refused_with_the_least():
