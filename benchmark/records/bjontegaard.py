@@ -46,11 +46,13 @@ class Delta:
     Attributes:
         bytes: mean change of bytes at equal accuracy, as a share: -0.5 takes half as many. None
             where the curves share no accuracy.
-        bytes_interval: 95 %, of a bootstrap over repeats; None where there are too few.
+        bytes_interval: 95 %, of a bootstrap over repeats; None where there are too few, or where
+            more than one resample in twenty has no delta (the others are left out).
         points: mean change of accuracy at equal bytes, 0..1; None where they share no bytes.
         points_interval: likewise.
         repeats: that all points of both have.
-        why_not: why there is no delta; empty where there is one.
+        why_not: why there is no delta, or only one of the two, with the ranges that each curve
+            covers, this one's first; empty where there are both.
     """
 
     repeats: int
@@ -77,13 +79,78 @@ def delta(curve: Sequence[Point], other: Sequence[Point]) -> Delta:
 
     every = np.arange(len(shared))
     across, up, why_not = at(every)
-    if len(shared) < LEAST_PAIRS or why_not:
+    if len(shared) < LEAST_PAIRS:
         return Delta(len(shared), across, None, up, None, why_not)
-    drawn = np.random.default_rng(0).integers(0, len(shared), (RESAMPLES, len(shared)))
-    found = [at(chosen) for chosen in drawn]
-    across_interval = _interval([bytes_ for bytes_, _, _ in found])
-    up_interval = _interval([points for _, points, _ in found])
-    return Delta(len(shared), across, across_interval, up, up_interval)
+    found = [at(chosen) for chosen in _resamples(len(shared))]
+    across_interval = _interval([bytes_ for bytes_, _, _ in found]) if across is not None else None
+    up_interval = _interval([points for _, points, _ in found]) if up is not None else None
+    return Delta(len(shared), across, across_interval, up, up_interval, why_not)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Bytes that a curve saves over all labels, which are a single point.
+
+    Attributes:
+        bytes: change of bytes at the setting where the curve's mean reaches the share of what all
+            labels bring over hard ones: -0.9 takes a tenth of all labels' bytes. None where it
+            never does.
+        interval: 95 %, of a bootstrap over repeats; infinite above where a resample of those that
+            it spans never reaches it. None where there are too few repeats.
+        at_least: whether the fewest bytes measured reach it already, so it saves at least these.
+        reached: the most of what all labels bring that the curve has, as a share.
+        why_not: why there are no bytes; empty where there are.
+    """
+
+    bytes: float | None = None
+    interval: tuple[float, float] | None = None
+    at_least: bool = False
+    reached: float | None = None
+    why_not: str = ""
+
+
+def saving(curve: Sequence[Point], floor: Point, full: Point, share: float) -> Saving:
+    """Bytes a curve saves over `full` at `share` of the way from `floor`, by their means.
+
+    Over the repeats that all of them have; intervals resample the repeats of all alike.
+    """
+    every = [*curve, floor, full]
+    shared = sorted(set.intersection(*(set(point.accuracies) for point in every)))
+    if not shared:
+        return Saving(why_not="no repeat in common")
+    logs, ours = _matrix(curve, shared)
+    low, high = (np.array([p.accuracies[r] for r in shared]) for p in (floor, full))
+
+    def at(chosen: np.ndarray) -> tuple[float | None, float, bool]:
+        """Change of bytes, the share reached, and whether the fewest bytes reach enough."""
+        bought = _bought(logs, ours[:, chosen].mean(1))
+        hard, soft = low[chosen].mean(), high[chosen].mean()
+        wanted = hard + share * (soft - hard)
+        found = _reaches(*bought, wanted)
+        reached = float((bought[1][-1] - hard) / (soft - hard)) if soft > hard else math.inf
+        return found and found / full.bytes - 1, reached, bool(wanted <= bought[1][0])
+
+    if high.mean() <= low.mean():
+        return Saving(why_not="all labels bring nothing over hard ones")
+    bytes_, reached, at_least = at(np.arange(len(shared)))
+    if bytes_ is None:
+        return Saving(reached=reached, why_not=f"not reached: {100 * reached:.0f} % at most")
+    interval = None
+    if len(shared) >= LEAST_PAIRS:
+        values = [at(chosen)[0] for chosen in _resamples(len(shared))]
+        # In order, never between two: one of them may be infinite.
+        ends = np.quantile(
+            [math.inf if value is None else value for value in values],
+            [0.025, 0.975],
+            method="inverted_cdf",
+        )
+        interval = float(ends[0]), float(ends[1])
+    return Saving(bytes_, interval, at_least, reached)
+
+
+def _resamples(repeats: int) -> np.ndarray:
+    """Places of repeats, drawn with replacement, (RESAMPLES, repeats); the same at every call."""
+    return np.random.default_rng(0).integers(0, repeats, (RESAMPLES, repeats))
 
 
 def reaches(curve: Sequence[Point], accuracy: float) -> float | None:
@@ -94,7 +161,12 @@ def reaches(curve: Sequence[Point], accuracy: float) -> float | None:
     shared = sorted(set.intersection(*(set(p.accuracies) for p in curve)))
     if not shared:
         return None
-    logs, means = _bought(*_mean(curve, shared))
+    logs, accuracies = _matrix(curve, shared)
+    return _reaches(*_bought(logs, accuracies.mean(1)), accuracy)
+
+
+def _reaches(logs: np.ndarray, means: np.ndarray, accuracy: float) -> float | None:
+    """Bytes at which what a budget buys reaches an accuracy."""
     if accuracy > means[-1]:
         return None
     if accuracy <= means[0] or len(means) == 1:
@@ -107,11 +179,6 @@ def _matrix(curve: Sequence[Point], repeats: Sequence[Repeat]) -> tuple[np.ndarr
     ordered = sorted(curve, key=lambda point: point.bytes)
     logs = np.log([point.bytes for point in ordered])
     return logs, np.array([[point.accuracies[r] for r in repeats] for point in ordered])
-
-
-def _mean(curve: Sequence[Point], repeats: Sequence[Repeat]) -> tuple[np.ndarray, np.ndarray]:
-    logs, accuracies = _matrix(curve, repeats)
-    return logs, accuracies.mean(1)
 
 
 def _bought(logs: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,13 +194,20 @@ def _distances(
     ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]
 ) -> tuple[float | None, float | None, str]:
     """Mean change of bytes, as a share, and of accuracy; and why there is none."""
-    if min(len(ours[0]), len(theirs[0])) < 2:
-        return None, None, "fewer than two points that rise"
+    counts = len(ours[0]), len(theirs[0])
+    if min(counts) < 2:
+        return None, None, f"fewer than two points that rise: {counts[0]} against {counts[1]}"
     across = _between((ours[1], ours[0]), (theirs[1], theirs[0]))
     up = _between(ours, theirs)
-    if across is None and up is None:
-        return None, None, "no accuracy and no bytes in common"
-    return None if across is None else math.expm1(across), up, ""
+    lacks = []
+    if across is None:
+        ends = (f"{100 * a[0]:.1f} to {100 * a[-1]:.1f} %" for _, a in (ours, theirs))
+        lacks.append(f"no accuracy in common: {' against '.join(ends)}")
+    if up is None:
+        sizes = (np.exp(logs) for logs, _ in (ours, theirs))
+        ends = (f"{b[0]:,.0f} to {b[-1]:,.0f} B" for b in sizes)
+        lacks.append(f"no bytes in common: {' against '.join(ends)}")
+    return None if across is None else math.expm1(across), up, "; ".join(lacks)
 
 
 def _between(

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from benchmark.records.bjontegaard import Point, delta, reaches
+from benchmark.records.bjontegaard import Point, delta, reaches, saving
 
 
 def curve(*points, repeats=1, noise=0.0):
@@ -47,9 +47,13 @@ def test_only_the_range_that_both_have_counts():
     assert delta(shifted, BASE).points == pytest.approx(0, abs=0.01)
     far = delta(curve((10**6, 0.7), (10**7, 0.8)), BASE)
     assert (far.bytes, far.points) == (None, None)
-    assert far.why_not == "no accuracy and no bytes in common"
+    assert far.why_not == (
+        "no accuracy in common: 70.0 to 80.0 % against 40.0 to 52.0 %; "
+        "no bytes in common: 1,000,000 to 10,000,000 B against 1,000 to 8,000 B"
+    )
     higher = delta(curve((1000, 0.6), (8000, 0.7)), BASE)  # the same bytes, never as bad
     assert higher.bytes is None
+    assert higher.why_not == "no accuracy in common: 60.0 to 70.0 % against 40.0 to 52.0 %"
     assert higher.points == pytest.approx(0.18, abs=0.01)
 
 
@@ -62,9 +66,9 @@ def test_points_that_more_bytes_make_worse_are_left_out():
 def test_one_point_is_no_curve():
     found = delta(curve((1000, 0.4)), BASE)
     assert found.bytes is None
-    assert found.why_not == "fewer than two points that rise"
+    assert found.why_not == "fewer than two points that rise: 1 against 4"
     falling = delta(curve((1000, 0.5), (2000, 0.4)), BASE)
-    assert falling.why_not == "fewer than two points that rise"
+    assert falling.why_not == "fewer than two points that rise: 1 against 4"
 
 
 def test_repeats_are_paired():
@@ -102,3 +106,50 @@ def test_bytes_at_which_an_accuracy_is_reached():
     assert reaches(straight, 0.51) is None
     assert reaches(curve((700, 0.4)), 0.4) == pytest.approx(700)
     assert math.isclose(reaches(straight, 0.5), 4000)
+
+
+def test_where_only_bytes_are_shared_their_points_keep_an_interval():
+    higher = curve((1000, 0.6), (8000, 0.7), repeats=4)
+    found = delta(higher, curve((1000, 0.4), (8000, 0.5), repeats=4))
+    assert (found.bytes, found.bytes_interval) == (None, None)
+    assert found.points_interval == pytest.approx((0.2, 0.2))
+
+
+HARD, SOFT = curve((500, 0.3))[0], curve((100_000, 0.5))[0]
+
+
+def test_a_saving_is_worked_out_by_hand():
+    """75 % of 30 to 50 % is 45 %, at 2,000 bytes of a straight line: a fiftieth of 100,000."""
+    found = saving(curve((1000, 0.40), (2000, 0.45), (4000, 0.50)), HARD, SOFT, 0.75)
+    assert found.bytes == pytest.approx(-0.98)
+    assert found.reached == pytest.approx(1.0)
+    assert (found.at_least, found.interval, found.why_not) == (False, None, "")
+
+
+def test_the_fewest_bytes_measured_save_at_least_so_much():
+    found = saving(curve((1000, 0.49), (2000, 0.5)), HARD, SOFT, 0.75)
+    assert found.at_least
+    assert found.bytes == pytest.approx(-0.99)
+
+
+def test_what_is_not_reached_says_how_far_it_comes():
+    found = saving(curve((1000, 0.40), (2000, 0.44)), HARD, SOFT, 0.95)
+    assert (found.bytes, found.why_not) == (None, "not reached: 70 % at most")
+    assert saving(BASE, SOFT, HARD, 0.95).why_not == "all labels bring nothing over hard ones"
+    other = Point(100_000, {(7, 7): 0.5})
+    assert saving(BASE, HARD, other, 0.95).why_not == "no repeat in common"
+
+
+def test_resamples_that_never_reach_it_leave_the_saving_open_above():
+    repeats = {(d, 0): 0.3 for d in range(5)}, {(d, 0): 0.5 for d in range(5)}
+    hard, soft = Point(500, repeats[0]), Point(100_000, repeats[1])
+    sure = saving(curve((1000, 0.40), (4000, 0.50), repeats=5), hard, soft, 0.75)
+    assert sure.interval == pytest.approx((sure.bytes, sure.bytes))
+    steps = [0.06, 0.03, 0.0, -0.03, -0.055]
+    weak = [
+        Point(size, {(d, 0): mean + step for d, step in enumerate(steps)})
+        for size, mean in ((1000, 0.40), (4000, 0.455))
+    ]
+    low, high = saving(weak, hard, soft, 0.75).interval
+    assert -1 < low < -0.96
+    assert high == math.inf
