@@ -7,6 +7,7 @@ __all__ = [
     "distilled",
     "grid_picture",
     "images",
+    "picture_bytes",
     "place",
     "recipe",
     "recipe_source",

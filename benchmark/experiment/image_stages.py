@@ -6,14 +6,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import PIL
 from torch import nn
 
 from ..core.errors import UserError
+from ..core.facts import fact
 from ..core.files import digest, read_json, write_json
 from ..core.needs import Needs
 from ..core.options import build
 from ..data import distilled
 from ..data.images import ResidentImages
+from ..data.picture_bytes import FORMS, picture_bytes
 from ..models import joins
 from ..models.image_source import ImageTask, image_source
 from ..models.networks import module_of
@@ -169,6 +172,14 @@ class ImageStages:
                 )
             self._resident = folder, found
         return self._resident[1]
+
+    def picture_bytes(self, resolved: ResolvedImages) -> dict[str, int]:
+        """The images' bytes as PNG and JPEG files; decides nothing."""
+        images = self.images(resolved)
+        follows = [images.digest, FORMS, PIL.__version__]
+        found = fact(self.given.cache, "pictures", follows, lambda: picture_bytes(images))
+        assert found is not None  # records are made where the cache is not only looked at
+        return found
 
     def similarity_key(self, resolved: ResolvedImages) -> dict[str, Any]:
         """What decides how alike the images of a class are."""

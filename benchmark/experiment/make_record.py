@@ -48,6 +48,7 @@ def make_record(
     """The record of a cell that was measured with the labels of `source`."""
     folder, fit = experiment.finished(labels)
     images = experiment.image_stages.folder(labels.images)
+    pictures = experiment.image_stages.picture_bytes(labels.images)
     requires = artefact.read_manifest(folder / "artefact")["requires"]
     return Record(
         schema=SCHEMA,
@@ -64,6 +65,8 @@ def make_record(
             **source.storage().as_dict(),
             images=(images / distilled.FILE).stat().st_size,
             soft=source.task.shape.soft_bytes,
+            images_png=pictures["png"],
+            images_jpeg=pictures["jpeg"],
         ),
         prior=requires.get("prior", {}).get("name"),
         result=_result(measured, fit, experiment.runtime.jobs),

@@ -100,8 +100,10 @@ class Storage(TypedDict):
     prior: Count
     teacher: Count
     total: Size
-    images: Count
+    images: Count  # pixels and labels as this suite keeps them, uncompressed
     soft: Size
+    images_png: NotRequired[Count]  # each image as a file of its own; records made before these
+    images_jpeg: NotRequired[Count]  # were counted lack them
 
 
 @_whole

@@ -6,6 +6,9 @@ platform, the libraries) and in `throughput.hardware` (the GPU's name, or `CPU, 
 
 Schema 2 knew no roles and no draws: tables went by names, those below. It called a learning rate
 `rate`, its course over the steps `course`, and what is tested `tester`.
+
+Schema 3 counted the images' bytes as PNG and JPEG only later. A record without them stays without:
+the pixels, which alone would tell, are not in it.
 """
 
 import re

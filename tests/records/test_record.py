@@ -66,7 +66,16 @@ def test_a_whole_record_comes_back():
 
 
 def test_the_ledgers_columns_are_those_of_records():
-    assert [*Storage.__annotations__] == [*Ledger().as_dict(), "images", "soft"]
+    pictures = ["images_png", "images_jpeg"]
+    assert [*Storage.__annotations__] == [*Ledger().as_dict(), "images", "soft", *pictures]
+
+
+def test_a_record_from_before_pictures_were_counted_stays_without():
+    assert "images_png" not in parse(raw(record("hard")))["storage"]
+    counted = changed("storage", "images_png", to=2_000)
+    assert parse(raw(counted))["storage"]["images_png"] == 2_000
+    for made in (old(), record("hard")):
+        assert not {"images_png", "images_jpeg"} & {*upgrade(made)["storage"]}
 
 
 @pytest.mark.parametrize(
