@@ -79,6 +79,8 @@ def record(
             "total": total,
             "images": 8_000,
             "soft": 12_000,
+            "images_png": 6_000,
+            "images_jpeg": 3_000,
         },
         "prior": None,
         "result": {

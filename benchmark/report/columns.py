@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..records.comparison import Row
+from .gains import Gain
+from .in_all import in_all
+from .rates import AGAINST, SHARE, Rate, bytes_text, points_text, saving_text
 from .speeds import PARTS, Profile, Ratio, Speed
 
 Of = TypeVar("Of")
@@ -30,8 +33,13 @@ class Column(Generic[Of]):
     as_papers: bool = False
 
 
-def _bytes(name: str, value: Callable[[Row], int], as_papers: bool = False) -> Column[Row]:
-    return Column(name, value, lambda row: f"{value(row):,}", as_papers)
+def _bytes(name: str, value: Callable[[Row], int | None], as_papers: bool = False) -> Column[Row]:
+    return Column(name, value, lambda row: bytes_or_none(value(row)), as_papers)
+
+
+def bytes_or_none(size: float | None) -> str:
+    """Bytes in full; `-` where records do not tell them."""
+    return "-" if size is None else f"{size:,.0f}"
 
 
 def _ratio(row: Row) -> str:
@@ -53,6 +61,9 @@ STORAGE: tuple[Column[Row], ...] = (
     _bytes("prior", lambda row: row.storage["prior"] if row.prior else 0),
     _bytes("teacher", lambda row: row.storage["teacher"]),
     _bytes("images (B)", lambda row: row.storage["images"]),
+    _bytes("in all, raw", lambda row: in_all(row, "raw")),
+    _bytes("in all, PNG", lambda row: in_all(row, "PNG")),
+    _bytes("in all, JPEG", lambda row: in_all(row, "JPEG")),
     _bytes("logits", lambda row: row.storage["values"] + row.storage["indices"], True),
     _bytes("parameters", lambda row: row.storage["parameters"], True),
     _bytes("blocks", lambda row: row.storage["blocks"], True),
@@ -95,6 +106,59 @@ def duration(seconds: float) -> str:
             return f"{figure(seconds / size)} {unit}"
     return f"{figure(seconds / 1e-6)} us"
 
+
+def _known(name: str, value: Callable[[Gain], float | None], scale: float = 1) -> Column[Gain]:
+    """A figure of gains in three digits or more; `-` where there is none."""
+
+    def text(gain: Gain) -> str:
+        known = value(gain)
+        return "-" if known is None else figure(scale * known)
+
+    return Column(name, value, text)
+
+
+RATES: tuple[Column[Rate], ...] = (
+    Column("budgets", lambda r: len(r.points), lambda r: f"{len(r.points)}"),
+    Column(
+        "bytes",
+        lambda r: r.points[0].bytes,
+        lambda r: f"{r.points[0].bytes:,.0f} to {r.points[-1].bytes:,.0f}",
+    ),
+    Column(
+        f"bytes against {AGAINST}",
+        lambda r: r.against and r.against.bytes,
+        lambda r: bytes_text(r.against),
+    ),
+    Column(
+        f"points against {AGAINST}",
+        lambda r: r.against and r.against.points,
+        lambda r: points_text(r.against),
+    ),
+    Column(
+        f"bytes in all against {AGAINST}",
+        lambda r: r.in_all and r.in_all.bytes,
+        lambda r: bytes_text(r.in_all),
+    ),
+    Column(
+        f"bytes against soft, at {100 * SHARE:.0f} % of its gain",
+        lambda r: r.saves.bytes,
+        lambda r: saving_text(r.saves),
+    ),
+)
+FRONTIER: tuple[Column[Gain], ...] = (
+    Column("bytes", lambda g: g.row.storage["total"], lambda g: f"{g.row.storage['total']:,}"),
+    Column("in all", lambda g: g.in_all, lambda g: f"{g.in_all:,}"),
+    Column("accuracy %", lambda g: g.row.accuracy[0], lambda g: f"{100 * g.row.accuracy[0]:.2f}"),
+    Column("frontier", lambda g: len(g.frontiers), lambda g: " and ".join(g.frontiers) or "-"),
+    Column(
+        "over hard",
+        lambda g: g.over_hard,
+        lambda g: "-" if g.over_hard is None else f"{100 * g.over_hard:+.2f}",
+    ),
+    _known("points a kB", lambda g: g.per_kilobyte),
+    _known("training (s)", lambda g: g.seconds),
+    _known("points a second", lambda g: g.per_second),
+)
 
 # Milliseconds of a step; its parts as they are stacked, then what they are made of.
 PROFILE: tuple[Column[Profile], ...] = (

@@ -11,10 +11,12 @@ import pandas as pd
 
 from ..core.files import digest
 from ..records.comparison import Comparison, Row
-from ..records.record import Record
+from ..records.record import Record, Storage
 from ..records.replications import Replications, replications
 from . import columns
-from .rates import AGAINST, SHARE, Rate, rates
+from .gains import Gain, gains
+from .in_all import FORMS, form_of
+from .rates import Rate, rates
 from .robustness import label_robust
 from .speeds import Speed, speeds
 
@@ -33,7 +35,11 @@ NOTES = {
         "Bytes to be shipped beyond the images, measured on disk, split by purpose; `ratio` is "
         "the full fp16 labels' bytes over the total; below 1 the method ships more than all labels "
         "would take, and saves nothing. Not shipped and not in the total: prior "
-        "and teacher that must be present, and the images; `in all` counts them. As papers count: "
+        "and teacher that must be present, and the images. `in all` counts them too, by what the "
+        "images are shipped as: raw (pixels and labels, uncompressed, as `images (B)`), PNG, or "
+        "JPEG of quality 95, each image a file of its own, by Pillow; students were trained on the "
+        "pixels, so what JPEG loses is not in their accuracies. `-`: the record is older than "
+        "these counts. As papers count: "
         "`logits` (values and indices only), `parameters` (numbers, not bytes), `blocks` (4-KiB "
         "blocks)."
     ),
@@ -41,16 +47,28 @@ NOTES = {
         "Top-1 test accuracy over the bytes shipped beyond the images, a panel for each IPC, "
         "with 95 % t intervals over repeats. The line is the Pareto frontier of an image "
         "source's methods: the best mean at no more bytes, random real images apart. Right of "
-        "the dotted line a method ships more than all soft labels as fp16."
+        "the dotted line a method ships more than all soft labels as fp16. The lines below the "
+        "legend are Bjøntegaard's deltas, see Rates. In the table: `in all`, bytes of labels, "
+        "images, prior and teacher; frontier, over which of the two counts no method on the same "
+        "images is better at no more bytes; over hard, points above hard labels, over the repeats "
+        "that both have; points a kB, these for 1,000 bytes of labels. Training: seconds of a "
+        "student's steps, labels included, in the world of the title alone: the median ratio to "
+        "the bare step, times the bare step's median over all rows, times the steps, so it holds "
+        "for one student trained alone; neither fitting nor loading labels nor testing counts. "
+        "Points a second: over hard, for one of these. Small sizes and short trainings win such "
+        "quotients easily: read them at like accuracy."
     ),
     "rates": (
         "Methods measured at several byte budgets, as curves of accuracy over bytes; of a curve "
         "those settings count that are better than all smaller ones. Bytes against lpqld: "
         "Bjøntegaard's delta, the mean change of bytes at equal accuracy, over the accuracies that "
-        "both curves have; points against lpqld: of accuracy at equal bytes, likewise. In brackets "
-        "95 % intervals of a bootstrap over the repeats that both have, three at least. For 95 % "
-        "of the gain: the bytes at which the curve reaches 95 % of what all soft labels bring over "
-        "hard ones, of all soft labels' bytes; `-` where it does not, or one of them is missing."
+        "both curves have (-50 % takes half as many); points against lpqld: of accuracy at equal "
+        "bytes, likewise. Bytes in all count images, prior and teacher too. In brackets "
+        "95 % intervals of a bootstrap over the repeats that both have, three at least. Where "
+        "curves do not meet, the ranges that each covers, this one's first. Bytes against soft: "
+        "all soft labels are one point, so it is the change of bytes where the curve first reaches "
+        "95 % of what they bring over hard ones, which may be at its fewest bytes measured; "
+        "`never` where so many resamples do not reach it."
     ),
     "curves": (
         "Mean training loss of each epoch, on a log scale: the mean over repeats, and a band from "
@@ -91,8 +109,8 @@ class Table:
     """One leaderboard of one comparison.
 
     Attributes:
-        kind: accuracy, storage, rates, images, throughput or replications; profile or ratios;
-            advice.
+        kind: rates, accuracy, frontier, storage, images, throughput or replications; profile or
+            ratios; advice.
         title: one line, as are all texts of the frame.
         short: the comparison in few words, for file names.
         below: what to know of this table alone; often nothing.
@@ -127,12 +145,16 @@ def tables(found: Iterable[Comparison]) -> list[Table]:
     found = list(found)
     for comparison in found:
         title, short = one_line(comparison.setting.title), comparison.setting.short
+        # What the whole comparison comes to stands first.
+        if found_rates := rates(comparison):
+            made.append(Table("rates", title, short, _rates(found_rates)))
         present = [row for row in comparison.rows if row.n]
         below = " ".join(filter(None, [_detectable(comparison), _left_out(comparison.left_out)]))
         made.append(Table("accuracy", title, short, _accuracy(comparison), below))
+        if present:
+            frame, counted = _frontier(gains(comparison)), _counted(present)
+            made.append(Table("frontier", title, short, frame, counted))
         made.append(Table("storage", title, short, _storage(present)))
-        if found_rates := rates(comparison):
-            made.append(Table("rates", title, short, _rates(found_rates)))
         made.append(Table("images", title, short, _images(present, label_robust(comparison))))
         made.append(Table("throughput", title, short, _throughput(speeds(present))))
     for several in replications(found):
@@ -189,6 +211,13 @@ def _detectable(comparison: Comparison) -> str:
     )
 
 
+def _counted(rows: Sequence[Row]) -> str:
+    """What images count as in all, where it is not PNG."""
+    if form_of(rows) == "PNG":
+        return ""
+    return "In all: images as raw pixels, since some records are older than the count of PNG files."
+
+
 def _left_out(records: Sequence[Record]) -> str:
     if not records:
         return ""
@@ -239,12 +268,13 @@ def _storage(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def _images(rows: Sequence[Row], robust: Mapping[str, float]) -> pd.DataFrame:
-    sizes: dict[str, dict[str, int]] = {}  # of each draw of a source
+    # Of each draw of a source, by what images are shipped as.
+    sizes: dict[str, dict[str, Storage]] = {}
     alike: dict[str, dict[str, float]] = {}
     for row in rows:
         for record in row.records:
             draw = record["cell"]["images"]
-            sizes.setdefault(row.images, {})[draw] = record["storage"]["images"]
+            sizes.setdefault(row.images, {})[draw] = record["storage"]
             similarity = record["inputs"].get("similarity")
             if similarity is not None:
                 alike.setdefault(row.images, {})[draw] = similarity
@@ -252,8 +282,13 @@ def _images(rows: Sequence[Row], robust: Mapping[str, float]) -> pd.DataFrame:
     for source, of_draws in sorted(sizes.items()):
         known = alike.get(source, {}).values()
         similarity = f"{fmean(known):.3f}" if known else "-"
-        size = f"{fmean(of_draws.values()):,.0f}"
-        line = {"images": one_line(source), "similarity": similarity, "images (B)": size}
+        line = {"images": one_line(source), "similarity": similarity}
+        for form, name in FORMS.items():
+            told = [stored.get(name) for stored in of_draws.values()]
+            counts = [count for count in told if isinstance(count, int)]
+            mean = fmean(counts) if len(counts) == len(told) else None
+            heading = "images (B)" if form == "raw" else f"as {form} (B)"
+            line[heading] = columns.bytes_or_none(mean)
         if robust:
             line["LRS"] = f"{robust[source]:.3f}" if source in robust else "-"
         made.append(line)
@@ -261,36 +296,24 @@ def _images(rows: Sequence[Row], robust: Mapping[str, float]) -> pd.DataFrame:
 
 
 def _rates(found: Sequence[Rate]) -> pd.DataFrame:
-    made = []
-    for rate in found:
-        sizes = [point.bytes for point in rate.points]
-        line = {"images": one_line(rate.images), "method": one_line(rate.method)}
-        line["budgets"] = str(len(sizes))
-        line["bytes"] = f"{sizes[0]:,.0f} to {sizes[-1]:,.0f}"
-        across, up = "-", "-"
-        if (against := rate.against) is not None:
-            across = _change(against.bytes, against.bytes_interval, " %", 0) or against.why_not
-            across = across or "no accuracy in common"
-            up = _change(against.points, against.points_interval, "", 1) or "-"
-        line[f"bytes against {AGAINST}"] = across
-        line[f"points against {AGAINST}"] = up
-        saves = "-" if rate.saves is None else f"{100 * rate.saves:.2g} % of all labels' bytes"
-        line[f"for {100 * SHARE:.0f} % of the gain"] = saves
-        made.append(line)
-    return pd.DataFrame(made)
+    return pd.DataFrame(
+        [
+            {"images": one_line(rate.images), "method": one_line(rate.method)}
+            | {column.name: column.text(rate) for column in columns.RATES}
+            for rate in found
+        ]
+    )
 
 
-def _change(
-    share: float | None, interval: tuple[float, float] | None, unit: str, digits: int
-) -> str:
-    """A share in hundredths with its sign, and its interval; empty without one."""
-    if share is None:
-        return ""
-    text = f"{100 * share:+.{digits}f}{unit}"
-    if interval is None:
-        return text
-    low, high = (f"{100 * end:+.{digits}f}" for end in interval)
-    return f"{text} ({low} to {high})"
+def _frontier(found: Sequence[Gain]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            _name(gain.row)
+            | {column.name: column.text(gain) for column in columns.FRONTIER}
+            | {"prior": _prior(gain.row)}
+            for gain in found
+        ]
+    )
 
 
 def _throughput(found: Sequence[Speed]) -> pd.DataFrame:

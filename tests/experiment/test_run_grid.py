@@ -62,6 +62,9 @@ def test_records_tell_the_whole_story(finished):
         result, stage = record["result"], finished / "stages" / record["inputs"]["labels"]
         files = [file for file in (stage / "artefact").iterdir() if file.is_file()]
         assert record["storage"]["total"] == sum(file.stat().st_size for file in files)
+        png, jpeg = (record["storage"][f"images_{form}"] for form in ("png", "jpeg"))
+        assert 0 < png < record["storage"]["images"]
+        assert jpeg != png
         assert record["recipe"]["epochs"] == len(result["train_loss"]) == 2
         assert not record["on_protocol"]
         assert result["test_images"] == 364
@@ -77,6 +80,7 @@ def test_the_tables_are_printed_and_written(finished):
     out = run_tiny(finished, *METHODS)
     assert re.findall(r"^(\w+) \| digits, IPC 2", out, re.MULTILINE) == [
         "ACCURACY",
+        "FRONTIER",
         "STORAGE",
         "IMAGES",
         "THROUGHPUT",
@@ -85,7 +89,7 @@ def test_the_tables_are_printed_and_written(finished):
         (file,) = (finished / "tables").glob(f"*-{kind}.csv")
         assert sorted(pd.read_csv(file)["method"]) == ["hard", "lpqld", "soft"]
     written = finished / "tables"
-    assert (written / "leaderboards.md").read_text(encoding="utf-8").count("### ") == 4
+    assert (written / "leaderboards.md").read_text(encoding="utf-8").count("### ") == 5
     assert {path.suffix for path in written.iterdir()} == {".md", ".json", ".csv", ".tex"}
 
 

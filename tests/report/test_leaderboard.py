@@ -83,6 +83,9 @@ def test_draws_of_real_images_are_one_row():
     assert column("images", "images", *found) == ["random"]
     assert column("images", "similarity", *found) == ["0.850"]
     assert column("images", "images (B)", *found) == ["250"]
+    assert column("images", "as PNG (B)", *found) == ["6,000"]
+    del found[0]["storage"]["images_jpeg"], found[1]["storage"]["images_jpeg"]
+    assert column("images", "as JPEG (B)", *found) == ["-"]  # of two draws, one tells
 
 
 def test_images_measured_before_similarity_was_have_none():

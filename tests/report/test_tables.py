@@ -128,8 +128,8 @@ def test_hostile_text_stays_in_its_cell(tmp_path):
             assert all(line.startswith("|") for line in lines)
             assert len({len(cells(line)) for line in lines}) == 1
             found += 1
-    assert found == 4
-    assert sum(line.startswith("### ") for line in text.splitlines()) == 4
+    assert found == 5
+    assert sum(line.startswith("### ") for line in text.splitlines()) == 5
     for table in tables(comparisons(nasty())):
         assert all(c.isprintable() or c == "\n" for c in table.text())
 
