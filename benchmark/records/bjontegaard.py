@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scipy.interpolate import PchipInterpolator
 
 RESAMPLES = 400
+NO_REPEAT = "no repeat in common"
 ENOUGH = 0.95  # of the resamples must have a delta, or there is no interval
 
 
@@ -51,8 +52,9 @@ class Delta:
         points: mean change of accuracy at equal bytes, 0..1; None where they share no bytes.
         points_interval: likewise.
         repeats: that all points of both have.
-        why_not: why there is no delta, or only one of the two, with the ranges that each curve
-            covers, this one's first; empty where there are both.
+        why_no_bytes: why there is no change of bytes, with the ranges that both curves cover,
+            this one's first; empty where there is one.
+        why_no_points: likewise.
     """
 
     repeats: int
@@ -60,7 +62,8 @@ class Delta:
     bytes_interval: tuple[float, float] | None = None
     points: float | None = None
     points_interval: tuple[float, float] | None = None
-    why_not: str = ""
+    why_no_bytes: str = ""
+    why_no_points: str = ""
 
 
 def delta(curve: Sequence[Point], other: Sequence[Point]) -> Delta:
@@ -70,21 +73,21 @@ def delta(curve: Sequence[Point], other: Sequence[Point]) -> Delta:
     """
     shared = sorted(set.intersection(*(set(p.accuracies) for p in [*curve, *other])))
     if not shared:
-        return Delta(0, why_not="no repeat in common")
+        return Delta(0, why_no_bytes=NO_REPEAT, why_no_points=NO_REPEAT)
     ours, theirs = _matrix(curve, shared), _matrix(other, shared)
 
-    def at(chosen: np.ndarray) -> tuple[float | None, float | None, str]:
+    def at(chosen: np.ndarray) -> tuple[float | None, float | None, tuple[str, str]]:
         first, second = (_bought(b, a[:, chosen].mean(1)) for b, a in (ours, theirs))
         return _distances(first, second)
 
     every = np.arange(len(shared))
     across, up, why_not = at(every)
     if len(shared) < LEAST_PAIRS:
-        return Delta(len(shared), across, None, up, None, why_not)
+        return Delta(len(shared), across, None, up, None, *why_not)
     found = [at(chosen) for chosen in _resamples(len(shared))]
     across_interval = _interval([bytes_ for bytes_, _, _ in found]) if across is not None else None
     up_interval = _interval([points for _, points, _ in found]) if up is not None else None
-    return Delta(len(shared), across, across_interval, up, up_interval, why_not)
+    return Delta(len(shared), across, across_interval, up, up_interval, *why_not)
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def saving(curve: Sequence[Point], floor: Point, full: Point, share: float) -> S
     every = [*curve, floor, full]
     shared = sorted(set.intersection(*(set(point.accuracies) for point in every)))
     if not shared:
-        return Saving(why_not="no repeat in common")
+        return Saving(why_not=NO_REPEAT)
     logs, ours = _matrix(curve, shared)
     low, high = (np.array([p.accuracies[r] for r in shared]) for p in (floor, full))
 
@@ -192,22 +195,23 @@ def _bought(logs: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _distances(
     ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray]
-) -> tuple[float | None, float | None, str]:
-    """Mean change of bytes, as a share, and of accuracy; and why there is none."""
+) -> tuple[float | None, float | None, tuple[str, str]]:
+    """Mean change of bytes, as a share, and of accuracy; and why not."""
     counts = len(ours[0]), len(theirs[0])
     if min(counts) < 2:
-        return None, None, f"fewer than two points that rise: {counts[0]} against {counts[1]}"
+        few = f"fewer than two points that rise: {counts[0]} against {counts[1]}"
+        return None, None, (few, few)
     across = _between((ours[1], ours[0]), (theirs[1], theirs[0]))
     up = _between(ours, theirs)
-    lacks = []
+    no_bytes = no_points = ""
     if across is None:
         ends = (f"{100 * a[0]:.1f} to {100 * a[-1]:.1f} %" for _, a in (ours, theirs))
-        lacks.append(f"no accuracy in common: {' against '.join(ends)}")
+        no_bytes = f"no accuracy in common: {' against '.join(ends)}"
     if up is None:
         sizes = (np.exp(logs) for logs, _ in (ours, theirs))
         ends = (f"{b[0]:,.0f} to {b[-1]:,.0f} B" for b in sizes)
-        lacks.append(f"no bytes in common: {' against '.join(ends)}")
-    return None if across is None else math.expm1(across), up, "; ".join(lacks)
+        no_points = f"no bytes in common: {' against '.join(ends)}"
+    return None if across is None else math.expm1(across), up, (no_bytes, no_points)
 
 
 def _between(

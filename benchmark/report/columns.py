@@ -117,6 +117,14 @@ def _known(name: str, value: Callable[[Gain], float | None], scale: float = 1) -
     return Column(name, value, text)
 
 
+def _training(gain: Gain) -> str:
+    """Seconds with their range, which tells how far quotients of them may be trusted."""
+    if gain.seconds is None:
+        return "-"
+    low, middle, high = map(figure, gain.seconds)
+    return f"{middle} ({low}..{high})"
+
+
 RATES: tuple[Column[Rate], ...] = (
     Column("budgets", lambda r: len(r.points), lambda r: f"{len(r.points)}"),
     Column(
@@ -137,7 +145,8 @@ RATES: tuple[Column[Rate], ...] = (
     Column(
         f"bytes in all against {AGAINST}",
         lambda r: r.in_all and r.in_all.bytes,
-        lambda r: bytes_text(r.in_all),
+        # Where curves share no accuracy, it is said once.
+        lambda r: "-" if r.in_all is None or r.in_all.bytes is None else bytes_text(r.in_all),
     ),
     Column(
         f"bytes against soft, at {100 * SHARE:.0f} % of its gain",
@@ -156,7 +165,7 @@ FRONTIER: tuple[Column[Gain], ...] = (
         lambda g: "-" if g.over_hard is None else f"{100 * g.over_hard:+.2f}",
     ),
     _known("points a kB", lambda g: g.per_kilobyte),
-    _known("training (s)", lambda g: g.seconds),
+    Column("training (s)", lambda g: g.seconds and g.seconds[1], _training),
     _known("points a second", lambda g: g.per_second),
 )
 

@@ -1,14 +1,18 @@
 """The frontier: accuracy over the bytes that are shipped, as pictures for papers."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..records.comparison import Comparison, Row
+from .gains import pareto
+from .in_all import form_of, in_all
 from .leaderboard import one_line
 from .pictures import (
+    FIXED_SPACE,
     MOST_BESIDE,
     Picture,
     arrange,
@@ -19,6 +23,8 @@ from .pictures import (
     save,
     style,
 )
+from .point_numbers import write_numbers
+from .rates import AGAINST, SHARE, Rate, bytes_text, rates, saving_text, without_budget
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vP<X>ph8"
 DASHES = ("-", "--", "-.", (0, (8, 2, 2, 2, 2, 2)), (0, (4, 4)), (0, (12, 3)))
-NEAR = 11.0  # points; a number further from its point is tied to it
+WIDE = 48  # letters of a line of the legend
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,48 @@ class Point:
     prior: int
 
 
+@dataclass(frozen=True)
+class Bytes:
+    """Which bytes a picture is over.
+
+    Attributes:
+        kind: of the picture.
+        label: of the axis.
+        size: of a row.
+    """
+
+    kind: str
+    label: str
+    size: Callable[[Row], int]
+
+
+def labels_alone(_: Sequence[Row]) -> Bytes:
+    """What ranks: the bytes shipped beyond the images."""
+    return Bytes("frontier", "bytes shipped beyond the images", lambda row: row.storage["total"])
+
+
+def all_there(rows: Sequence[Row]) -> Bytes:
+    """All that must be there, images counted alike in all rows."""
+    form = form_of(rows)
+    label = f"bytes of labels, images ({form}), prior and teacher"
+    return Bytes("frontier-in-all", label, lambda row: in_all(row, form) or 0)
+
+
+Over = Callable[[Sequence[Row]], Bytes]
+
+
 def draw(found: Iterable[Comparison], folder: Path) -> list[Path]:
     """Write all pictures into `folder`."""
-    return save(figures(found), folder)
+    found = list(found)
+    return save([*figures(found), *figures(found, all_there)], folder)
 
 
-def figures(found: Iterable[Comparison]) -> list[Picture]:
-    """One picture for each dataset, student, recipe and teacher, on and off protocol."""
+def figures(found: Iterable[Comparison], over: Over = labels_alone) -> list[Picture]:
+    """One picture for each dataset, student, recipe and teacher, on and off protocol.
+
+    Args:
+        over: which bytes, of all rows of a picture: `labels_alone` or `all_there`.
+    """
     found = list(found)
     colours = colours_of(found)
     sources = distilled_sources(found)
@@ -65,8 +106,10 @@ def figures(found: Iterable[Comparison]) -> list[Picture]:
     for title, members in sorted(groups.items()):
         at = members[0].setting
         short = f"{at.dataset} {at.student} {at.recipe}"
+        counted = over([row for member in members for row in member.rows if row.n])
         with style():
-            made.append(Picture("frontier", title, short, _draw(title, members, colours, sources)))
+            figure = _draw(title, members, colours, sources, counted)
+            made.append(Picture(counted.kind, title, short, figure))
     return made
 
 
@@ -76,21 +119,18 @@ def distilled_sources(found: Iterable[Comparison]) -> list[str]:
     return sorted({row.images for row in rows} - {row.images for row in rows if row.baseline})
 
 
-def point(row: Row) -> Point:
-    """A row that has records, as a point."""
+def point(row: Row, size: int | None = None) -> Point:
+    """A row that has records, as a point; at the bytes shipped beyond the images, or at `size`."""
     mean, half = row.accuracy
     prior = row.storage["prior"] if row.prior else 0
     scaled = None if half is None else 100 * half
-    return Point(row.images, row.method, row.storage["total"], 100 * mean, scaled, prior)
+    shown = row.storage["total"] if size is None else size
+    return Point(row.images, row.method, shown, 100 * mean, scaled, prior)
 
 
 def frontier(found: Iterable[Point]) -> list[Point]:
     """The points that no other one beats at as few bytes or fewer, from few bytes to many."""
-    best: list[Point] = []
-    for point in sorted(found, key=lambda p: (p.bytes, -p.accuracy)):
-        if not best or point.accuracy > best[-1].accuracy:
-            best.append(point)
-    return best
+    return pareto(found, lambda p: p.bytes, lambda p: p.accuracy)
 
 
 def _draw(
@@ -98,6 +138,7 @@ def _draw(
     members: Sequence[Comparison],
     colours: Mapping[str, str],
     sources: Sequence[str],
+    over: Bytes,
 ) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -107,7 +148,7 @@ def _draw(
         # In one order whatever the ranks, as later points cover earlier ones.
         rows = sorted((row for row in comparison.rows if row.n), key=lambda row: row.name)
         by_ipc.setdefault(comparison.setting.ipc, []).extend(rows)
-    panels = {ipc: [point(row) for row in rows] for ipc, rows in by_ipc.items()}
+    panels = {ipc: [point(row, over.size(row)) for row in rows] for ipc, rows in by_ipc.items()}
     numbers = numbered((row for rows in by_ipc.values() for row in rows), list(colours))
     looks = {
         source: {"marker": MARKERS[i % len(MARKERS)], "linestyle": DASHES[i % len(DASHES)]}
@@ -123,16 +164,21 @@ def _draw(
         spare.remove()
     axes = axes[: len(panels)]
     for panel, (ipc, found) in zip(axes, panels.items(), strict=True):
-        full = sorted({record["storage"]["soft"] for row in by_ipc[ipc] for record in row.records})
+        # Of what must be there, all labels are a part that no line marks.
+        alone = over.kind == "frontier"
+        full = sorted(
+            {record["storage"]["soft"] for row in by_ipc[ipc] for record in row.records if alone}
+        )
         _panel(panel, found, full, colours, looks)
         panel.set_title(f"IPC {ipc}", loc="left", fontsize=9, fontweight="bold", pad=14)
-        panel.set_xlabel("bytes shipped beyond the images")
+        panel.set_xlabel(over.label)
     for panel in axes[::beside]:
         panel.set_ylabel("top-1 test accuracy (%)")
     everything = [point for found in panels.values() for point in found]
-    arrange(figure, title, _legend(everything, numbers, colours, looks), lines)
+    legend = [*_headline(members, alone), *_legend(everything, numbers, colours, looks, alone)]
+    arrange(figure, title, legend, lines)
     for panel, found in zip(axes, panels.values(), strict=True):
-        _write_numbers(panel, found, numbers)
+        write_numbers(panel, found, numbers)
     return figure
 
 
@@ -143,7 +189,7 @@ def _panel(
     colours: Mapping[str, str],
     looks: Mapping[str, Mapping],
 ) -> None:
-    """Points, their intervals, the frontier of each distilled source, the full labels."""
+    """Points, their intervals, curves and frontiers of distilled sources, the full labels."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     panel.set_xscale("log")
@@ -162,6 +208,15 @@ def _panel(
                 linestyle=look["linestyle"],
                 zorder=1.5,
             )
+    for (_, method), curve in _curves(found).items():
+        panel.plot(
+            [point.bytes for point in curve],
+            [point.accuracy for point in curve],
+            color=colours[family(method)],
+            linewidth=0.7,
+            alpha=0.6,
+            zorder=1.6,
+        )
     for point in found:
         colour = colours[family(point.method)]
         panel.errorbar(
@@ -186,6 +241,9 @@ def _panel(
             color="0.3",
         )
     panel.margins(x=0.08, y=0.08)
+    sizes = {*full, *(point.bytes for point in found)}
+    if len(sizes) == 1:  # a logarithmic axis needs a width
+        panel.set_xlim(min(sizes) / 2, 2 * max(sizes))
     low, high = panel.get_ylim()
     panel.set_ylim(max(low, -2), min(high, 102))
     first, last = panel.get_xlim()
@@ -193,6 +251,49 @@ def _panel(
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.xaxis.set_major_formatter(EngFormatter("B"))
     panel.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _curves(found: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
+    """The points of each method at several budgets, by images and rising bytes."""
+    curves: dict[tuple[str, str], list[Point]] = {}
+    for point in sorted(found, key=lambda point: (point.bytes, point.accuracy)):
+        curves.setdefault((point.images, without_budget(point.method)), []).append(point)
+    return {name: curve for name, curve in curves.items() if len(curve) > 1}
+
+
+def _headline(members: Sequence[Comparison], alone: bool) -> list["Artist"]:
+    """What each curve comes to, as lines of the legend; see `rates`."""
+    by_ipc = [(m.setting.ipc, r) for m in members for r in rates(m)]
+    several = len({r.images for _, r in by_ipc}) > 1
+
+    def named(ipc: int, rate: Rate, words: str) -> str:
+        """A line for one curve."""
+        where = [f"IPC {ipc}", *([rate.images] if several else []), rate.method]
+        called = one_line(", ".join(where)).replace(",", ", ").replace("  ", " ")
+        short = words.replace(" ", FIXED_SPACE) if len(words) <= WIDE / 2 else words
+        return f"{called}: {short}"
+
+    against = [
+        named(ipc, rate, bytes_text(delta))
+        for ipc, rate in by_ipc
+        if (delta := rate.against if alone else rate.in_all) is not None
+    ]
+    made = _lines(f"bytes against {AGAINST} at equal accuracy", against)
+    if alone:
+        soft = [named(ipc, rate, saving_text(rate.saves)) for ipc, rate in by_ipc]
+        made += _lines(f"bytes against soft at {100 * SHARE:.0f} % of its gain", soft)
+    return made
+
+
+def _lines(heading: str, entries: Sequence[str]) -> list["Artist"]:
+    """Text in the legend, under a heading; nothing without entries."""
+    from matplotlib.lines import Line2D
+
+    wrapped = [
+        "\n   ".join(textwrap.wrap(entry, WIDE, break_on_hyphens=False)) for entry in entries
+    ]
+    shown = [heading, *(f" {text}" for text in wrapped)] if entries else []
+    return [Line2D([], [], linestyle="none", label=text) for text in shown]
 
 
 def _marker(source: str, colour: str, looks: Mapping[str, Mapping]) -> dict:
@@ -216,6 +317,7 @@ def _legend(
     numbers: Mapping[str, int],
     colours: Mapping[str, str],
     looks: Mapping[str, Mapping],
+    full: bool,
 ) -> list["Artist"]:
     from matplotlib.lines import Line2D
 
@@ -232,8 +334,9 @@ def _legend(
             handles.append(
                 Line2D([], [], **marker, label=f"{one_line(source)} images, Pareto frontier")
             )
-    dotted = {"color": "0.3", "linestyle": ":", "linewidth": 0.9}
-    handles.append(Line2D([], [], **dotted, label="bytes of all soft labels as fp16"))
+    if full:
+        dotted = {"color": "0.3", "linestyle": ":", "linewidth": 0.9}
+        handles.append(Line2D([], [], **dotted, label="bytes of all soft labels as fp16"))
     if any(point.half is not None for point in found):
         bar = {"color": "0.3", "linestyle": "none", "marker": "|", "markersize": 8}
         handles.append(Line2D([], [], **bar, label="95 % interval over repeats"))
@@ -245,57 +348,3 @@ def _amount(size: int) -> str:
     from matplotlib.ticker import EngFormatter
 
     return EngFormatter("B", places=1)(size).replace(".0 ", " ")
-
-
-def _write_numbers(panel: "Axes", found: Sequence[Point], numbers: Mapping[str, int]) -> None:
-    """Each point's number beside it, where there is most room."""
-    from matplotlib.patheffects import withStroke
-
-    figure = panel.get_figure(root=True)
-    assert figure is not None
-    scale = 72 / figure.dpi
-    at = panel.transData.transform([(point.bytes, point.accuracy) for point in found]) * scale
-    frame = panel.get_window_extent()
-    left, right, low, high = (scale * v for v in (frame.x0, frame.x1, frame.y0, frame.y1))
-    taken = [(x, y, 3.0, 3.0) for x, y in at]  # centres and half sizes, in points
-    for point, (x, y) in zip(found, at, strict=True):
-        if point.half is not None:
-            top = panel.transData.transform((point.bytes, point.accuracy + point.half))[1] * scale
-            taken.append((x, y, 1.0, top - y))
-
-    def cost(choice: tuple[float, float, float], wide: float, tall: float) -> float:
-        x, y, away = choice
-        over = 0.0
-        for u, v, w, h in taken:
-            over += max(0.0, wide + w - abs(x - u)) * max(0.0, tall + h - abs(y - v))
-        outside = x - wide < left or x + wide > right or y - tall < low or y + tall > high
-        nearer = sum(math.hypot(x - u, y - v) < 0.95 * away for u, v in at)
-        return over + 20 * nearer + 100 * outside  # nearer points would seem to be meant
-
-    order = sorted(zip(found, at, strict=True), key=lambda p: (-p[0].accuracy, p[0].bytes))
-    for point, (x, y) in order:
-        text = f"{numbers[point.method]}{'†' if point.prior else ''}"
-        wide, tall = 1.9 * len(text), 2.6
-        ways = ((1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1))
-        shifts = [
-            (dx * (wide + reach), dy * (tall + reach))
-            for reach in (3.5, 6.0, 9.0, 14.0, 20.0)
-            for dx, dy in ways
-        ]
-        choices = [(x + dx, y + dy, math.hypot(dx, dy)) for dx, dy in shifts]
-        u, v, away = min(choices, key=lambda choice: cost(choice, wide, tall))
-        taken.append((u, v, wide, tall))
-        leader = {"arrowstyle": "-", "color": "0.4", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
-        panel.annotate(
-            text,
-            (point.bytes, point.accuracy),
-            (u - x, v - y),
-            textcoords="offset points",
-            ha="center",
-            va="center_baseline",
-            fontsize=6,
-            color="0.15",
-            annotation_clip=False,
-            path_effects=[withStroke(linewidth=1.8, foreground="white")],
-            arrowprops=leader if away > NEAR else None,
-        )

@@ -22,18 +22,18 @@ class Gain:
         frontiers: which of `LABELS` and `ALL` no row on the same images beats at no more bytes.
         over_hard: mean accuracy above hard labels' on the same images, 0..1, over the repeats that
             both have; None of hard labels themselves, and where they or such repeats are missing.
-        seconds: that a student's training takes in this comparison's world: the row's median ratio
-            to the bare step, times the bare step's median over all of the comparison's records,
-            times the optimiser steps. Ratios are of steps that took turns, so what slowed the
-            machine down while one row was measured counts for nothing. None of old records, which
-            do not tell the steps.
+        seconds: that a student's training takes in this comparison's world, lowest, median and
+            highest: the row's ratios to the bare step in its repeats, times the bare step's median
+            over all of the comparison's records, times the optimiser steps. Ratios are of steps
+            that took turns, so what slowed the machine down while one row was measured counts for
+            nothing. None of old records, which do not tell the steps.
     """
 
     row: Row
     in_all: int
     frontiers: tuple[str, ...]
     over_hard: float | None
-    seconds: float | None
+    seconds: tuple[float, float, float] | None
 
     @property
     def per_kilobyte(self) -> float | None:
@@ -47,7 +47,7 @@ class Gain:
         """Points of accuracy over hard labels for a second of a student's training."""
         if self.over_hard is None or self.seconds is None:
             return None
-        return 100 * self.over_hard / self.seconds
+        return 100 * self.over_hard / self.seconds[1]
 
 
 def gains(comparison: Comparison) -> list[Gain]:
@@ -99,7 +99,7 @@ def _over(row: Row, hard: Row | None) -> float | None:
     return fmean(both) if both else None
 
 
-def _seconds(row: Row, bare_step: float) -> float | None:
+def _seconds(row: Row, bare_step: float) -> tuple[float, float, float] | None:
     steps = [_steps(record) for record in row.records]
     if None in steps:
         return None
@@ -112,7 +112,8 @@ def _seconds(row: Row, bare_step: float) -> float | None:
             strict=True,
         )
     ]
-    return median(ratios) * bare_step * fmean(count for count in steps if count is not None)
+    bare = bare_step * fmean(count for count in steps if count is not None)
+    return min(ratios) * bare, median(ratios) * bare, max(ratios) * bare
 
 
 def _steps(record: Record) -> int | None:

@@ -47,14 +47,15 @@ NOTES = {
         "Top-1 test accuracy over the bytes shipped beyond the images, a panel for each IPC, "
         "with 95 % t intervals over repeats. The line is the Pareto frontier of an image "
         "source's methods: the best mean at no more bytes, random real images apart. Right of "
-        "the dotted line a method ships more than all soft labels as fp16. The lines below the "
+        "the dotted line a method ships more than all soft labels as fp16. The lines above the "
         "legend are Bjøntegaard's deltas, see Rates. In the table: `in all`, bytes of labels, "
         "images, prior and teacher; frontier, over which of the two counts no method on the same "
         "images is better at no more bytes; over hard, points above hard labels, over the repeats "
         "that both have; points a kB, these for 1,000 bytes of labels. Training: seconds of a "
-        "student's steps, labels included, in the world of the title alone: the median ratio to "
-        "the bare step, times the bare step's median over all rows, times the steps, so it holds "
-        "for one student trained alone; neither fitting nor loading labels nor testing counts. "
+        "student's steps, labels included, in the world of the title alone: the median ratio "
+        "(and the lowest and highest) to the bare step, times the bare step's median over all "
+        "rows, times the steps, so it holds for one student trained alone; neither fitting nor "
+        "loading labels nor testing counts. "
         "Points a second: over hard, for one of these. Small sizes and short trainings win such "
         "quotients easily: read them at like accuracy."
     ),
@@ -69,6 +70,12 @@ NOTES = {
         "all soft labels are one point, so it is the change of bytes where the curve first reaches "
         "95 % of what they bring over hard ones, which may be at its fewest bytes measured; "
         "`never` where so many resamples do not reach it."
+    ),
+    "frontier-in-all": (
+        "As above, over the bytes of all that must be there: labels, images, prior and teacher. "
+        "Images count as PNG files where all records of a picture tell their bytes, else as raw "
+        "pixels; the axis says which. A prior and a teacher are counted whole, though others may "
+        "have them already."
     ),
     "curves": (
         "Mean training loss of each epoch, on a log scale: the mean over repeats, and a band from "

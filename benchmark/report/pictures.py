@@ -68,7 +68,7 @@ class Picture:
     """One figure of a comparison, or of those of all IPCs.
 
     Attributes:
-        kind: frontier or curves.
+        kind: frontier, frontier-in-all or curves.
         short: in few words, for file names.
     """
 

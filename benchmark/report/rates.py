@@ -109,14 +109,14 @@ def bytes_text(found: Delta | None) -> str:
     """Its bytes at equal accuracy, or why there are none."""
     if found is None:
         return "-"
-    return change(found.bytes, found.bytes_interval, " %", 0) or found.why_not
+    return change(found.bytes, found.bytes_interval, " %", 0) or found.why_no_bytes
 
 
 def points_text(found: Delta | None) -> str:
     """Its points at equal bytes, or why there are none."""
     if found is None:
         return "-"
-    return change(found.points, found.points_interval, "", 1) or found.why_not
+    return change(found.points, found.points_interval, "", 1) or found.why_no_points
 
 
 def saving_text(found: Saving) -> str:

@@ -44,7 +44,11 @@ def write_tables(
 def _pictures(paths: Sequence[Path]) -> list[str]:
     """What shows them, with what to know of each kind."""
     sections = []
-    for kind, heading in (("frontier", "Accuracy over bytes"), ("curves", "Training curves")):
+    for kind, heading in (
+        ("frontier", "Accuracy over bytes"),
+        ("frontier-in-all", "Accuracy over all bytes that must be there"),
+        ("curves", "Training curves"),
+    ):
         shown = [path for path in paths if path.stem.endswith(f"-{kind}")]
         if shown:
             links = "\n\n".join(f"![{path.stem}]({path.name})" for path in shown)

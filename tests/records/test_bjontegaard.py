@@ -20,7 +20,7 @@ def test_half_the_bytes_everywhere_is_minus_fifty_per_cent():
     found = delta(curve((500, 0.40), (1000, 0.46), (2000, 0.50), (4000, 0.52)), BASE)
     assert found.bytes == pytest.approx(-0.5)
     assert found.bytes_interval is None  # one repeat
-    assert (found.repeats, found.why_not) == (1, "")
+    assert (found.repeats, found.why_no_bytes, found.why_no_points) == (1, "", "")
 
 
 def test_three_points_more_everywhere_are_three_points():
@@ -47,13 +47,14 @@ def test_only_the_range_that_both_have_counts():
     assert delta(shifted, BASE).points == pytest.approx(0, abs=0.01)
     far = delta(curve((10**6, 0.7), (10**7, 0.8)), BASE)
     assert (far.bytes, far.points) == (None, None)
-    assert far.why_not == (
-        "no accuracy in common: 70.0 to 80.0 % against 40.0 to 52.0 %; "
+    assert far.why_no_bytes == "no accuracy in common: 70.0 to 80.0 % against 40.0 to 52.0 %"
+    assert far.why_no_points == (
         "no bytes in common: 1,000,000 to 10,000,000 B against 1,000 to 8,000 B"
     )
     higher = delta(curve((1000, 0.6), (8000, 0.7)), BASE)  # the same bytes, never as bad
     assert higher.bytes is None
-    assert higher.why_not == "no accuracy in common: 60.0 to 70.0 % against 40.0 to 52.0 %"
+    assert higher.why_no_points == ""
+    assert higher.why_no_bytes == "no accuracy in common: 60.0 to 70.0 % against 40.0 to 52.0 %"
     assert higher.points == pytest.approx(0.18, abs=0.01)
 
 
@@ -66,9 +67,11 @@ def test_points_that_more_bytes_make_worse_are_left_out():
 def test_one_point_is_no_curve():
     found = delta(curve((1000, 0.4)), BASE)
     assert found.bytes is None
-    assert found.why_not == "fewer than two points that rise: 1 against 4"
+    assert (
+        found.why_no_bytes == found.why_no_points == "fewer than two points that rise: 1 against 4"
+    )
     falling = delta(curve((1000, 0.5), (2000, 0.4)), BASE)
-    assert falling.why_not == "fewer than two points that rise: 1 against 4"
+    assert falling.why_no_bytes == "fewer than two points that rise: 1 against 4"
 
 
 def test_repeats_are_paired():
@@ -96,7 +99,7 @@ def test_an_interval_covers_what_repeats_say():
 
 def test_without_a_shared_repeat_there_is_nothing():
     ours = [Point(1000, {(0, 0): 0.4}), Point(2000, {(1, 0): 0.5})]
-    assert delta(ours, BASE).why_not == "no repeat in common"
+    assert delta(ours, BASE).why_no_bytes == "no repeat in common"
 
 
 def test_bytes_at_which_an_accuracy_is_reached():

@@ -173,8 +173,8 @@ def test_names_are_taken_as_they_are(tmp_path):
     }
     found = [record(NASTY, 0, 0.5, **cell), record("hard$", 0, 0.4, 600, **cell)]
     paths = frontier.draw(comparisons(found), tmp_path)
-    assert len(paths) == 3
-    (picture,) = (path for path in paths if path.suffix == ".svg")
+    assert len(paths) == 6  # over labels, and over all that must be there
+    (picture,) = (path for path in paths if path.name.endswith("-frontier.svg"))
     assert ElementTree.fromstring(picture.read_text(encoding="utf-8")).tag.endswith("}svg")
     (words,) = (text for text in legend(drawn(*found)) if "my$x" in text)
     assert "a=<b>&" in words
@@ -184,10 +184,64 @@ def test_names_are_taken_as_they_are(tmp_path):
 def test_the_same_records_give_the_same_bytes(tmp_path):
     first = frontier.draw(comparisons(several()), tmp_path / "first")
     second = frontier.draw(comparisons(several()[::-1]), tmp_path / "second")
-    assert sorted(path.suffix for path in first) == [".pdf", ".png", ".svg"]
+    assert sorted(path.suffix for path in first) == [".pdf", ".pdf", ".png", ".png", ".svg", ".svg"]
     assert [path.name for path in first] == [path.name for path in second]
     for one, two in zip(first, second, strict=True):
         assert one.read_bytes() == two.read_bytes()
+
+
+def in_all(*found: Any) -> Any:
+    (picture,) = frontier.figures(comparisons(found), frontier.all_there)
+    assert picture.kind == "frontier-in-all"
+    return picture.figure
+
+
+def test_all_bytes_count_images_and_prior():
+    (panel, other) = in_all(*several()).axes
+    assert other.get_xlabel() == "bytes of labels, images (PNG), prior and teacher"
+    sizes = {x for bars in other.containers for x in bars.lines[0].get_xdata()}
+    assert sizes == {6_500, 18_300, 3_000 + 6_000 + 9_100_000}
+    assert not any("all soft labels" in text.get_text() for text in panel.texts)
+
+
+def test_images_are_raw_where_a_record_tells_no_pngs():
+    old = record("ld", 0, 0.6)
+    del old["storage"]["images_png"]
+    (panel,) = in_all(record("hard"), old).axes
+    assert panel.get_xlabel() == "bytes of labels, images (raw), prior and teacher"
+    assert {x for bars in panel.containers for x in bars.lines[0].get_xdata()} == {8_500}
+
+
+def budgets(method: str, *points: tuple[int, float], **changes: Any) -> list[Any]:
+    return [
+        record(f"{method}[budget={size}]", seed, accuracy, total=size, **changes)
+        for size, accuracy in points
+        for seed in range(3)
+    ]
+
+
+def test_the_headline_says_what_curves_come_to():
+    found = [
+        *budgets("lpqld", (1000, 0.4), (2000, 0.45), (4000, 0.5)),
+        *budgets("transform", (500, 0.4), (1000, 0.45), (2000, 0.5)),
+        *(record("hard", seed, 0.3) for seed in range(3)),
+        *(record("soft", seed, 0.5, 100_000) for seed in range(3)),
+    ]
+    words = [" ".join(text.split()) for text in legend(drawn(*found))]
+    assert words[0] == "bytes against lpqld at equal accuracy"  # above the methods
+    start = words.index("bytes against lpqld at equal accuracy")
+    assert words[start + 1] == "IPC 10, transform: -50 % (-50 to -50)"
+    start = words.index("bytes against soft at 95 % of its gain")
+    assert words[start + 1].startswith("IPC 10, transform: -98.")
+    assert words[start + 2].startswith("IPC 10, lpqld: -97.")
+    (panel,) = drawn(*found).axes
+    curves = [line.get_xdata().tolist() for line in panel.lines if len(line.get_xdata()) == 3]
+    assert [1000, 2000, 4000] in curves
+    assert [500, 1000, 2000] in curves
+
+
+def test_without_curves_there_is_no_headline():
+    assert not any("against" in text for text in legend(drawn(*several())))
 
 
 def test_no_records_no_pictures(tmp_path):
@@ -201,8 +255,9 @@ def test_the_command_writes_pictures_and_shows_them(tmp_path):
     done = RUNNER.invoke(app.app, ["leaderboard", folder, "--out", str(out)])
     assert done.exit_code == 0, done.output
     text = (out / "pictures.md").read_text(encoding="utf-8")
-    pictures = [*out.glob("*-frontier.png"), *out.glob("*-curves.png")]
-    assert len(pictures) == 3  # the curves of two comparisons
+    kinds = ("frontier", "frontier-in-all", "curves")
+    pictures = [path for kind in kinds for path in out.glob(f"*-{kind}.png")]
+    assert len(pictures) == 4  # the curves of two comparisons
     assert all(f"({picture.name})" in text for picture in pictures)
     wrote = {line.removeprefix("wrote ") for line in done.stdout.splitlines() if "wrote " in line}
     index = out / "site" / "index.html"

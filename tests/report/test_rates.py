@@ -84,11 +84,13 @@ def test_curves_that_do_not_meet_say_so():
     (comparison,) = comparisons([*LPQLD, *far])
     (table,) = [t for t in tables([comparison]) if t.kind == "rates"]
     row = table.frame[table.frame["method"] == "hello"].iloc[0]
-    assert row["bytes against lpqld"] == row["points against lpqld"]
     assert row["bytes against lpqld"] == (
-        "no accuracy in common: 70.0 to 80.0 % against 40.0 to 50.0 %; "
+        "no accuracy in common: 70.0 to 80.0 % against 40.0 to 50.0 %"
+    )
+    assert row["points against lpqld"] == (
         "no bytes in common: 1,000,000 to 10,000,000 B against 1,000 to 4,000 B"
     )
+    assert row["bytes in all against lpqld"] == "-"
 
 
 def test_all_bytes_count_images_and_prior():
