@@ -10,6 +10,7 @@ from ..curves import curve
 from ..frontier import Point, distilled_sources
 from ..frontier import frontier as pareto
 from ..frontier import point as point_of
+from ..in_all import in_all
 from ..pictures import colours_of
 from ..speeds import Profile
 from .lines import Line
@@ -32,6 +33,7 @@ SYMBOLS = (
 )
 # Of a step; safe for the colour-blind, as methods' are.
 PARTS = {"bare step": "#8d959e", "rendering": "#56b4e9", "labels": "#d55e00", "loss": "#cc79a7"}
+LABELS = "bytes shipped beyond the images"
 MOST_POINTS = 150  # of one curve
 FIRST_CURVES = 6  # that are seen before others are asked for
 
@@ -45,15 +47,18 @@ class Looks:
         self.shapes = {s: SYMBOLS[i % len(SYMBOLS)] for i, s in enumerate(sources)}
 
 
-def frontier(found: Sequence[Line], looks: Looks, up: str) -> dict[str, Any]:
+def frontier(found: Sequence[Line], looks: Looks, up: str, form: str = "") -> dict[str, Any]:
     """Accuracy over bytes, with the Pareto frontier of each distilled image source.
 
     Args:
         up: the way to the site's root, `../` from a folder.
+        form: what images count as, over the bytes of all that must be there (see `in_all`); empty
+            over the bytes shipped beyond the images.
     """
     points, of_source = [], {}
     for line in found:
-        row, point = line.row, point_of(line.row)
+        row = line.row
+        point = point_of(row, in_all(row, form) if form else None)
         prior = f"{brief(clean(row.prior), 60)}, {size(point.prior)}" if row.prior else ""
         points.append(
             {
@@ -76,7 +81,9 @@ def frontier(found: Sequence[Line], looks: Looks, up: str) -> dict[str, Any]:
         if row.images in looks.shapes:
             of_source.setdefault(row.images, {})[point] = line.number
     steps = [_step(name, of_source[name]) for name in sorted(of_source)]
-    return {"points": points, "steps": steps, "full": sorted({line.soft for line in found})}
+    full = [] if form else sorted({line.soft for line in found})
+    label = f"bytes of labels, images ({form}), prior and teacher" if form else LABELS
+    return {"points": points, "steps": steps, "full": full, "label": label}
 
 
 def choices(found: Sequence[Line]) -> set[int]:

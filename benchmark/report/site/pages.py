@@ -19,7 +19,10 @@ from ...records.record import Record
 from ...records.replications import replications, shared_title
 from ...records.speed import SpeedRecord
 from .. import columns, speed_tables
+from ..gains import gains
+from ..in_all import FORMS, form_of
 from ..leaderboard import NOTES
+from ..rates import rates
 from ..reference import NOTES as REPRODUCED_NOTES
 from ..reference import Line as Reproduced
 from . import charts, text
@@ -215,11 +218,13 @@ class _Site:
         ]
 
     def _comparison(self, board: Board) -> str:
-        sources: dict[str, tuple[float | None, int]] = {}
+        sources: dict[str, tuple[float | None, list[Any]]] = {}
         for line in board.present:
             for record in line.row.records:
                 alike = record["inputs"].get("similarity")
-                sources[record["cell"]["images"]] = alike, record["storage"]["images"]
+                sizes = [record["storage"].get(name) for name in FORMS.values()]
+                sources[record["cell"]["images"]] = alike, sizes
+        line_of = {line.row.name: line for line in board.present}
         commits = Counter(
             str(r["environment"]["commit"] or "unknown") for r in board.comparison.records
         )
@@ -233,10 +238,19 @@ class _Site:
             choices=sorted({line.row.images for line in board.lines}),
             commits=sorted(commits),
             chart=charts.frontier(board.present, self.looks, "../"),
+            whole=charts.frontier(
+                board.present, self.looks, "../", form_of(x.row for x in board.present)
+            ),
             curves=charts.curves(board.present, self.looks),
             by_bytes=sorted(board.present, key=lambda x: (x.row.storage["total"], x.number)),
             parts=[p for p in PARTS if any(x.row.storage[p] for x in board.present)],
             storage=columns.STORAGE,
+            rates=rates(board.comparison),
+            rate_columns=columns.RATES,
+            gains=[(line_of[gain.row.name], gain) for gain in gains(board.comparison)],
+            gain_columns=columns.FRONTIER,
+            forms=[*FORMS],
+            form=form_of(line.row for line in board.present),
             throughput=columns.THROUGHPUT,
             speeds=timed(board.present),
             several=self.replications.get(shared_title(board.setting)),

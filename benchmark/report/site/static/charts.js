@@ -89,7 +89,7 @@ function sign(name, more) {
   return { x: [null], y: [null], mode: "markers", name, ...more, marker: { size: 10, ...more.marker } };
 }
 
-function frontier({ points, steps, full }, narrow, only) {
+function frontier({ points, steps, full, label }, narrow, only) {
   const shown = points.filter((point) => !only || only.has(String(point.line)));
   const texts = written(shown, narrow ? [] : steps);
   const end = Math.max(...points.map((point) => point.bytes), ...full);
@@ -147,7 +147,7 @@ function frontier({ points, steps, full }, narrow, only) {
     layout: layout(narrow, {
       xaxis: {
         type: "log",
-        title: "bytes shipped beyond the images",
+        title: label,
         tickformat: "~s",
         ticksuffix: "B",
         dtick: end > (narrow ? 8 : 50) * Math.min(...points.map((point) => point.bytes)) ? 1 : "D2",
