@@ -45,7 +45,7 @@ from benchmark.labels.teacher_logits import RESIDENT_BYTES, teacher_logits
 
 from .coding import Coding, Matrices, Values
 
-MORE_TENSORS_BYTES = 768  # of the container, for the five tensors beside the first
+MORE_TENSORS_BYTES = 400  # of the container, for the five tensors beside the first
 BLOCK_NUMBERS = 2**23  # of the matrices that are taken apart at once
 
 

@@ -182,7 +182,7 @@ def fit_autoencoder(
     epochs = max(options.epochs, -(-options.steps // blocks))
     steps = epochs * blocks
     plain = int(PLAIN * steps)
-    optimiser = torch.optim.AdamW(autoencoder.parameters(), options.lr, weight_decay=0.0)
+    optimiser = torch.optim.Adam(autoencoder.parameters(), options.lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps)
     )

@@ -13,7 +13,7 @@ from .autoencoder import shapes
 from .options import Options
 
 LEAST_HIDDEN, LEAST_ENTRIES = 8, 16
-MORE_TENSORS_BYTES = 512  # of the container, for the three tensors beside the first
+MORE_TENSORS_BYTES = 192  # of the container, for the three tensors beside the first
 SHARE = 0.5  # of what there is, that the network takes at most
 
 

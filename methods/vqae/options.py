@@ -30,8 +30,8 @@ class Options:
     width: int = 4
     hidden: int = 0
     epochs: int = 20
-    steps: int = 4000
-    lr: float = 2e-3
+    steps: int = 1500
+    lr: float = 5e-3
     values: Literal["fp16", "int8"] = "int8"
     batches: int = 0
 
