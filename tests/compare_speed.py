@@ -164,7 +164,7 @@ def record(
     import torch
 
     from benchmark.core.device import choose
-    from benchmark.records import speed
+    from benchmark.records import measurements, speed
     from benchmark.records.environment import world
     from benchmark.report.speed_tables import tables
 
@@ -187,7 +187,7 @@ def record(
         for name, (old, new) in compare(before, after, asked, command).items()
     ]
     for one in made:
-        speed.replace(to, one)
+        measurements.replace(to, one)
     for table in tables(made):
         print(table.text())
     print(f"records: {to}", file=sys.stderr)

@@ -7,7 +7,7 @@ from typing import Any
 import compare_speed
 import pytest
 
-from benchmark.records import speed
+from benchmark.records import measurements
 
 SOURCE = """
 import sys
@@ -71,7 +71,7 @@ def compared(root: Path, to: Path, *words: str, before: str = "HEAD~1") -> int:
 def ratio(root: Path, to: Path, *words: str, before: str = "HEAD~1") -> Any:
     """The one ratio that a comparison measures, of `rounds` repeats of each side."""
     assert compared(root, to, *words, before=before) == 0
-    (found,) = speed.read([to])
+    (found,) = measurements.read([to])
     assert found["kind"] == "ratio"
     rounds = int(words[words.index("--rounds") + 1])
     assert [len(found[side]["seconds"]) for side in ("first", "second")] == [rounds, rounds]

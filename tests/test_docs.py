@@ -9,7 +9,7 @@ import pytest
 from benchmark.cli.app import app
 from benchmark.core import plugins
 from benchmark.experiment.conformance import check
-from benchmark.records import speed
+from benchmark.records import measurements
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,7 +61,7 @@ def test_measuring_speed_names_what_there_is():
         assert (ROOT / "benchmark" / file).is_file()
     for file in re.findall(r"tests/\w+\.py", told):
         assert (ROOT / file).is_file()
-    for name in speed.FILES:
+    for name in measurements.FILES:
         assert name in told
 
 

@@ -5,6 +5,7 @@ import typer
 from . import labels
 from .advise import advise
 from .clean import clean
+from .distortion import distortion
 from .plugins import check, list_
 from .profile import profile
 from .records import collect, ship, verify
@@ -22,6 +23,7 @@ app = typer.Typer(
 for name, command in {
     "run": run,
     "profile": profile,
+    "distortion": distortion,
     "list": list_,
     "check": check,
     "leaderboard": leaderboard,

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import typer
-
-from ..experiment import grid as grids
 from ..experiment.grid import Grid
+from .measuring import measured, opened
 from .options import takes
-from .run import Place, grid_of
+from .run import Place
 
 
 @takes(Grid, Place)
@@ -20,26 +18,9 @@ def profile(asked: dict[str, Any], at: Place) -> None:
     profile.jsonl in the work folder; `leaderboard WORK --out FOLDER` draws them, and
     `collect WORK --to results/speed.jsonl` publishes them.
     """
-    from ..core import plugins
+    experiment, cells = opened(asked, at)
 
-    for path in at.plugin or ():
-        plugins.add(path)
-    grid = grid_of(asked, at.config)
-    cells = list(grids.cells(grid))
+    from ..experiment.profile import profile as take_apart
+    from ..records.measurements import PROFILE
 
-    from ..core.device import choose
-    from ..core.progress import say
-    from ..experiment import profile as profiles
-    from ..experiment.dataset_and_teacher import Runtime
-    from ..experiment.stages import Experiment
-    from ..records import speed
-    from ..report import speed_tables
-
-    runtime = Runtime(at.work, choose(at.device, at.precision), at.data_root, at.download)
-
-    def show(made: list[Any]) -> None:
-        for table in speed_tables.tables(made):
-            typer.echo(table.text())
-        say(f"records: {at.work / speed.OF_WORK}")
-
-    profiles.run(Experiment(grid, runtime), cells, show)
+    measured(experiment, cells, take_apart, at.work / PROFILE)

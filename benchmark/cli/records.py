@@ -27,14 +27,15 @@ def collect(
 
     They are verified first. One that the collection already holds is passed over; nothing is
     written if any record is wrong, or differs from the one of its key and world there.
-    Into results/speed.jsonl go the speed records of `profile`.
+    Into results/speed.jsonl go the records of `profile`, into results/distortion.jsonl those of
+    `distortion`.
     """
-    from ..records import speed
+    from ..records import measurements
     from ..records.collection import collect as gather
 
-    if to.name == speed.PUBLISHED:
-        added, count = speed.collect(paths, to)
-        typer.echo(f"{to}: {added} speed records added, {count} in all")
+    if to.name in measurements.COLLECTIONS:
+        added, count = measurements.collect(paths, to)
+        typer.echo(f"{to}: {added} measurements added, {count} in all")
         return
     report = _verified(paths)
     if report.problems:

@@ -204,7 +204,7 @@ def show_tables(made: list[Any], work: Path) -> None:
     """Print and write the tables of a run, and their site."""
     from ..core.progress import say
     from ..experiment.run_cell import RECORDS
-    from ..records import speed
+    from ..records import measurements
     from ..report.leaderboard import tables
     from ..report.site import write_site
     from ..report.tables import write_tables
@@ -212,4 +212,4 @@ def show_tables(made: list[Any], work: Path) -> None:
     for table in tables(made):
         print(table.text())
     say(f"records: {work / RECORDS}, tables: {write_tables(made, work / 'tables')[0]}")
-    say(f"site: {write_site(made, work / 'site', timed=speed.read([work]))}")
+    say(f"site: {write_site(made, work / 'site', timed=measurements.read([work]))}")

@@ -24,15 +24,15 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Print the leaderboards of records; with --out, also publish them in a folder."""
-    from ..records import speed
+    from ..records import measurements
     from ..records.comparison import comparisons
-    from ..report import speed_tables
+    from ..report import distortion_tables, speed_tables
     from ..report.leaderboard import tables
 
-    timed = speed.read(records or [RESULTS])
+    timed = measurements.read(records or [RESULTS])
     published = read(records, or_else=bool(timed))
     found = comparisons(published)
-    for table in [*tables(found), *speed_tables.tables(timed)]:
+    for table in [*tables(found), *speed_tables.tables(timed), *distortion_tables.tables(timed)]:
         typer.echo(table.text())
     if out is not None:
         from ..core.files import write_atomic

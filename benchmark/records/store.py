@@ -12,7 +12,7 @@ from ..core import bounded
 from ..core.errors import UserError
 from ..core.files import write_atomic
 from ..core.progress import say
-from . import speed
+from . import measurements
 from .record import ADAPTER, SCHEMA, Record, contradictions, world_digest
 from .upgrade import upgrade
 
@@ -73,7 +73,7 @@ def parse(raw: bytes) -> Record:
     """
     value = bounded.loads(raw)
     if isinstance(value, dict) and "kind" in value:
-        raise UserError(f"a speed record, which only {' and '.join(speed.FILES)} hold")
+        raise UserError(f"a measurement, which only {', '.join(measurements.FILES)} hold")
     if not isinstance(value, dict) or "schema" not in value:
         raise UserError("no record")
     schema = value["schema"]
@@ -149,9 +149,11 @@ def files(paths: Iterable[Path]) -> list[Path]:
         if not path.exists():
             raise UserError(f"There are no records at {str(path)!r}.")
         if path.is_file():
-            inside = [path] if path.name not in speed.FILES else []
+            inside = [path] if path.name not in measurements.FILES else []
         else:
-            collections = [file for file in path.glob("*.jsonl") if file.name not in speed.FILES]
+            collections = [
+                file for file in path.glob("*.jsonl") if file.name not in measurements.FILES
+            ]
             inside = [*collections, *path.rglob("records/*.json")]
             inside = inside or [file for file in path.glob("*.json") if file.name != TABLES]
         for file in inside:

@@ -5,6 +5,7 @@ __all__ = [
     "advise",
     "compare",
     "curves",
+    "distortion_tables",
     "frontier",
     "leaderboard",
     "reference",

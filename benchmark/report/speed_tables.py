@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ..records.measurements import Measurement
 from ..records.record import world_digest
-from ..records.speed import ProfileRecord, RatioRecord, SpeedRecord
+from ..records.speed import ProfileRecord, RatioRecord
 from ..records.worlds import places
 from . import columns
 from .leaderboard import Table, one_line
@@ -53,7 +54,7 @@ class ProfileGroup:
     about: str
 
 
-def groups(records: Iterable[SpeedRecord]) -> list[ProfileGroup]:
+def groups(records: Iterable[Measurement]) -> list[ProfileGroup]:
     """The profiles among the records; methods by the ratio of their steps, students by name."""
     records = list(records)
     where = _places(records)
@@ -64,7 +65,7 @@ def groups(records: Iterable[SpeedRecord]) -> list[ProfileGroup]:
     return [_group(title, found[title]) for title in sorted(found)]
 
 
-def ratios(records: Iterable[SpeedRecord]) -> list[tuple[Ratio, str]]:
+def ratios(records: Iterable[Measurement]) -> list[tuple[Ratio, str]]:
     """The named ratios among the records, by name, each with its world in few words."""
     records = list(records)
     where = _places(records)
@@ -73,7 +74,7 @@ def ratios(records: Iterable[SpeedRecord]) -> list[tuple[Ratio, str]]:
     return sorted(made, key=lambda each: (each[0].record["name"], each[1], each[0].commits))
 
 
-def tables(records: Iterable[SpeedRecord]) -> list[Table]:
+def tables(records: Iterable[Measurement]) -> list[Table]:
     """For the terminal: one of each group of profiles, and one of all ratios."""
     records = list(records)
     made = [
@@ -95,7 +96,7 @@ def settings(record: RatioRecord) -> str:
     return ", ".join(f"{name} {value}" for name, value in sorted(record["settings"].items()))
 
 
-def _places(records: Iterable[SpeedRecord]) -> dict[str, str]:
+def _places(records: Iterable[Measurement]) -> dict[str, str]:
     return places({world_digest(record["world"]): record["world"] for record in records})
 
 

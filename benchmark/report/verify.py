@@ -14,10 +14,10 @@ from ..core.plugins import DATASETS, IMAGES, METHODS, NETWORKS, RECIPES, is_buil
 from ..data import recipes
 from ..data.recipe_source import RecipeSetting
 from ..models import networks
-from ..records import speed
+from ..records import measurements
 from ..records.comparison import Comparison, comparisons
+from ..records.measurements import MeasurementEntry
 from ..records.record import Record
-from ..records.speed import SpeedEntry
 from ..records.store import Entry, Identity, entries, identity, path_of
 
 
@@ -39,7 +39,7 @@ def verify_records(paths: Iterable[Path]) -> Report:
     paths = list(paths)
     whole: dict[Identity, Entry] = {}
     problems, warnings = [], []
-    found, timed = [*entries(paths)], [*speed.entries(paths)]
+    found, timed = [*entries(paths)], [*measurements.entries(paths)]
     if not found and not timed:
         raise UserError(f"There are no records in {', '.join(map(str, paths))}.")
     for entry in found:
@@ -61,14 +61,14 @@ def verify_records(paths: Iterable[Path]) -> Report:
     return Report(len(found) + len(timed), [*problems, *_mistimed(timed)], warnings)
 
 
-def _mistimed(entries: Iterable[SpeedEntry]) -> Iterator[str]:
+def _mistimed(entries: Iterable[MeasurementEntry]) -> Iterator[str]:
     """What is wrong with speed records, each alone and beside the others."""
-    whole: dict[str, SpeedEntry] = {}
+    whole: dict[str, MeasurementEntry] = {}
     for entry in entries:
         if entry.record is None:
             yield f"{entry.where}: {entry.problem}"
             continue
-        first = whole.setdefault(speed.identity(entry.record), entry)
+        first = whole.setdefault(measurements.identity(entry.record), entry)
         if first.record != entry.record:
             yield f"{entry.where}: {first.where} is of the same, its world and commit, and differs"
 

@@ -7,7 +7,7 @@ from tiny import WORDS, quick_clock, run_main
 
 from benchmark.core import plugins
 from benchmark.experiment import fitter, profile, step_parts
-from benchmark.records import speed
+from benchmark.records import measurements
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def quick(monkeypatch):
 
 
 def found_in(work: Path) -> list[Any]:
-    return speed.read([work])
+    return measurements.read([work])
 
 
 def profiled(work: Path, *words: object) -> tuple[int, str, str]:
@@ -104,15 +104,15 @@ def test_bad_input_changes_nothing(tmp_path, monkeypatch, words, said):
 
 
 def test_an_interruption_keeps_what_was_measured(tmp_path, monkeypatch):
-    measured = profile._measured
+    measured = profile.profile
 
     def interrupted(runner, cell, labels):
         if cell.variant.method == "smoothed":
             raise KeyboardInterrupt
         return measured(runner, cell, labels)
 
-    monkeypatch.setattr(profile, "_measured", interrupted)
+    monkeypatch.setattr(profile, "profile", interrupted)
     code, _, err = profiled(tmp_path, "--methods", "hard,smoothed")
     assert code == 130
-    assert f"1 profiles are recorded in {tmp_path / 'profile.jsonl'}" in err
+    assert f"1 records are in {tmp_path / 'profile.jsonl'}" in err
     assert json.loads((tmp_path / "profile.jsonl").read_text())["cell"]["method"] == "hard"

@@ -15,7 +15,7 @@ from synthetic import world
 from timed import profile, ratio
 
 from benchmark.core.errors import UserError
-from benchmark.records import speed
+from benchmark.records import measurements
 from benchmark.records.comparison import comparisons
 from benchmark.records.record import Record, pack_bits, world_digest
 from benchmark.records.store import read
@@ -185,7 +185,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def committed(tmp_path_factory) -> Path:
     """The site of the committed records."""
     folder = tmp_path_factory.mktemp("site")
-    write_site(comparisons(read([RESULTS])), folder, timed=speed.read([RESULTS]))
+    write_site(comparisons(read([RESULTS])), folder, timed=measurements.read([RESULTS]))
     return folder
 
 
@@ -520,7 +520,7 @@ def test_hostile_speed_records_stay_text(tmp_path):
         places = world(device="cpu", threads=1, hardware=whole, torch=whole)
         made += [profile(**names, world=places), ratio(name=whole, settings={whole: whole})]
         for one in made[-2:]:
-            assert speed.parse(json.dumps(one).encode()) == one
+            assert measurements.parse(json.dumps(one).encode()) == one
     write_site([], tmp_path, timed=made)
     assert_sound(tmp_path)
     page = tmp_path / "speed.html"

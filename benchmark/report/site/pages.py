@@ -15,9 +15,9 @@ from plotly.offline import get_plotlyjs
 from ...core import plugins
 from ...core.declared import Description
 from ...records.comparison import Comparison, Setting
+from ...records.measurements import Measurement
 from ...records.record import Record
 from ...records.replications import replications, shared_title
-from ...records.speed import SpeedRecord
 from .. import columns, speed_tables
 from ..gains import gains
 from ..in_all import FORMS, form_of
@@ -73,7 +73,7 @@ def write_site(
     comparisons: Sequence[Comparison],
     folder: Path,
     reproduced: Sequence[Reproduced] = (),
-    timed: Sequence[SpeedRecord] = (),
+    timed: Sequence[Measurement] = (),
 ) -> Path:
     """Write the site of these comparisons into `folder`, in place of an older one.
 
@@ -112,7 +112,7 @@ class _Site:
         self,
         boards: list[Board],
         reproduced: Sequence[Reproduced],
-        timed: Sequence[SpeedRecord],
+        timed: Sequence[Measurement],
     ) -> None:
         self.boards, self.reproduced, self.timed = boards, reproduced, timed
         by_method: dict[str, list[tuple[Board, Line]]] = {}

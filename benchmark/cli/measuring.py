@@ -1,0 +1,40 @@
+"""What `profile` and `distortion` share: one measurement of each method and student of a grid."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ..experiment import grid as grids
+from .run import Place, grid_of
+
+
+def opened(asked: dict[str, Any], at: Place) -> tuple[Any, list[grids.Cell]]:
+    """The experiment that is asked for, and its cells."""
+    from ..core import plugins
+
+    for path in at.plugin or ():
+        plugins.add(path)
+    grid = grid_of(asked, at.config)
+    cells = list(grids.cells(grid))
+
+    from ..core.device import choose
+    from ..experiment.dataset_and_teacher import Runtime
+    from ..experiment.stages import Experiment
+
+    runtime = Runtime(at.work, choose(at.device, at.precision), at.data_root, at.download)
+    return Experiment(grid, runtime), cells
+
+
+def measured(experiment: Any, cells: list[grids.Cell], measure: Any, file: Path) -> None:
+    """Measure each, write the records and print their tables."""
+    from ..core.progress import say
+    from ..experiment.measure_each import measure_each
+    from ..report import distortion_tables, speed_tables
+
+    def show(made: list[Any]) -> None:
+        for table in [*speed_tables.tables(made), *distortion_tables.tables(made)]:
+            typer.echo(table.text())
+        say(f"records: {file}")
+
+    measure_each(experiment, cells, measure, file, show)
