@@ -14,8 +14,8 @@ were at hand. What differs or was left open, and our choice:
   largest of the sparse part, and the factors are fitted to what is left without them.
 - factors and entries are stored as int8 or fp16, positions in as few bits as a matrix needs.
 - views take no bytes: the plan's seed gives them back.
-- a byte budget takes more terms, then more entries, where all epochs fit; where they do not, fewer
-  epochs, whose batches are reused as in `hald`. The paper prunes no epochs.
+- a byte budget takes as many terms of all epochs as fit, and fills up with entries; where not even
+  one term of all fits, fewer epochs, whose batches are reused as in `hald`. The paper prunes none.
 - temperature, loss and schedule are the recipe's.
 
 At load all is decoded once, if that fits into memory, so that a step costs what it costs with
@@ -24,6 +24,7 @@ At load all is decoded once, if that fits into memory, so that a step costs what
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import prod
 from typing import Self
 
@@ -37,7 +38,7 @@ from benchmark.data.views import ViewBatch
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.image_labels import container_bytes
-from benchmark.labels.label_basis import centred
+from benchmark.labels.label_basis import LEAST_POWER, centred
 from benchmark.labels.label_pool import LabelPool
 from benchmark.labels.packing import MAX_WIDTH
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
@@ -55,11 +56,12 @@ class Options:
 
     Attributes:
         rank: terms of the low-rank part, at least 1; no more than its views or classes. A byte
-            budget takes more where all epochs fit.
+            budget takes the most that fit.
         sparsity: share of the entries that are stored beside it, 0 to 0.5; none where the rank is
-            full. A byte budget takes more of them for what the rank leaves.
+            full. A byte budget takes more of them for what the rank leaves, and fewer where one
+            term with so many does not fit.
         epochs: of the plan, from its first on, whose labels are stored; 0 for all. A byte budget
-            takes fewer where all do not fit.
+            takes fewer where one term of all does not fit.
         values: `int8` or `fp16`, for factors and entries.
     """
 
@@ -146,8 +148,8 @@ class Score(LabelSource[Options]):
             )
         if options != fitting(options, task.shape, options.epochs):
             raise ArtefactError(
-                f"A rank of {options.rank} is more than matrices of {options.epochs} views and "
-                f"{task.classes} classes have."
+                f"A rank of {options.rank} with a sparsity of {options.sparsity} is more than "
+                f"matrices of {options.epochs} views and {task.classes} classes have."
             )
         coding_of(options, task.shape).check(shipped.tensors)
         made = cls(task, options, shipped.tensors)
@@ -188,7 +190,7 @@ class Score(LabelSource[Options]):
             found = centred(self.matrices.rows(view, every).cpu())
             wrong += float((found - exact).square().sum())
             power += float(exact.square().sum())
-        return wrong / max(power, 1e-12)
+        return wrong / max(power, LEAST_POWER)
 
 
 def coding_of(options: Options, shape: TaskShape) -> Coding:
@@ -212,45 +214,41 @@ def fitting(options: Options, shape: TaskShape, epochs: int) -> Options:
 
 
 def within(budget: int, wished: Options, shape: TaskShape) -> Options:
-    """What a byte budget buys of all epochs, or how many of them.
+    """What a byte budget buys: terms of all epochs, or one term of fewer; then entries.
 
     Raises:
         UserError: not even one epoch fits.
     """
-    longest = replace(wished, rank=10**6, sparsity=0.12345678901234567, epochs=10**6)
+    longest = replace(wished, rank=shape.classes, sparsity=0.00012345678901234567)
     container = container_bytes(longest, budget) + MORE_TENSORS_BYTES
     room = budget - container
 
     def bytes_of(options: Options) -> int:
         return coding_of(options, shape).bytes
 
-    found, last = wished, wished.epochs
-    while bytes_of(found) > room:
-        last -= 1
-        if last < 1:
-            least = container + bytes_of(fitting(wished, shape, 1))
-            raise UserError(
-                f"score cannot meet a budget of {budget:,} bytes: the least it can take is "
-                f"{least:,}, for one label of each of {shape.images} images and the container."
-            )
-        found = fitting(wished, shape, last)
-    while last == wished.epochs and found.rank < min(last, shape.classes):
-        more = fitting(replace(found, rank=found.rank + 1), shape, last)
-        if bytes_of(more) > room:
-            break
-        found = more
-    if found.rank == min(last, shape.classes):
+    ranks, last = range(min(wished.epochs, shape.classes), 0, -1), wished.epochs
+    terms = (fitting(replace(wished, rank=rank), shape, last) for rank in ranks)
+    one = replace(wished, rank=1, sparsity=0.0)
+    fewer = (replace(one, epochs=epochs) for epochs in range(last, 0, -1))
+    found = next((some for some in chain(terms, fewer) if bytes_of(some) <= room), None)
+    if found is None:
+        raise UserError(
+            f"score cannot meet a budget of {budget:,} bytes: the least it can take is "
+            f"{container + bytes_of(replace(one, epochs=1)):,}, for one label of each of "
+            f"{shape.images} images and the container."
+        )
+    numbers = found.epochs * shape.classes
+    if found.rank == min(found.epochs, shape.classes):
         return found
-    numbers = last * shape.classes
-    entries = range(round(found.sparsity * numbers), numbers // 2 + 1)
-    low, high = 0, len(entries)
-    while high - low > 1:  # of those, the first fits
+    high = numbers // 2 + 1
+    low = min(round(found.sparsity * numbers), high - 1)
+    while high - low > 1:  # so many entries fit, so many do not
         middle = (low + high) // 2
-        if bytes_of(replace(found, sparsity=entries[middle] / numbers)) <= room:
+        if bytes_of(replace(found, sparsity=middle / numbers)) <= room:
             low = middle
         else:
             high = middle
-    return replace(found, sparsity=entries[low] / numbers)
+    return replace(found, sparsity=low / numbers)
 
 
 def matrices_of(task: LabelTask, epochs: int) -> Tensor:
