@@ -46,7 +46,7 @@ from benchmark.labels.teacher_logits import RESIDENT_BYTES, teacher_logits
 
 from .coding import Coding, Matrices, Values
 
-MORE_TENSORS_BYTES = 400  # of the container, for the five tensors beside the first
+MORE_TENSOR_BYTES = 136  # of the container, for each tensor beside the first two
 BLOCK_NUMBERS = 2**23  # of the matrices that are taken apart at once
 
 
@@ -103,8 +103,8 @@ class Score(LabelSource[Options]):
                 f"score tells at most {2**MAX_WIDTH:,} entries of a matrix apart, and "
                 f"{shape.epochs} views of {shape.classes} classes have {numbers:,}."
             )
-        wished = fitting(options, shape, options.epochs or shape.epochs)
-        return wished if budget is None else within(budget, wished, shape)
+        wished = replace(options, epochs=options.epochs or shape.epochs)
+        return fitting(wished, shape) if budget is None else within(budget, wished, shape)
 
     @classmethod
     def label_bytes(cls, options: Options, shape: TaskShape) -> int:
@@ -146,7 +146,7 @@ class Score(LabelSource[Options]):
             raise ArtefactError(
                 f"{options.epochs} epochs are stored where the plan has {plan.epochs}."
             )
-        if options != fitting(options, task.shape, options.epochs):
+        if options != fitting(options, task.shape):
             raise ArtefactError(
                 f"A rank of {options.rank} with a sparsity of {options.sparsity} is more than "
                 f"matrices of {options.epochs} views and {task.classes} classes have."
@@ -206,11 +206,10 @@ def coding_of(options: Options, shape: TaskShape) -> Coding:
     )
 
 
-def fitting(options: Options, shape: TaskShape, epochs: int) -> Options:
-    """The same for so many epochs: no more terms than there can be, and no entries beside all."""
-    most = min(epochs, shape.classes)
-    sparsity = options.sparsity if options.rank < most else 0.0
-    return replace(options, rank=min(options.rank, most), sparsity=sparsity, epochs=epochs)
+def fitting(options: Options, shape: TaskShape) -> Options:
+    """The same with no more terms than there can be, and no entries beside all."""
+    most = min(options.epochs, shape.classes)
+    return options if options.rank < most else replace(options, rank=most, sparsity=0.0)
 
 
 def within(budget: int, wished: Options, shape: TaskShape) -> Options:
@@ -220,21 +219,21 @@ def within(budget: int, wished: Options, shape: TaskShape) -> Options:
         UserError: not even one epoch fits.
     """
     longest = replace(wished, rank=shape.classes, sparsity=0.00012345678901234567)
-    container = container_bytes(longest, budget) + MORE_TENSORS_BYTES
-    room = budget - container
+    container = container_bytes(longest, budget)
 
     def bytes_of(options: Options) -> int:
-        return coding_of(options, shape).bytes
+        coding = coding_of(options, shape)
+        return coding.bytes + container + MORE_TENSOR_BYTES * (len(coding.shapes()) - 2)
 
-    ranks, last = range(min(wished.epochs, shape.classes), 0, -1), wished.epochs
-    terms = (fitting(replace(wished, rank=rank), shape, last) for rank in ranks)
+    ranks = range(min(wished.epochs, shape.classes), 0, -1)
+    terms = (fitting(replace(wished, rank=rank), shape) for rank in ranks)
     one = replace(wished, rank=1, sparsity=0.0)
-    fewer = (replace(one, epochs=epochs) for epochs in range(last, 0, -1))
-    found = next((some for some in chain(terms, fewer) if bytes_of(some) <= room), None)
+    fewer = (replace(one, epochs=epochs) for epochs in range(wished.epochs, 0, -1))
+    found = next((some for some in chain(terms, fewer) if bytes_of(some) <= budget), None)
     if found is None:
         raise UserError(
             f"score cannot meet a budget of {budget:,} bytes: the least it can take is "
-            f"{container + bytes_of(replace(one, epochs=1)):,}, for one label of each of "
+            f"{bytes_of(replace(one, epochs=1)):,}, for one label of each of "
             f"{shape.images} images and the container."
         )
     numbers = found.epochs * shape.classes
@@ -244,7 +243,7 @@ def within(budget: int, wished: Options, shape: TaskShape) -> Options:
     low = min(round(found.sparsity * numbers), high - 1)
     while high - low > 1:  # so many entries fit, so many do not
         middle = (low + high) // 2
-        if bytes_of(replace(found, sparsity=middle / numbers)) <= room:
+        if bytes_of(replace(found, sparsity=middle / numbers)) <= budget:
             low = middle
         else:
             high = middle

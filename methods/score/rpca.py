@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 ROUNDS = 100
-GROWTH = 1.5  # of the penalty, from round to round
+# Of the penalty, from round to round. Lin, Chen and Ma take 1.5, which ends beside the least sum for
+# a third of random 40 x 30 matrices of rank 2; this does for a tenth.
+GROWTH = 1.2
 TOLERANCE = 1e-7  # of what is left over, as a share of the matrix
 LEAST = 1e-12  # in place of the norms of empty matrices
 
