@@ -44,7 +44,7 @@ def test_what_is_loaded_is_what_was_fitted(task, tmp_path, values):
     every = loaded.decoder.logits(indices)
     rows = [logits for _, logits in loaded.stored_labels()]
     torch.testing.assert_close(torch.cat(rows), every, rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(torch.cat([l for _, l in source.stored_labels()]), every)
+    torch.testing.assert_close(torch.cat([logits for _, logits in source.stored_labels()]), every)
 
 
 def test_every_view_of_the_plan_has_its_label(task, tmp_path):
