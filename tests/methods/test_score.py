@@ -116,25 +116,27 @@ def least(task, values):
 
 
 @pytest.mark.parametrize(
-    ("values", "room", "kept"),
+    ("values", "rank", "room", "kept"),
     [
         # An image's r terms of v views take (10 + v + 2) r bytes.
-        ("int8", 20 * 64, (4, 4, 0)),
-        ("int8", 20 * 64 - 1, (3, 4, 0)),
-        ("int8", 20 * 16, (1, 4, 0)),
-        ("int8", 20 * 16 - 1, (1, 3, 0)),
-        ("int8", 20 * 13, (1, 1, 0)),
+        ("int8", 4, 20 * 64, (4, 4, 0)),
+        ("int8", 4, 20 * 64 - 1, (3, 3, 0)),
+        ("int8", 4, 20 * 45 - 1, (2, 2, 0)),
+        ("int8", 4, 20 * 13, (1, 1, 0)),
+        ("int8", 1, 20 * 64, (4, 4, 0)),
+        ("int8", 1, 20 * 64 - 1, (3, 4, 0)),
+        ("int8", 1, 20 * 16, (1, 4, 0)),
+        ("int8", 1, 20 * 16 - 1, (1, 3, 0)),
         # As fp16 (20 + 2 v) r, its s entries 2 s and 6 bits each; two more tensors 272.
-        ("fp16", 20 * 28 + 272 + 5 * 55, (1, 4, 5)),
-        ("fp16", 20 * 28 + 272 + 5 * 55 - 1, (1, 4, 4)),
-        ("fp16", 20 * 28, (1, 4, 0)),
-        ("fp16", 20 * 28 - 1, (1, 3, 0)),
-        ("fp16", 20 * 22, (1, 1, 0)),
+        ("fp16", 1, 20 * 28 + 272 + 5 * 55, (1, 4, 5)),
+        ("fp16", 1, 20 * 28 + 272 + 5 * 55 - 1, (1, 4, 4)),
+        ("fp16", 1, 20 * 28, (1, 4, 0)),
+        ("fp16", 1, 20 * 28 - 1, (1, 3, 0)),
     ],
 )
-def test_a_budget_takes_terms_then_entries_and_only_then_fewer_epochs(task, values, room, kept):
+def test_a_budget_takes_epochs_then_terms_then_entries(task, values, rank, room, kept):
     budget = least(task, values) - 20 * (13 if values == "int8" else 22) + room
-    options = settled(task.shape, budget, values=values)
+    options = settled(task.shape, budget, values=values, rank=rank)
     entries = round(options.sparsity * 10 * options.epochs)
     assert (options.rank, options.epochs, entries) == kept
     assert Score.fit(task, options).storage().total <= budget
@@ -158,7 +160,7 @@ def test_budgets_hold_where_numbers_are_long(tmp_path, values, budget):
         plan=replace(task.plan, seed=2**40),
         objective=Objective(temperature=100 * number, label_scale=number, ce_weight=number),
     )
-    source = Score.fit(wordy, settled(task.shape, budget, values=values))
+    source = Score.fit(wordy, settled(task.shape, budget, values=values, rank=1))
     assert source.storage().total <= budget
     assert (source.options.rank, source.options.epochs) == (1, 4)
     assert len([*source.tensors()]) == (6 if values == "int8" else 4)
@@ -167,7 +169,7 @@ def test_budgets_hold_where_numbers_are_long(tmp_path, values, budget):
 def test_a_share_of_half_of_an_odd_number_of_entries():
     odd = TaskShape(classes=3, images=500, batches=1, epochs=5, resolution=8)
     assert settled(odd, 10**5, sparsity=0.5).rank == 3
-    options = settled(odd, 14_200, sparsity=0.5)
+    options = settled(odd, 14_200, rank=1, sparsity=0.5)
     assert (options.rank, options.sparsity) == (1, 7 / 15)
 
 
