@@ -16,6 +16,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "ld": LEARNING,
     "ld_rr": LEARNING,
     "lpqld": {"keep": 0.5},
+    "vqae": {"epochs": 1, "steps": 20, "hidden": 16},
 }
 OTHERS: dict[str, list[dict[str, Any]]] = {
     "gift": [{"keep": 0.4}],
@@ -34,11 +35,13 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
         {"select": "random"},
         {"select": "entropy", "replacement": True, "calibrate": False},
     ],
+    "score": [{"values": "fp16"}, {"rank": 2, "sparsity": 0.1}, {"epochs": 2, "sparsity": 0.0}],
     "teacher": [
         *({"weights": weights} for weights in ("fp16", "int8", "int4")),
         {"shrink": "prune", "bytes": 4000},
         {"shrink": "low-rank", "bytes": 4000},
     ],
+    "vqae": [{"values": "fp16", "batches": 4}, {"codes": 3, "entries": 32}],
 }
 VARIANTS = [
     (name, {**QUICK.get(name, {}), **other})

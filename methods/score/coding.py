@@ -70,8 +70,7 @@ class Coding:
     def tensors(self, parts: Mapping[str, Tensor]) -> Iterable[StoredTensor]:
         """What an artefact keeps of the parts that `encode` gave."""
         for name, part in parts.items():
-            kind = "indices" if name == "positions" else "values"
-            yield StoredTensor(name, kind, part, 0 if "amplitudes" in name else None)
+            yield StoredTensor(name, "indices" if name == "positions" else "values", part)
 
     def check(self, parts: Mapping[str, Tensor]) -> None:
         """Refuse parts that `encode` cannot have given.
@@ -113,7 +112,6 @@ class Coding:
         what is left without them, so that no term is idle where the low-rank part has fewer; the
         entries make good what rounded factors leave.
         """
-        parts: dict[str, Tensor] = {}
         if not self.entries:
             return self._rounded(*factors(matrices, self.rank))
         _, sparse = robust_pca(matrices)
@@ -123,12 +121,12 @@ class Coding:
         parts = self._rounded(*factors(matrices - outliers.view_as(matrices), self.rank))
         left, right = restored_factors(parts)
         rest = (matrices - left.double() @ right.double()).flatten(1).gather(1, places)
-        if self.values == "int8":
-            amplitude = rest.abs().amax(1, keepdim=True)
-            parts["entries"], parts["entry_amplitudes"] = _whole(rest, amplitude), amplitude.half()
-        else:
-            parts["entries"] = rest.half()
-        return {**parts, "positions": places}
+        parts["positions"] = places
+        if self.values == "fp16":
+            return {**parts, "entries": rest.half()}
+        amplitude = rest.abs().amax(1, keepdim=True)
+        entries = {"entries": _whole(rest, amplitude), "entry_amplitudes": amplitude.half()}
+        return {**parts, **entries}
 
     def _rounded(self, left: Tensor, right: Tensor) -> dict[str, Tensor]:
         if self.values == "fp16":

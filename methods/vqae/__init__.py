@@ -20,7 +20,7 @@ At load all is decoded once, if that fits into memory, so that a step costs what
 `soft`; else the decoder runs at each step.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Self
 
@@ -58,14 +58,13 @@ class VQAE(LabelSource[Options]):
         self,
         task: LabelTask,
         options: Options,
-        network: Sequence[StoredTensor],
+        network: Mapping[str, Tensor],
         codes: Tensor | Stored,
     ) -> None:
-        """Keep what is shipped: the decoder as `encode` made it, and the packed indices."""
+        """Keep what is shipped: codebook and decoder as `encode` made them, the packed indices."""
         super().__init__(task, options)
         self.shipped, self.codes = network, codes
-        parts = {part.name: part.tensor[:] for part in network}
-        tensors = decode(parts, options.values, shapes(options, task.classes))
+        tensors = decode(network, options.values, shapes(options, task.classes))
         self.decoder = Decoder(*tensors).to(task.device)
         self.pool = LabelPool(task.plan, options.batches)
         self._table: Tensor | None = None
@@ -112,14 +111,15 @@ class VQAE(LabelSource[Options]):
             block = stored[start : start + BLOCK].to(device).float()
             codes.add(autoencoder.indices(autoencoder.latents(block / power)))
         tensors = [tensor.cpu() for tensor in autoencoder.decoder(power).tensors()]
-        network = encode(tensors, options.values)
+        network = {part.name: part.tensor[:] for part in encode(tensors, options.values)}
         made = cls(task, options, network, codes.stored())
         made.notes = {"losses": losses, "squared_error": made._squared_error(stored)}
         return made
 
     def tensors(self) -> Iterable[StoredTensor]:
         yield StoredTensor("indices", "indices", self.codes)
-        yield from self.shipped
+        for name, tensor in self.shipped.items():
+            yield StoredTensor(name, "weights", tensor, 0 if name == "scales" else None)
 
     @classmethod
     def restore(cls, task: LabelTask, options: Options, shipped: Artefact) -> Self:
@@ -132,11 +132,7 @@ class VQAE(LabelSource[Options]):
         size = (index_bytes(options, labels),)
         if codes is None or codes.dtype != torch.uint8 or codes.shape != size:
             raise ArtefactError(f"The labels' indices are not uint8 {size}.")
-        network = [
-            StoredTensor(name, "weights", tensor, 0 if name == "scales" else None)
-            for name, tensor in shipped.tensors.items()
-            if name != "indices"
-        ]
+        network = {name: part for name, part in shipped.tensors.items() if name != "indices"}
         made = cls(task, options, network, codes)
         if 2 * labels * task.classes <= RESIDENT_BYTES:
             starts = range(0, labels, BLOCK)

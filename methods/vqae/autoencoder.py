@@ -218,7 +218,7 @@ def reconstruction(decoded: Tensor, exact: Tensor, power: float, objective: Obje
     """How far decoded labels at unit power are from the exact logits, (n, C) both; the mean.
 
     Where the temperature is high both measures are nearly the same but for a factor: the
-    divergence times T squared is half the squared error of centred logits over the classes.
+    divergence times T squared is half the mean squared error of centred logits.
     """
     if objective.loss == "mse":
         return F.mse_loss(decoded, exact / power)

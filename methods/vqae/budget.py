@@ -33,10 +33,10 @@ def within(budget: int, wished: Options, shape: TaskShape) -> Options:
     Raises:
         UserError: not even one batch fits, with the smallest network.
     """
-    longest = replace(wished, codes=10**4, hidden=10**5, batches=10**7, lr=0.12345678901234567)
+    longest = replace(wished, codes=max(wished.codes, shape.classes))
     container = container_bytes(longest, budget) + MORE_TENSORS_BYTES
-    room = budget - container
-    found = _smaller(wished, shape.classes, SHARE * room)
+    room, batch = budget - container, shape.batch_size(0)
+    found = _smaller(wished, shape.classes, min(SHARE * room, room - index_bytes(wished, batch)))
 
     def fits(options: Options) -> bool:
         taken = network_bytes(options, shape.classes)
@@ -48,13 +48,11 @@ def within(budget: int, wished: Options, shape: TaskShape) -> Options:
         return found
     bits = 8 * (room - network_bytes(found, shape.classes))
     labels = bits // (found.codes * width_for(found.entries))
-    if labels < shape.batch_size(0):
-        least = _smaller(wished, shape.classes, 0)
-        size = network_bytes(least, shape.classes) + index_bytes(least, shape.batch_size(0))
+    if labels < batch:
+        least = container + network_bytes(found, shape.classes) + index_bytes(found, batch)
         raise UserError(
-            f"vqae cannot meet a budget of {budget:,} bytes: the least it can take is about "
-            f"{max(size, 2 * (size - index_bytes(least, shape.batch_size(0)))) + container:,}, for "
-            f"one batch of {shape.batch_size(0)} labels, the decoder and the container."
+            f"vqae cannot meet a budget of {budget:,} bytes: the least it can take is {least:,}, "
+            f"for one batch of {batch} labels, codebook, decoder and the container."
         )
     return replace(found, batches=batches_holding(shape, labels))
 

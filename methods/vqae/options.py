@@ -11,7 +11,7 @@ class Options:
     Attributes:
         codes: indices a label, at least 1. A byte budget takes more where the labels of all views
             fit.
-        entries: of the codebook, which all codes of a label share: a power of two, 2 to 65,536.
+        entries: of the codebook, which all codes of a label share: a power of two, 2 to 4,096.
         width: numbers of an entry.
         hidden: width of the hidden layer of encoder and decoder; 0 for as many as there are
             classes, and at least 64. A byte budget halves it, or `entries`, until codebook and
@@ -41,8 +41,8 @@ class Options:
                 "codes, width and epochs must be at least 1, got "
                 f"{self.codes}, {self.width}, {self.epochs}"
             )
-        if not 2 <= self.entries <= 65_536 or self.entries & (self.entries - 1):
-            raise ValueError(f"entries must be a power of two, 2 to 65536, got {self.entries}")
+        if not 2 <= self.entries <= 4096 or self.entries & (self.entries - 1):
+            raise ValueError(f"entries must be a power of two, 2 to 4096, got {self.entries}")
         if self.hidden < 0 or self.steps < 0 or self.batches < 0:
             raise ValueError(
                 "hidden, steps and batches must not be negative, got "

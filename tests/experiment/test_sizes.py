@@ -10,7 +10,10 @@ from benchmark.experiment.grid import Variant, parse_variant
 from benchmark.experiment.sizes import shape_of, sizes
 from benchmark.labels.contract import method
 
-FAST = {"hello": {"epochs": "1", "rank": "2", "map_rank": "4", "probe": "64"}}
+FAST = {
+    "hello": {"epochs": "1", "rank": "2", "map_rank": "4", "probe": "64"},
+    "vqae": {"epochs": "1", "steps": "5"},
+}
 FORMS = [
     "hard",
     "smoothed",
@@ -32,6 +35,11 @@ FORMS = [
     "ladd[form=top-k,k=3,n=2]",
     "infer",
     "infer[form=int8,teachers=trajectory]",
+    "score",
+    "score[epochs=3,rank=2,sparsity=0.1]",
+    "score[rank=2,sparsity=0.1,values=fp16]",
+    "vqae",
+    "vqae[batches=5,codes=3,entries=8,values=fp16]",
     "hello",
     "hello[weights=int8]",
     "hello[weights=int4,rank=0]",
