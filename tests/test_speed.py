@@ -19,8 +19,8 @@ from benchmark.labels.label_learning.learner import soft_cross_entropy
 from benchmark.labels.label_learning.ridge import Ridge
 from benchmark.labels.label_learning.second_order import SecondOrder
 from benchmark.labels.packing import pack, unpack
+from benchmark.labels.reuse import calibrated
 from benchmark.methods.lpqld.coding import CodedLabels, CodedWriter, Coding
-from benchmark.methods.lpqld.reuse import calibrated
 from benchmark.models import networks
 
 PLAN = ViewPlan(0, 1000, 32, 100, 10, Augmentation())

@@ -3,9 +3,9 @@
 - Label pruning (`pool`): few batches of the plan are stored, and every epoch draws its own from
   them anew (LPLD's improved label pool).
 - Label quantisation (`coding`): few logits of a label are stored, and renormalised (MR-k).
-- Dynamic knowledge reuse (`reuse`): a label is softened at a temperature that depends on the
+- Dynamic knowledge reuse (`labels/reuse`): a label is softened at a temperature that depends on the
   epoch, so that a label reused says something new.
-- Calibrated alignment (`reuse`): the student's own temperature is refitted once an epoch.
+- Calibrated alignment (there too): the student's own temperature is refitted once an epoch.
 
 Each can be switched off: `quantise=none`, `schedule=none`, `calibrate=false`; with all three, and
 `replacement=true`, this is LPLD. With `path`, the
@@ -39,16 +39,16 @@ from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.ensemble import labelling, needs_of, taught_by
 from benchmark.labels.packing import MAX_WIDTH, packed_bytes, width_for
+from benchmark.labels.reuse import calibrated, label_temperature
 from benchmark.labels.stored_views import StoredViews
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
+from benchmark.labels.top_targets import TopTargets
 
 from .budget import kept_logits, within
 from .coding import PARTS, CodedLabels, CodedWriter, Coding
 from .options import Options
 from .pool import PlannedViews, Pool, choose, score
-from .reuse import calibrated, label_temperature
 from .supply import Imported, Made, check_theirs
-from .top import TopTargets
 
 
 @dataclass(frozen=True)

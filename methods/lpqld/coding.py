@@ -19,9 +19,8 @@ from benchmark.core.errors import ArtefactError
 from benchmark.labels.artefact import StoredTensor
 from benchmark.labels.packing import packed_bytes, unpack, width_for
 from benchmark.labels.teacher_logits import RESIDENT_BYTES, resident
+from benchmark.labels.top_targets import TopLogits
 from benchmark.labels.writer import PackedWriter, Stored, TensorWriter
-
-from .top import TopLogits
 
 Quantiser = Literal["mr", "ms", "adaptive", "smoothing", "hard", "none"]
 Values = Literal["fp16", "bf16", "int8", "int4"]

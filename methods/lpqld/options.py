@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmark.labels.ensemble import Teachers
+from benchmark.labels.reuse import DECAY, FLOOR, INTERVAL, TemperatureSchedule
 
 from .coding import Quantiser, Values
 from .pool import Granularity, Order, Select
-from .reuse import TemperatureSchedule
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Options:
     mass: float = 0.95
     values: Values = "fp16"
     schedule: TemperatureSchedule = "step"
-    decay: float = 0.7
-    interval: float = 0.1
-    floor: float = 2.0
+    decay: float = DECAY
+    interval: float = INTERVAL
+    floor: float = FLOOR
     calibrate: bool = True
     path: str = ""
     class_order: Literal["own", "fitted"] = "own"

@@ -15,6 +15,10 @@ C classes the divergence at temperature T is nearly |dz|^2 / (2 C T^2).
 Epochs draw from the coded batches; a batch comes again, as likely as not, mirrored, with the
 label it has: the teacher's labels hardly change by it, and for no bytes there are twice as many
 views.
+
+What students make of a decoded label is another matter, and takes no bytes: LPQLD's few
+renormalised logits (`k`), its falling temperature (`schedule`) and its alignment (`calibrate`) are
+options, off by default, so that code and target can be judged apart.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +27,7 @@ from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.core.errors import ArtefactError, UserError
@@ -34,6 +39,7 @@ from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.label_basis import orthonormal
 from benchmark.labels.label_pool import LabelPool
 from benchmark.labels.range_coding import MOST
+from benchmark.labels.reuse import DECAY, FLOOR, INTERVAL, calibrated, label_temperature
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
 from benchmark.labels.teacher_logits import resident, teacher_logits
 from benchmark.labels.view_function import view_function
@@ -94,6 +100,8 @@ class TransformCoder(LabelSource[Options]):
         steps, dims = shape.epochs * shape.batches, options.dims
         if options.batches > steps:
             raise UserError(f"transform.batches is {options.batches}, but there are {steps}.")
+        if options.k > shape.classes:
+            raise UserError(f"transform.k is {options.k}, but there are {shape.classes} classes.")
         if dims >= shape.classes > 1:
             raise UserError(
                 f"transform.dims is {dims}; labels of {shape.classes} classes have "
@@ -122,6 +130,11 @@ class TransformCoder(LabelSource[Options]):
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
+        if task.objective.loss == "mse" and not options.as_they_are:
+            raise UserError(
+                "transform.k, schedule and calibrate are for a recipe whose loss is a divergence, "
+                "not squared errors of logits."
+            )
         plan, kernel = task.plan, kernel_of(task, options)
         last = options.batches or plan.steps
         sample = range(min(last, -(-SAMPLE // plan.batch_size)))
@@ -222,8 +235,37 @@ class TransformCoder(LabelSource[Options]):
         rows = self.coefficients[self.pool.rows(position)]
         return rows.to(self.task.device, non_blocking=True) @ self._back
 
+    def temperature(self, epoch: int) -> float:
+        """Of the labels in `epoch` (from 0)."""
+        start, epochs = self.task.objective.temperature, self.task.plan.epochs
+        interval = max(1, round(INTERVAL * epochs))
+        return label_temperature(
+            self.options.schedule, start, FLOOR, DECAY, interval, epoch, epochs
+        )
+
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
-        return self.logits(views.batch)
+        """Logits that the recipe's temperature makes targets of: of another, scaled to it."""
+        logits = self.logits(views.batch)
+        if self.options.k:
+            kept = logits.topk(self.options.k, 1)
+            logits = torch.full_like(logits, -torch.inf).scatter(1, kept.indices, kept.values)
+        if self.options.schedule != "none":
+            logits = logits * (self.task.objective.temperature / self.temperature(epoch))
+        return logits
+
+    def loss(self, logits: Tensor, targets: Tensor, views: ViewBatch, epoch: int) -> Tensor:
+        """The recipe's; with LPQLD's target, its: KL at the labels' temperature, or aligned."""
+        if self.options.as_they_are:
+            return super().loss(logits, targets, views, epoch)
+        of_labels = of_student = self.temperature(epoch)
+        probabilities = self.probabilities(targets)
+        if self.options.calibrate:
+            of_student = calibrated(self.training_state, logits, probabilities, epoch)
+        log_probs = F.log_softmax(logits / of_student, 1)
+        loss = F.kl_div(log_probs, probabilities, reduction="batchmean")
+        if self.task.objective.rescale and not self.options.k:
+            loss = loss * of_labels * of_student
+        return loss
 
 
 def kernel_of(task: LabelTask, options: Options) -> ViewKernel | None:

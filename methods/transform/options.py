@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from benchmark.labels.reuse import TemperatureSchedule
+
 
 @dataclass(frozen=True)
 class Options:
@@ -19,6 +21,10 @@ class Options:
         predict: whether labels are predicted from those decoded before them.
         mirror: whether stored views are shown mirrored at every other time, by chance; only where
             the plan mirrors images.
+        k: logits of a decoded label that students see, renormalised, as LPQLD's MR-k; 0 for all.
+        schedule: of the labels' temperature over the epochs, as LPQLD's, with its factors; `none`
+            keeps the recipe's.
+        calibrate: LPQLD's calibrated student-teacher alignment.
     """
 
     bytes: int = 0
@@ -28,14 +34,22 @@ class Options:
     dims: int = 0
     predict: bool = True
     mirror: bool = True
+    k: int = 0
+    schedule: TemperatureSchedule = "none"
+    calibrate: bool = False
 
     def __post_init__(self) -> None:
-        if self.bytes < 0 or self.batches < 0 or self.dims < 0:
+        if min(self.bytes, self.batches, self.dims, self.k) < 0:
             raise ValueError(
-                "bytes, batches and dims must not be negative, got "
-                f"{self.bytes}, {self.batches}, {self.dims}"
+                "bytes, batches, dims and k must not be negative, got "
+                f"{self.bytes}, {self.batches}, {self.dims}, {self.k}"
             )
         if not 1e-3 <= self.step <= 100:
             raise ValueError(f"step must be in 0.001 to 100, got {self.step}")
         if not 0 < self.rounding <= 0.5:
             raise ValueError(f"rounding must be above 0 and at most 0.5, got {self.rounding}")
+
+    @property
+    def as_they_are(self) -> bool:
+        """Whether students see decoded labels whole, at the recipe's temperature."""
+        return self.k == 0 and self.schedule == "none" and not self.calibrate

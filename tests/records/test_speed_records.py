@@ -108,7 +108,10 @@ def test_own_json_files_count_beside_a_profile(tmp_path):
 def test_a_speed_record_among_cells_is_named(tmp_path, capsys):
     file_of(tmp_path, record("hard"), ratio(), name="some.jsonl")
     assert store.read([tmp_path]) == [record("hard")]
-    assert "a measurement, which only speed.jsonl, profile.jsonl, distortion.jsonl" in capsys.readouterr().err
+    assert (
+        "a measurement, which only speed.jsonl, profile.jsonl, distortion.jsonl"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_long_line_ends_a_file(tmp_path, capsys, monkeypatch):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.methods.lpqld.reuse import calibrated, label_temperature
+from benchmark.labels.reuse import calibrated, label_temperature
 
 
 def temperatures(schedule, epochs=300, floor=2.0, decay=0.7, interval=30):

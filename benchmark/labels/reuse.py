@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .top import TopTargets
+from .top_targets import TopTargets
 
+# LPQLD's, of its `step` schedule and of all.
+DECAY, INTERVAL, FLOOR = 0.7, 0.1, 2.0
 TemperatureSchedule = Literal["step", "cosine", "step_reverse", "cosine_reverse", "none"]
 
 
