@@ -12,11 +12,13 @@ __all__ = [
     "face",
     "facts",
     "files",
+    "hub",
     "keys",
     "needs",
     "options",
     "pickles",
     "plugins",
     "progress",
+    "remote",
     "work",
 ]

@@ -20,6 +20,7 @@ from ..labels.contract import LabelSource, method
 from ..labels.manifest import Manifest
 from ..labels.task import LabelTask
 from ..records import store
+from .hub import IMAGES, LABELS, on_this_machine
 from .shipped import ShippedLabels
 
 
@@ -62,7 +63,7 @@ def refuse_for_students_only(manifest: Manifest, folder: Path) -> None:
 
 def open_labels(
     labels: str | Path,
-    images: str | Path,
+    images: str | Path | None = None,
     device: str = "auto",
     precision: Precision = "auto",
     seed: int = 0,
@@ -71,7 +72,8 @@ def open_labels(
     """Open shipped labels with their images.
 
     Args:
-        labels: the artefact's folder.
+        labels: the artefact's folder; or without `images` a shipped folder, which may be a URL or
+            a dataset repository of the Hub, `hf:OWNER/NAME[@REVISION][:CONFIG]`.
         images: the folder with `images.safetensors`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ..., or `mps`.
         seed: of what the method draws while training, such as LPQLD's pool; the student's.
@@ -82,6 +84,9 @@ def open_labels(
         ArtefactError: either is damaged, or they do not belong together.
         UserError: the method is not known here, or the device is not there.
     """
+    if images is None:
+        folder = on_this_machine(labels)
+        labels, images = folder / LABELS, folder / IMAGES
     if plugin is not None:
         plugins.add(Path(plugin))
     compute = choose(device, precision)

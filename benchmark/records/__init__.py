@@ -5,6 +5,7 @@ __all__ = [
     "collection",
     "comparison",
     "environment",
+    "hub",
     "ledger",
     "record",
     "replications",
