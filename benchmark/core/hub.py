@@ -8,6 +8,7 @@
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -98,7 +99,8 @@ class Repository:
             UserError: it stands for none.
         """
         found = GRAMMAR.fullmatch(text)
-        if found is None or "--" in found["name"] or ".." in text:
+        unfit = "file" if kind == "dataset" else "config"
+        if found is None or found[unfit] or "--" in found["name"] or ".." in text:
             tail = "[:CONFIG]" if kind == "dataset" else "[/FILE]"
             raise UserError(
                 f"{short(text, 200)!r} names no {kind} repository of the Hub. Give "
@@ -327,8 +329,11 @@ def weights_file(text: str, suffixes: tuple[str, ...]) -> Path:
 
 
 def _api() -> "HfApi":
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.utils import disable_progress_bars
 
+    if not sys.stderr.isatty() and constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
+        disable_progress_bars()  # a log is no place for them
     return HfApi(endpoint=_endpoint(), library_name="labelbench")
 
 

@@ -129,8 +129,6 @@ def _fetch(place: str, folder: Path, revision: str = "") -> None:
     if revision and repository.revision:
         raise UserError(f"{place!r} names its revision already; leave {revision!r} out.")
     repository = repository.at(revision or repository.revision)
-    if repository.file:
-        raise UserError(f"Name a repository of labels, hf:OWNER/NAME[:CONFIG], not {place!r}.")
     own = f"{LABELS}/{repository.config}".rstrip("/")
     cached = repository.fetch(["*"], [f"{LABELS}/*"])
     pinned = repository.at(cached.name)  # the commit that the cache calls the folder after

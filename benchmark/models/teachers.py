@@ -1,9 +1,9 @@
 """Teachers: the classifiers whose soft labels are compressed.
 
 Named by `--teacher`: `NETWORK` is trained here and kept; `NETWORK:FILE` is loaded from a file of
-weights (relative to the data root, if it is there; see `weights_files`), and
-`NETWORK:hf:OWNER/NAME[@REVISION][/FILE]` from one of a model repository of the Hub;
-`timm:NAME:pretrained` has the weights that timm downloads.
+weights (relative to the data root, if it is there; see `weights_files`), which is fetched where
+FILE is `hf:OWNER/NAME[@REVISION][/FILE]`, of a model repository of the Hub; `timm:NAME:pretrained`
+has the weights that timm downloads.
 """
 
 import json
@@ -19,10 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
-from ..core import bounded, hub
+from ..core import bounded
 from ..core.device import Compute
 from ..core.errors import UserError
-from ..core.pickles import SUFFIXES
 from ..data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, Images
 from ..data.rendering import render_gathered
 from ..data.views import Augmentation, ViewPlan
@@ -102,15 +101,13 @@ def find(text: str, root: Path | None) -> tuple[str, Path | None]:
     """Network name and file of `--teacher`; no file for one trained here.
 
     Raises:
-        UserError: there is no such network or file, or the Hub cannot be reached.
+        UserError: there is no such network or file.
     """
     prefix = "timm:" if text.startswith("timm:") else ""
     name, _, path = text.removeprefix(prefix).partition(":")
     networks.require(prefix + name)
     if not path:
         return prefix + name, None
-    if hub.is_named(path):
-        return prefix + name, hub.weights_file(path, (".safetensors", *SUFFIXES))
     file = Path(path)
     if file == PRETRAINED:
         return prefix + name, file

@@ -14,7 +14,13 @@ from benchmark.core.options import NoOptions
 from benchmark.data.recipe import Augmentation
 from benchmark.data.views import ViewPlan
 from benchmark.labels.image_labels import container_bytes
-from benchmark.labels.label_pool import LabelPool, batches_holding, batches_within, labels_of, restored
+from benchmark.labels.label_pool import (
+    LabelPool,
+    batches_holding,
+    batches_within,
+    labels_of,
+    restored,
+)
 from benchmark.labels.task import task_shape
 
 PLAN = ViewPlan(3, 20, 8, 8, 6, Augmentation())  # batches of 7, 7 and 6
