@@ -136,9 +136,9 @@ def _partial(system: Any, path: str) -> Iterator[str]:
 
 def _opened(url: str) -> tuple[Any, str]:
     """The file system of a URL, and the path there."""
-    import fsspec
+    from fsspec.core import url_to_fs
 
-    return fsspec.url_to_fs(url)
+    return url_to_fs(url)
 
 
 def _opened_to_write(url: str) -> tuple[Any, str]:
