@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from hub_server import TOKEN, Hub, serving
@@ -64,6 +65,15 @@ def golden() -> Callable[[str], Any]:
         return np.load(file, allow_pickle=False)
 
     return load
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """What URLs that begin with memory:// are, empty."""
+    system = fsspec.filesystem("memory")
+    yield system
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
 
 
 @pytest.fixture

@@ -57,12 +57,11 @@ def collect(
     written if any record is wrong, or differs from the one of its key and world there.
     Into results/speed.jsonl go the speed records of `profile`.
     """
-    from ..core.hub import Repository
     from ..records import hub, speed
 
     if to is None and push is None:
         raise UserError("collect takes --to FILE.jsonl, --push OWNER/NAME, or both.")
-    repository = Repository.parse(push, "dataset") if push else None
+    repository = _repository(push, private, to)
     if to is not None and Path(to).name == speed.PUBLISHED:
         if repository:
             raise UserError("Speed records are collected into files alone, without --push.")
@@ -99,13 +98,12 @@ def ship(
 ) -> None:
     """Copy a record's artefact and images into a folder that can be given away, and give it."""
     from ..core import remote
-    from ..core.hub import Repository
     from ..exchange import hub
     from ..exchange.shipping import ship as copy
 
     if to is None and push is None:
         raise UserError("ship takes a new folder, --push OWNER/NAME, or both.")
-    repository = Repository.parse(push, "dataset") if push else None
+    repository = _repository(push, private, to)
     far = to is None or remote.is_url(to)
     folder = remote.scratch() / "shipped" if to is None or far else Path(to)
     copy(record, folder, work)
@@ -131,6 +129,17 @@ def pull(
 
     fetch(place, to, revision)
     typer.echo(f"wrote {to / 'labels'} and {to / 'images'}")
+
+
+def _repository(push: str | None, private: bool, to: str | None) -> Any:
+    """The repository to push to, if one is named."""
+    from ..core.hub import Repository, is_named
+
+    if to is not None and is_named(to):
+        raise UserError(f"To a repository of the Hub goes --push, not {to!r}.")
+    if private and push is None:
+        raise UserError("--private is of a repository: name one with --push OWNER/NAME.")
+    return Repository.parse(push, "dataset") if push else None
 
 
 def _collect(

@@ -1,4 +1,4 @@
-"""What everything stands on: errors, options, devices, files, keys, the cache, plugins."""
+"""What everything stands on: errors, options, devices, files, the Hub, keys, the cache, plugins."""
 
 __all__ = [
     "bounded",

@@ -54,9 +54,9 @@ def push(paths: Iterable[Path], repository: Repository, private: bool = False) -
 
 def _pushed(paths: list[Path], repository: Repository, private: bool) -> tuple[int, int]:
     held = repository.look_to_push() or repository.create(private)
-    here = repository.at(held.commit).fetch([FILES])
-    there = [here / name for name in held.files if name.endswith(".jsonl")]
-    before, added = merged(there, paths)
+    names = [name for name in held.files if name.endswith(".jsonl")]
+    here = repository.at(held.commit).fetch([FILES]) if names else Path()
+    before, added = merged([here / name for name in names], paths)
     if not added:
         return 0, len(before)
     text = lines(added)

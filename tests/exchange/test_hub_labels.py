@@ -2,8 +2,6 @@
 
 import shutil
 
-import fsspec
-import huggingface_hub.utils._http as hub_http
 import pytest
 import torch
 from tiny import contents, run_main, run_tiny, shipped_folder
@@ -92,7 +90,7 @@ def test_a_repository_is_for_one_set_of_images(hub, soft, tmp_path):
 
 
 def test_an_upload_that_breaks_off_commits_nothing_and_is_gone_on_with(hub, soft, monkeypatch):
-    monkeypatch.setattr(hub_http.time, "sleep", lambda seconds: None)  # between its own tries
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between its own tries
     hub.drop = True
     with pytest.raises(UserError, match=r"Cannot write .* nothing of this was committed"):
         push(soft)
@@ -177,8 +175,8 @@ def test_a_path_goes_before_a_repository_of_its_name(hub, soft, tmp_path, monkey
         open_labels(tmp_path / "ann" / "nowhere", device="cpu")
 
 
-def test_urls_of_folders(soft, tmp_path):
-    fsspec.filesystem("memory").put(f"{soft}/", "/given", recursive=True)
+def test_urls_of_folders(memory, soft, tmp_path):
+    memory.put(f"{soft}/", "/given", recursive=True)
     same_labels(open_labels("memory://given", device="cpu", precision="fp32"), soft)
     labels_hub.pull("memory://given/", tmp_path / "pulled")
     assert contents(tmp_path / "pulled") == contents(soft)
@@ -189,7 +187,7 @@ def test_urls_of_folders(soft, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_the_commands(hub, tmp_path):
+def test_the_commands(hub, memory, tmp_path):
     work = tmp_path / "work"
     run_tiny(work, "--methods", "soft,hard")
     soft, hard = sorted((work / "records").iterdir(), key=lambda f: '"soft"' not in f.read_text())
@@ -211,6 +209,8 @@ def test_the_commands(hub, tmp_path):
     assert run_main("pull", "ann/labels", tmp_path / "a")[0] == 2  # is there already
     assert run_main("ship", soft, "memory://url-given", "--work", work)[0] == 2
     assert run_main("ship", soft, "--work", work)[0] == 2
+    code, _, err = run_main("ship", soft, tmp_path / "c", "--work", work, "--private")
+    assert (code, "name one with --push" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Records in dataset repositories of a Hub that this machine serves, and behind URLs."""
 
-import fsspec
 import pytest
 from synthetic import record, repeats, world
 from tiny import run_main
@@ -57,7 +56,7 @@ def test_records_of_others_stay_and_are_not_contradicted(hub, tmp_path):
     assert push(run_of(tmp_path / "ours", HARD[0])) == (1, 2)
     before = dict(hub.repositories[PLACE].files)
     changed = {**HARD[0], "result": {**HARD[0]["result"], "seconds_fit": 9.0}}
-    with pytest.raises(UserError, match="differs from .*key and world are the same"):
+    with pytest.raises(UserError, match=r"differs from .*key and world are the same"):
         push(run_of(tmp_path / "changed", changed))
     assert hub.repositories[PLACE].files == before
 
@@ -105,6 +104,9 @@ def test_the_commands(hub, tmp_path):
     assert local[0] == 0
     assert run_main("verify", "hf:ann/records")[0] == 0
     assert run_main("collect", folder)[0] == 2
+    code, _, err = run_main("collect", folder, "--to", "hf:ann/records")
+    assert (code, "goes --push, not 'hf:ann/records'" in err) == (2, True)
+    assert len(hub.repositories[PLACE].commits) == 2
     code, _, err = run_main("leaderboard", "hf:ann/nothing")
     assert (code, "no dataset repository 'ann/nothing'" in err) == (2, True)
     hub.make("datasets/ann/other", {"data.csv": b"x"})
@@ -112,7 +114,7 @@ def test_the_commands(hub, tmp_path):
     assert (code, "holds no records" in err) == (2, True)
 
 
-def test_urls(tmp_path):
+def test_urls(memory, tmp_path):
     url = "memory://collections/some.jsonl"
     folder = run_of(tmp_path / "run", *HARD)
     code, out, err = run_main("collect", folder, "--to", url)
@@ -125,10 +127,10 @@ def test_urls(tmp_path):
     local = run_main("leaderboard", tmp_path / "some.jsonl")
     assert local[0] == 0
     assert run_main("leaderboard", url) == run_main("leaderboard", "memory://collections") == local
-    before = fsspec.filesystem("memory").cat("/collections/some.jsonl")
+    before = memory.cat("/collections/some.jsonl")
     assert before == (tmp_path / "some.jsonl").read_bytes()
     changed = {**HARD[0], "result": {**HARD[0]["result"], "seconds_fit": 9.0}}
     code, _, err = run_main("collect", run_of(tmp_path / "changed", changed), "--to", url)
     assert (code, "differs from" in err) == (2, True)
-    assert fsspec.filesystem("memory").cat("/collections/some.jsonl") == before
+    assert memory.cat("/collections/some.jsonl") == before
     assert run_main("collect", folder, "--to", "http://127.0.0.1:9/some.jsonl")[0] == 2
