@@ -13,6 +13,7 @@ __all__ = [
     "facts",
     "files",
     "hub",
+    "hub_errors",
     "keys",
     "needs",
     "options",

@@ -6,10 +6,9 @@
 """
 
 import hashlib
-import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Literal
 from .bounded import short
 from .errors import UserError
 from .files import disk_is_full, file_digest
+from .hub_errors import Absent, Unreachable, endpoint, explained, token
+from .progress import say
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -31,15 +32,9 @@ GRAMMAR = re.compile(
     rf"(?:hf:)?(?://)?(?:(?:datasets|models)/)?(?P<name>{PART}/{PART})(?:@(?P<revision>[^/:]+))?"
     rf"(?::(?P<config>{PART})|/(?P<file>[^:@]+))?"
 )
+COMMIT = re.compile(r"[0-9a-f]{40}")
+PATIENCE = 10.0  # seconds until the Hub does not answer
 Kind = Literal["dataset", "model"]
-
-
-class Absent(UserError):
-    """There is no such repository that this user may see."""
-
-
-class Changed(UserError):
-    """Somebody else changed a repository since it was looked at."""
 
 
 @dataclass(frozen=True)
@@ -141,38 +136,46 @@ class Repository:
 
         Returns:
             A folder of the Hub's cache, called after the commit. It may hold other files too, and
-            links in the place of files; it answers alone where the Hub cannot be reached.
+            links in the place of files. Where the Hub cannot be reached the cache answers as it
+            is, which is said.
 
         Raises:
             UserError: the repository or its revision is not there, or is not whole on this machine
                 while the Hub cannot be reached.
         """
-        with self._asked("read"):
-            return Path(
-                _api().snapshot_download(
-                    self.name,
-                    repo_type=self.kind,
-                    revision=self.revision or None,
-                    allow_patterns=[*allow],
-                    ignore_patterns=[*ignore, *OF_THE_HUB],
-                )
+        ignored = [*ignore, *OF_THE_HUB]
+
+        def ask(revision: str | None, cached: bool) -> str:
+            return _api().snapshot_download(
+                self.name,
+                repo_type=self.kind,
+                revision=revision,
+                allow_patterns=[*allow],
+                ignore_patterns=ignored,
+                local_files_only=cached,
             )
 
+        return self._ask(ask)
+
     def fetch_file(self) -> Path:
-        """The one file that is meant, in the Hub's cache.
+        """The one file that is meant, in the Hub's cache; as `fetch` does.
 
         Raises:
             UserError: as for `fetch`, or the repository has no such file.
         """
         from huggingface_hub.errors import RemoteEntryNotFoundError
 
+        def ask(revision: str | None, cached: bool) -> str:
+            return _api().hf_hub_download(
+                self.name,
+                self.file,
+                repo_type=self.kind,
+                revision=revision,
+                local_files_only=cached,
+            )
+
         try:
-            with self._asked("read"):
-                return Path(
-                    _api().hf_hub_download(
-                        self.name, self.file, repo_type=self.kind, revision=self.revision or None
-                    )
-                )
+            return self._ask(ask)
         except UserError as error:
             if isinstance(error.__cause__, RemoteEntryNotFoundError):
                 held = short(", ".join(self.listing().files), 300) or "nothing"
@@ -180,6 +183,21 @@ class Repository:
                     f"{self.name!r} has no file {self.file!r}. It holds: {held}."
                 ) from error
             raise
+
+    def _ask(self, ask: Callable[[str | None, bool], str]) -> Path:
+        """What `ask` gives, of a revision, from the Hub or else from its cache alone."""
+        try:
+            with self._asked("read"):
+                if not COMMIT.fullmatch(self.revision):  # is there somebody to answer?
+                    _api().repo_info(self.name, repo_type=self.kind, timeout=PATIENCE)
+                return Path(ask(self.revision or None, False))
+        except Unreachable as error:
+            try:
+                found = Path(ask(self.revision or None, True))
+            except (OSError, ValueError):  # it has never been here, or not whole
+                raise error from None
+            say(f"{self} as this machine's cache has it. {error}")
+            return found
 
     def look_to_push(self) -> Listing | None:
         """What it holds before something is pushed to it; None where it is yet to be made.
@@ -189,9 +207,9 @@ class Repository:
         """
         if self.revision or self.file:
             raise UserError(f"Name OWNER/NAME alone to push to, not {self}.")
-        if not _token():
+        if not token():
             raise UserError(
-                f"Pushing to {self.name!r} takes a token of {_endpoint()} that may write: set "
+                f"Pushing to {self.name!r} takes a token of {endpoint()} that may write: set "
                 "HF_TOKEN, or run `hf auth login`."
             )
         try:
@@ -245,59 +263,7 @@ class Repository:
         except Exception as error:  # of the library, of whichever library it asks with
             if disk_is_full(error):
                 raise
-            raise self._explained(error, to) from error
-
-    def _explained(self, error: Exception, to: Literal["read", "write"]) -> UserError:
-        from huggingface_hub.errors import (
-            GatedRepoError,
-            HfHubHTTPError,
-            HFValidationError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
-
-        chain = _chain(error)
-        told = f"{type(chain[-1]).__name__}: {short(str(chain[-1]), 200)}"
-        if any(isinstance(link, HFValidationError) for link in chain):
-            return UserError(f"{self.name!r} cannot be the name of a repository ({told}).")
-        if any(isinstance(link, RevisionNotFoundError) for link in chain):
-            return UserError(
-                f"{self.name!r} has no revision {self.revision or 'main'!r}: name a branch, a tag "
-                "or a commit."
-            )
-        answers = [link for link in chain if isinstance(link, HfHubHTTPError)]
-        status = answers[0].response.status_code if answers else 0
-        if any(isinstance(link, GatedRepoError) for link in answers):
-            status = 403
-        elif any(isinstance(link, RepositoryNotFoundError) for link in answers):
-            return Absent(
-                f"There is no {self.kind} repository {self.name!r} at {_endpoint()} that you may "
-                f"see{'' if _token() else ' without a token'}. Look at its name; for a private one "
-                "set HF_TOKEN, or run `hf auth login`."
-            )
-        where = f"{_endpoint()} ({told})"
-        if status == 401:
-            return UserError(
-                f"The token is not known at {where}. Set HF_TOKEN anew, or run `hf auth login`."
-            )
-        if status == 403:
-            return UserError(
-                f"You may not {to} {self.name!r} at {where}. Take a token that may {to}, an OWNER "
-                "that is you or an organisation of yours, or ask for access."
-            )
-        if status in (409, 412):
-            return Changed(
-                f"{self.name!r} was changed by somebody else meanwhile; run the same command again."
-            )
-        if status == 404:
-            return UserError(f"{self} is not at {where}: look at the name.")
-        kept = ", where nothing of this was committed" if to == "write" else ""
-        if 400 <= status < 500:
-            return UserError(f"{self.name!r} at {where}{kept}: the Hub does not take it.")
-        return UserError(
-            f"Cannot {to} {self.name!r} at {where}{kept}. If the network and HF_ENDPOINT are "
-            "right, run the same command again later."
-        )
+            raise explained(error, to, self.name, self.kind, self.revision) from error
 
 
 def is_named(text: str) -> bool:
@@ -334,24 +300,4 @@ def _api() -> "HfApi":
 
     if not sys.stderr.isatty() and constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
         disable_progress_bars()  # a log is no place for them
-    return HfApi(endpoint=_endpoint(), library_name="labelbench")
-
-
-def _endpoint() -> str:
-    from huggingface_hub import constants
-
-    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-
-
-def _token() -> str | None:
-    from huggingface_hub import get_token
-
-    return get_token()
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """An error and those that it came of, the first of them last."""
-    found = [error]
-    while (inner := found[-1].__cause__ or found[-1].__context__) and inner not in found:
-        found.append(inner)
-    return found
+    return HfApi(endpoint=endpoint(), library_name="labelbench")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..core import remote
 from ..core.errors import UserError
-from ..core.hub import CARD, Changed, Repository, is_named
+from ..core.hub import CARD, Repository, is_named
+from ..core.hub_errors import Changed
 from .collection import lines, merged
 
 FOLDER = "data"

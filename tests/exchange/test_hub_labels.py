@@ -155,11 +155,13 @@ def test_an_older_revision_is_pulled(hub, soft, tmp_path):
         labels_hub.pull("ann/labels@v1", tmp_path / "x", "v2")
 
 
-def test_what_the_cache_holds_opens_without_the_hub(hub, soft, tmp_path, monkeypatch):
+def test_what_the_cache_holds_opens_without_the_hub(hub, soft, tmp_path, monkeypatch, capsys):
     push(soft)
     open_labels("hf:ann/labels", device="cpu")
+    assert "cache" not in capsys.readouterr().err
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     same_labels(open_labels("hf:ann/labels", device="cpu", precision="fp32"), soft)
+    assert "hf:ann/labels as this machine's cache has it. Cannot read" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"Cannot read 'ann/other' at http://127.0.0.1:9"):
         open_labels("hf:ann/other", device="cpu")
 
@@ -218,7 +220,11 @@ def test_the_commands(hub, memory, tmp_path):
     [
         ("ann/labels", None, "takes a token of .* set HF_TOKEN"),
         ("ann/labels", "hf_wrong", "token is not known .* Set HF_TOKEN anew"),
-        ("bob/labels", "hf_of_a_test", "may not write 'bob/labels'"),
+        (
+            "bob/labels",
+            "hf_of_a_test",
+            "may not write 'bob/labels' .*403: You don't have",
+        ),
         ("labels", "hf_of_a_test", "'labels' names no dataset repository"),
         ("ann/la--bels", "hf_of_a_test", "names no dataset repository"),
         ("ann/labels@v1", "hf_of_a_test", "OWNER/NAME alone"),
