@@ -45,14 +45,17 @@ def collect(
 
 def ship(
     record: Annotated[Path, typer.Argument(help="A record of this work folder.")],
-    to: Annotated[Path, typer.Argument(help="A new folder for `labels/` and `images/`.")],
+    to: Annotated[Path, typer.Argument(help="A new folder, for `labels/`, `images/` and a card.")],
     work: Annotated[Path, typer.Option(help="Folder of stages.")] = Path("runs"),
+    license_: Annotated[
+        str, typer.Option("--license", help="As the Hub names it: cc-by-4.0, mit, ...")
+    ] = "unknown",
 ) -> None:
-    """Copy a record's artefact and images into a folder that can be given away."""
+    """Copy a record's labels and images into a folder that can be given away, with its card."""
     from ..exchange.shipping import ship as copy
 
-    copy(record, to, work)
-    typer.echo(f"wrote {to / 'labels'} and {to / 'images'}")
+    copy(record, to, work, license_)
+    typer.echo(f"wrote {to / 'labels'} and {to / 'images'}, and their card, {to / 'README.md'}")
 
 
 def _verified(paths: list[Path]) -> Any:
