@@ -55,7 +55,7 @@ SCHEDULES = {  # of the learning rate: in words, and as code of the card
     ),
     "cosine": (
         "along half a cosine to zero",
-        "0.5 * (1 + math.cos(math.pi * ((step{less}) / max(1, steps{less}))))",
+        "0.5 * (1 + math.cos(math.pi * ({done})))",
     ),
 }
 
@@ -146,13 +146,14 @@ def _training(
     batches = -(-plan["images"] // plan["batch_size"])
     rising = round(recipe["warmup"] * plan["epochs"] * batches)
     words, schedule = SCHEDULES[recipe["schedule"]]
+    done = f"(step - {rising}) / max(1, steps - {rising})" if rising else "step / steps"
     rise = [f"rising over the first {rising} steps"] if rising else []
     return {
         "plan": plan,
         "batches": batches,
         "recipe": recipe,
         "rising": rising,
-        "schedule": schedule.format(less=f" - {rising}" if rising else ""),
+        "schedule": schedule.format(done=done),
         "schedule_words": ", then ".join([*rise, words]),
         "views": _views(plan["augmentation"]),
         "loss": _loss(manifest),

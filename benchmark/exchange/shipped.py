@@ -164,7 +164,7 @@ class ShippedLabels(IterableDataset[tuple[Tensor, Targets]]):
         file = io.BytesIO()  # as a file, so that one function reads whatever there is
         ImageOps.exif_transpose(picture).save(file, "TIFF")  # holds every kind of pixels
         pixels = decode(Encoded(file.getvalue(), Path("a picture"), 0), shape[0], shape[1])
-        return self.normalise(torch.from_numpy(pixels)[None])[0]
+        return self.normalise(torch.tensor(pixels)[None])[0]
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         mean, std = self._mean.to(pixels.device), self._std.to(pixels.device)
