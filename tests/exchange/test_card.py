@@ -320,19 +320,6 @@ def test_its_code_runs_in_a_fresh_process_far_from_the_work_folder(work, tmp_pat
     assert re.fullmatch(r"tensor\(\[\d, \d\]\)", results[0][1])
 
 
-def test_imported_labels_have_a_card_too(tmp_path):
-    _, folder = made(tmp_path, fitted(tmp_path, Soft))
-    code, _, err = run_main("labels", "export", folder, tmp_path / "official")
-    assert code == 0, err
-    official = [tmp_path / "official" / part for part in ("labels", "images")]
-    code, _, err = run_main("labels", "import", *official, tmp_path / "back", "--recipe", "quick")
-    assert code == 0, err
-    text = (tmp_path / "back" / "README.md").read_text("utf-8")
-    assert "No record of a measurement came with these labels." in text
-    assert front(text)["configs"][0]["config_name"] == "images"
-    assert open_labels(tmp_path / "back", device="cpu").epochs > 0
-
-
 def test_a_licence_is_one_word(tmp_path):
     _, folder = made(tmp_path, fitted(tmp_path, Hard))
     shutil.rmtree(folder / "images")
