@@ -6,18 +6,21 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from tiny import NETWORK, pictures, recipe_of, run_main, run_tiny, tiny_task
+from tiny import DESCRIBED, NETWORK, pictures, recipe_of, run_main, run_tiny, tiny_task
 
 from benchmark import open_labels
+from benchmark.core import plugins
 from benchmark.core.errors import UserError
 from benchmark.data.images import ResidentImages
 from benchmark.data.recipe import Augmentation, Objective, Recipe
 from benchmark.exchange.card import Told
+from benchmark.exchange.plain_reader import candidate
 from benchmark.exchange.shipping import complete
 from benchmark.labels import artefact, student
 from benchmark.methods.gift import GIFT
@@ -28,6 +31,7 @@ from benchmark.methods.smoothed import Smoothed
 from benchmark.methods.soft import Soft
 from benchmark.records.statistics import mean_interval
 
+ROOT = Path(__file__).parents[2]
 EXPERT = "expert[steps=4,held_out=60]"
 
 
@@ -280,6 +284,19 @@ def test_where_a_few_lines_would_not_do_it_says_so(tmp_path, method, how, said):
     assert "There is no short reader without labelbench for these: " in text
     assert said in text
     assert open_labels(folder, device="cpu").epochs == 3
+
+
+def test_the_readme_names_the_methods_that_have_a_reader():
+    described: Any = {**DESCRIBED, "tensors": {}}
+    found = [
+        name
+        for name in plugins.found(plugins.METHODS)
+        if candidate({**described, "method": name}) is not None
+    ]
+    text = (ROOT / "README.md").read_text("utf-8")
+    (told,) = re.findall(r"Where labels belong to .*? the card also holds a reader", text)
+    assert sorted(re.findall("`(.*?)`", told)) == sorted([*found, "soft"])
+    assert candidate({**described, "method": "absent"}) is None
 
 
 def test_a_reader_that_would_read_something_else_is_not_given(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import pickle
 import re
 import shutil
 import stat
@@ -208,6 +209,8 @@ def test_losses_of_several_batches_in_flight_are_each_their_own(given):
 def test_workers_share_the_batches_of_an_epoch(given):
     labels = open_labels(given, device="cpu", precision="fp32")
     expected = list(labels.epoch(1))
+    sent = pickle.loads(pickle.dumps(labels.epoch(1)))  # as to workers that are not forked
+    assert torch.equal(next(iter(sent))[0], expected[0][0])
     loader = DataLoader(labels.epoch(1), batch_size=None, num_workers=2)
     assert len(loader) == len(expected) == 3
     assert len(labels) == 2 * len(expected)
