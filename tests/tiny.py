@@ -19,12 +19,13 @@ import torch
 
 from benchmark.__main__ import main
 from benchmark.core.device import Compute
-from benchmark.data import distilled, recipes
+from benchmark.data import recipes
 from benchmark.data.dataset_source import dataset
 from benchmark.data.images import ResidentImages
 from benchmark.data.recipe import Augmentation, Objective, Recipe
 from benchmark.data.recipe_source import RecipeSetting
 from benchmark.data.views import ViewPlan
+from benchmark.exchange import image_table
 from benchmark.experiment import pace, throughput
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.task import LabelTask
@@ -197,7 +198,7 @@ def shipped_folder(folder: Path, method: type[LabelSource[Any]], images: int = 2
     for name in ("labels", "images"):
         (folder / name).mkdir(parents=True)
     method.fit(task, method.Options()).save(folder / "labels")
-    distilled.write(folder / "images", task.images)
+    image_table.write(folder / "images", task.images)
     (folder / "README.md").write_text("---\npretty_name: tiny\n---\n\n# Tiny\n", encoding="utf-8")
     return folder
 

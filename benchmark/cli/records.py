@@ -83,9 +83,12 @@ def ship(
     record: Annotated[Path, typer.Argument(help="A record of this work folder.")],
     to: Annotated[
         str | None,
-        typer.Argument(help="A new folder for `labels/` and `images/`, or a URL of one."),
+        typer.Argument(help="A new folder for `labels/`, `images/` and a card, or a URL of one."),
     ] = None,
     work: Annotated[Path, typer.Option(help="Folder of stages.")] = Path("runs"),
+    license_: Annotated[
+        str, typer.Option("--license", help="As the Hub names it: cc-by-4.0, mit, ...")
+    ] = "unknown",
     push: Annotated[
         str | None,
         typer.Option(
@@ -96,7 +99,7 @@ def ship(
     ] = None,
     private: Private = False,
 ) -> None:
-    """Copy a record's artefact and images into a folder that can be given away, and give it."""
+    """Copy a record's labels and images into a folder that can be given away, with its card."""
     from ..core import remote
     from ..exchange import hub
     from ..exchange.shipping import ship as copy
@@ -106,11 +109,12 @@ def ship(
     repository = _repository(push, private, to)
     far = to is None or remote.is_url(to)
     folder = remote.scratch() / "shipped" if to is None or far else Path(to)
-    copy(record, folder, work)
+    copy(record, folder, work, license_)
     if to is not None:
         if far:
             remote.put_folder(folder, to)
-        typer.echo(f"wrote {to.rstrip('/')}/labels and {to.rstrip('/')}/images")
+        at = to.rstrip("/")
+        typer.echo(f"wrote {at}/labels and {at}/images, and their card, {at}/README.md")
     if repository:
         typer.echo(hub.push(folder, repository, private))
 

@@ -15,8 +15,8 @@ from ..core import remote
 from ..core.errors import ArtefactError, UserError
 from ..core.files import new_folder
 from ..core.hub import CARD, Listing, Repository, Stored, is_named
-from ..data import distilled
 from ..labels import artefact
+from . import image_table
 
 LABELS, IMAGES = "labels", "images"
 MORE = "\n## More labels for these images\n\n"
@@ -113,7 +113,7 @@ def verify(folder: Path) -> None:
         ArtefactError: either is damaged or missing, or they do not belong together.
     """
     sealed = artefact.read(folder / LABELS).manifest
-    images = distilled.read(folder / IMAGES, torch.device("cpu"))
+    images = image_table.read(folder / IMAGES, torch.device("cpu"))
     if sealed["images"] != images.digest:
         raise ArtefactError(f"The labels in {str(folder)!r} are for other images than lie there.")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..records.comparison import Comparison, Row
-from .gains import pareto
+from .frontier_panel import Point, amount, draw_panel, mark_of
 from .in_all import form_of, in_all
 from .leaderboard import one_line
 from .pictures import (
@@ -18,40 +18,20 @@ from .pictures import (
     arrange,
     colours_of,
     entries,
-    family,
     numbered,
     save,
     style,
 )
 from .point_numbers import write_numbers
-from .rates import AGAINST, SHARE, Rate, bytes_text, rates, saving_text, without_budget
+from .rates import AGAINST, SHARE, Rate, bytes_text, rates, saving_text
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MARKERS = "osD^vP<X>ph8"
 DASHES = ("-", "--", "-.", (0, (8, 2, 2, 2, 2, 2)), (0, (4, 4)), (0, (12, 3)))
 WIDE = 48  # letters of a line of the legend
-
-
-@dataclass(frozen=True)
-class Point:
-    """One method on one image source.
-
-    Attributes:
-        accuracy: mean over repeats, in %.
-        half: half of its 95 % interval, in %; None where there are too few.
-        prior: bytes of the public model that must be there, else 0.
-    """
-
-    images: str
-    method: str
-    bytes: int
-    accuracy: float
-    half: float | None
-    prior: int
 
 
 @dataclass(frozen=True)
@@ -128,11 +108,6 @@ def point(row: Row, size: int | None = None) -> Point:
     return Point(row.images, row.method, shown, 100 * mean, scaled, prior)
 
 
-def frontier(found: Iterable[Point]) -> list[Point]:
-    """The points that no other one beats at as few bytes or fewer, from few bytes to many."""
-    return pareto(found, lambda p: p.bytes, lambda p: p.accuracy)
-
-
 def _draw(
     title: str,
     members: Sequence[Comparison],
@@ -163,13 +138,12 @@ def _draw(
     for spare in axes[len(panels) :]:
         spare.remove()
     axes = axes[: len(panels)]
+    alone = over.kind == "frontier"  # of what must be there, all labels are an unmarked part
     for panel, (ipc, found) in zip(axes, panels.items(), strict=True):
-        # Of what must be there, all labels are a part that no line marks.
-        alone = over.kind == "frontier"
         full = sorted(
             {record["storage"]["soft"] for row in by_ipc[ipc] for record in row.records if alone}
         )
-        _panel(panel, found, full, colours, looks)
+        draw_panel(panel, found, full, colours, looks)
         panel.set_title(f"IPC {ipc}", loc="left", fontsize=9, fontweight="bold", pad=14)
         panel.set_xlabel(over.label)
     for panel in axes[::beside]:
@@ -180,85 +154,6 @@ def _draw(
     for panel, found in zip(axes, panels.values(), strict=True):
         write_numbers(panel, found, numbers)
     return figure
-
-
-def _panel(
-    panel: "Axes",
-    found: Sequence[Point],
-    full: Sequence[int],
-    colours: Mapping[str, str],
-    looks: Mapping[str, Mapping],
-) -> None:
-    """Points, their intervals, curves and frontiers of distilled sources, the full labels."""
-    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
-
-    panel.set_xscale("log")
-    panel.grid(axis="y", color="0.92", linewidth=0.5)
-    panel.set_axisbelow(True)
-    end = max([*full, *(point.bytes for point in found)])
-    for source, look in looks.items():
-        best = frontier(point for point in found if point.images == source)
-        if best:
-            panel.step(
-                [*(point.bytes for point in best), end],
-                [*(point.accuracy for point in best), best[-1].accuracy],
-                where="post",
-                color="0.6",
-                linewidth=0.8,
-                linestyle=look["linestyle"],
-                zorder=1.5,
-            )
-    for (_, method), curve in _curves(found).items():
-        panel.plot(
-            [point.bytes for point in curve],
-            [point.accuracy for point in curve],
-            color=colours[family(method)],
-            linewidth=0.7,
-            alpha=0.6,
-            zorder=1.6,
-        )
-    for point in found:
-        colour = colours[family(point.method)]
-        panel.errorbar(
-            point.bytes,
-            point.accuracy,
-            None if point.half is None else point.half,
-            ecolor=colour,
-            elinewidth=0.7,
-            capsize=1.5,
-            **_marker(point.images, colour, looks),
-        )
-    for size in full:
-        panel.axvline(size, color="0.3", linestyle=":", linewidth=0.9, zorder=1)
-        panel.text(
-            size,
-            1.01,
-            f"all soft labels: {_amount(size)}",
-            transform=panel.get_xaxis_transform(),
-            ha="center",
-            va="bottom",
-            fontsize=7,
-            color="0.3",
-        )
-    panel.margins(x=0.08, y=0.08)
-    sizes = {*full, *(point.bytes for point in found)}
-    if len(sizes) == 1:  # a logarithmic axis needs a width
-        panel.set_xlim(min(sizes) / 2, 2 * max(sizes))
-    low, high = panel.get_ylim()
-    panel.set_ylim(max(low, -2), min(high, 102))
-    first, last = panel.get_xlim()
-    if last < 100 * first:  # powers of ten alone would be too few
-        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panel.xaxis.set_major_formatter(EngFormatter("B"))
-    panel.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _curves(found: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
-    """The points of each method at several budgets, by images and rising bytes."""
-    curves: dict[tuple[str, str], list[Point]] = {}
-    for point in sorted(found, key=lambda point: (point.bytes, point.accuracy)):
-        curves.setdefault((point.images, without_budget(point.method)), []).append(point)
-    return {name: curve for name, curve in curves.items() if len(curve) > 1}
 
 
 def _headline(members: Sequence[Comparison], alone: bool) -> list["Artist"]:
@@ -296,22 +191,6 @@ def _lines(heading: str, entries: Sequence[str]) -> list["Artist"]:
     return [Line2D([], [], linestyle="none", label=text) for text in shown]
 
 
-def _marker(source: str, colour: str, looks: Mapping[str, Mapping]) -> dict:
-    """Filled, and of its source's shape; hollow for real images."""
-    if source not in looks:
-        face, edge, shape = "white", colour, "o"
-    else:
-        face, edge, shape = colour, "white", looks[source]["marker"]
-    return {
-        "marker": shape,
-        "markersize": 5.5,
-        "markerfacecolor": face,
-        "markeredgecolor": edge,
-        "markeredgewidth": 0.4 if source in looks else 1.0,
-        "linestyle": "none",
-    }
-
-
 def _legend(
     found: Sequence[Point],
     numbers: Mapping[str, int],
@@ -321,18 +200,18 @@ def _legend(
 ) -> list["Artist"]:
     from matplotlib.lines import Line2D
 
-    priors = {p.method: f"needs a public prior of {_amount(p.prior)}" for p in found if p.prior}
+    priors = {p.method: f"needs a public prior of {amount(p.prior)}" for p in found if p.prior}
     handles = entries(numbers, colours, priors)
     sources = {point.images for point in found}
     for source in sorted(sources - looks.keys()):
-        look = _marker(source, "0.3", looks)
+        look = mark_of(source, "0.3", looks)
         handles.append(Line2D([], [], **look, label=f"{one_line(source)}, real images"))
     for source, look in looks.items():
         if source in sources:
             line = {"linestyle": look["linestyle"], "color": "0.6", "linewidth": 0.8}
-            marker = _marker(source, "0.3", looks) | line
+            look = mark_of(source, "0.3", looks) | line
             handles.append(
-                Line2D([], [], **marker, label=f"{one_line(source)} images, Pareto frontier")
+                Line2D([], [], **look, label=f"{one_line(source)} images, Pareto frontier")
             )
     if full:
         dotted = {"color": "0.3", "linestyle": ":", "linewidth": 0.9}
@@ -341,10 +220,3 @@ def _legend(
         bar = {"color": "0.3", "linestyle": "none", "marker": "|", "markersize": 8}
         handles.append(Line2D([], [], **bar, label="95 % interval over repeats"))
     return handles
-
-
-def _amount(size: int) -> str:
-    """Bytes, short: 7.4 MB."""
-    from matplotlib.ticker import EngFormatter
-
-    return EngFormatter("B", places=1)(size).replace(".0 ", " ")

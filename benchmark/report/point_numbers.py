@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from .frontier import Point
+    from .frontier_panel import Point
 
 NEAR = 11.0  # points; a number further from its point is tied to it
 

@@ -238,7 +238,7 @@ def test_ten_thousand_records():
         assert ranked[0] == 1
         means = [row.accuracy[0] for row in comparison.rows]
         assert all(a >= b for a, b in pairwise(means))
-    assert len(tables(made)) == 4 * 40
+    assert len(tables(made)) == 5 * 40
 
 
 def test_a_row_is_named_by_images_and_method():

@@ -12,7 +12,8 @@ from benchmark.cli import app
 from benchmark.records import store
 from benchmark.records.comparison import comparisons
 from benchmark.report import curves, frontier, pictures
-from benchmark.report.frontier import Point
+from benchmark.report.frontier_panel import Point
+from benchmark.report.frontier_panel import frontier as pareto
 
 RUNNER = CliRunner()
 
@@ -57,8 +58,8 @@ def test_the_frontier_by_hand():
         point(700, 50.0),  # more bytes, and no better
         point(800, 55.0),
     ]
-    assert frontier.frontier(found) == [point(100, 50.0), point(800, 55.0), point(900, 60.0)]
-    assert frontier.frontier([]) == []
+    assert pareto(found) == [point(100, 50.0), point(800, 55.0), point(900, 60.0)]
+    assert pareto([]) == []
 
 
 def test_the_line_steps_along_its_source_and_leaves_real_images_out():

@@ -7,9 +7,10 @@ import numpy as np
 
 from ...records.comparison import Comparison
 from ..curves import curve
-from ..frontier import Point, distilled_sources
-from ..frontier import frontier as pareto
+from ..frontier import distilled_sources
 from ..frontier import point as point_of
+from ..frontier_panel import Point
+from ..frontier_panel import frontier as pareto
 from ..in_all import in_all
 from ..pictures import colours_of
 from ..speeds import Profile
