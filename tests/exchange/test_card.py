@@ -170,6 +170,18 @@ def test_one_record_gives_no_interval(work, tmp_path):
     assert "With n = 1 there is one measurement and no interval" in text
 
 
+def test_epochs_that_a_pilot_chose_are_the_loops(work, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(work, own)
+    for path, record in records_of(own, "hard"):
+        record["inputs"]["epochs"] = 1
+        record["result"]["train_loss"] = record["result"]["train_loss"][:1]
+        path.write_text(json.dumps(record))
+    text, _ = ship(own, "hard", tmp_path / "given")
+    assert "1 epochs, as a pilot student chose, of the 2 that there are labels for" in text
+    assert "epochs, batches_an_epoch = 1, 3" in text
+
+
 def test_a_card_names_nobodys_folders(work, tmp_path):
     own = tmp_path / "own"
     shutil.copytree(work, own)
