@@ -3,11 +3,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
+from hub_server import TOKEN, Hub, serving
 from hypothesis import settings
 
 from benchmark.core import bounded_cache
+from benchmark.core.hub import weights_file
 
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
@@ -62,3 +65,30 @@ def golden() -> Callable[[str], Any]:
         return np.load(file, allow_pickle=False)
 
     return load
+
+
+@pytest.fixture
+def memory() -> Iterator[Any]:
+    """What URLs that begin with memory:// are, empty."""
+    system = fsspec.filesystem("memory")
+    yield system
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub on this machine, which `huggingface_hub` asks with a token, and keeps nothing of."""
+    from huggingface_hub import constants
+
+    with serving() as served:
+        monkeypatch.setenv("HF_ENDPOINT", served.endpoint)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the server has only LFS
+        yield served
+        weights_file.cache_clear()

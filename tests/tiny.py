@@ -25,6 +25,7 @@ from benchmark.data.images import ResidentImages
 from benchmark.data.recipe import Augmentation, Objective, Recipe
 from benchmark.data.recipe_source import RecipeSetting
 from benchmark.data.views import ViewPlan
+from benchmark.exchange import image_table
 from benchmark.experiment import pace, throughput
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.task import LabelTask
@@ -189,3 +190,20 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
         str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
     }
+
+
+def shipped_folder(folder: Path, method: type[LabelSource[Any]], images: int = 20) -> Path:
+    """A folder as `ship` makes it, of random pictures and a method's labels for them."""
+    task = tiny_task(folder.parent / "scratch", images)
+    for name in ("labels", "images"):
+        (folder / name).mkdir(parents=True)
+    method.fit(task, method.Options()).save(folder / "labels")
+    image_table.write(folder / "images", task.images)
+    (folder / "README.md").write_text("---\npretty_name: tiny\n---\n\n# Tiny\n", encoding="utf-8")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of every file of a folder, by relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .tables import RESULTS, read
+from .tables import RESULTS, read, record_path
 
 
 def advise(
@@ -30,7 +30,12 @@ def advise(
         bool, typer.Option("--without-prior", help="No public model may be needed.")
     ] = False,
     records: Annotated[
-        list[Path] | None, typer.Option(help="A record file or folder; results if none.")
+        list[Path] | None,
+        typer.Option(
+            parser=record_path,
+            metavar="PLACE",
+            help="A record file or folder, a URL, hf:OWNER/NAME; results if none.",
+        ),
     ] = None,
 ) -> None:
     """Say which method is best within so many bytes, how sure that is, and what is not known.

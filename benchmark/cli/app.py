@@ -8,7 +8,7 @@ from .clean import clean
 from .distortion import distortion
 from .plugins import check, list_
 from .profile import profile
-from .records import collect, ship, verify
+from .records import collect, pull, ship, verify
 from .reference import reference
 from .run import run
 from .sizes import size
@@ -34,6 +34,7 @@ for name, command in {
     "verify": verify,
     "collect": collect,
     "ship": ship,
+    "pull": pull,
     "clean": clean,
 }.items():
     app.command(name=name)(command)

@@ -15,7 +15,7 @@ Labels = Annotated[
 ]
 Images = Annotated[
     Path | None,
-    typer.Option(help="Class folders of pictures, or a folder with images.safetensors."),
+    typer.Option(help="Class folders of pictures, or the images of a folder given away."),
 ]
 Accept = Annotated[
     str, typer.Option(help="labels: go on though their classes do not fit the images.")
@@ -47,7 +47,7 @@ def verify(
 def import_(
     labels: Annotated[Path, typer.Argument(help="In the form of SRe2L, LPLD or LPQLD.")],
     images: Annotated[Path, typer.Argument(help="Their images, as class folders.")],
-    to: Annotated[Path, typer.Argument(help="A new folder for `labels/` and `images/`.")],
+    to: Annotated[Path, typer.Argument(help="A new folder, for `labels/`, `images/` and a card.")],
     recipe: Annotated[
         str, typer.Option(help="Whose epochs, batches and loss students will have.")
     ] = "imagenet1k",

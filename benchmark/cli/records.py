@@ -1,15 +1,29 @@
-"""`verify`, `collect` and `ship`: records that are published, and labels that are given away."""
+"""`verify`, `collect`, `ship`, `pull`: records that are published, labels that are given away."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..core.errors import UserError
+from .tables import record_path
+
+Private = Annotated[
+    bool, typer.Option("--private", help="A repository that is made is for you alone to see.")
+]
 
 
 def verify(
-    paths: Annotated[list[Path], typer.Argument(help="Record files and folders.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=record_path,
+            metavar="RECORDS",
+            help="Record files and folders, URLs, hf:OWNER/NAME.",
+        ),
+    ],
 ) -> None:
     """Check records before they are published: each whole, rows and controls complete."""
     report = _verified(paths)
@@ -20,8 +34,22 @@ def verify(
 
 
 def collect(
-    paths: Annotated[list[Path], typer.Argument(metavar="RECORDS", help="Files and folders.")],
-    to: Annotated[Path, typer.Option(help="results/NAME.jsonl; made, or added to.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=record_path, metavar="RECORDS", help="Files, folders, URLs, hf:OWNER/NAME."
+        ),
+    ],
+    to: Annotated[
+        str | None, typer.Option(help="results/NAME.jsonl, or a URL; made, or added to.")
+    ] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME", help="A dataset repository of the Hub; made, or added to."
+        ),
+    ] = None,
+    private: Private = False,
 ) -> None:
     """Add the records of runs, of several machines too, to a collection that can be published.
 
@@ -30,30 +58,104 @@ def collect(
     Into results/speed.jsonl go the records of `profile`, into results/distortion.jsonl those of
     `distortion`.
     """
-    from ..records import measurements
-    from ..records.collection import collect as gather
+    from ..records import hub, measurements
 
-    if to.name in measurements.COLLECTIONS:
-        added, count = measurements.collect(paths, to)
-        typer.echo(f"{to}: {added} measurements added, {count} in all")
+    if to is None and push is None:
+        raise UserError("collect takes --to FILE.jsonl, --push OWNER/NAME, or both.")
+    repository = _repository(push, private, to)
+    if to is not None and Path(to).name in measurements.COLLECTIONS:
+        if repository:
+            raise UserError("Measurements are collected into files alone, without --push.")
+        _collect(measurements.collect, paths, to, "measurements")
         return
     report = _verified(paths)
     if report.problems:
         raise UserError(f"Nothing was collected: {len(report.problems)} problems.")
-    added, count = gather(paths, to)
-    typer.echo(f"{to}: {added} records added, {count} in all")
+    if to is not None:
+        from ..records.collection import collect as gather
+
+        _collect(gather, paths, to, "records")
+    if repository:
+        added, count = hub.push(paths, repository, private)
+        typer.echo(f"hf:{repository.name}: {added} records added, {count} in all")
 
 
 def ship(
     record: Annotated[Path, typer.Argument(help="A record of this work folder.")],
-    to: Annotated[Path, typer.Argument(help="A new folder for `labels/` and `images/`.")],
+    to: Annotated[
+        str | None,
+        typer.Argument(help="A new folder for `labels/`, `images/` and a card, or a URL of one."),
+    ] = None,
     work: Annotated[Path, typer.Option(help="Folder of stages.")] = Path("runs"),
+    license_: Annotated[
+        str, typer.Option("--license", help="As the Hub names it: cc-by-4.0, mit, ...")
+    ] = "unknown",
+    push: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME[:CONFIG]",
+            help="A dataset repository of the Hub, made if it is not there; one that holds the "
+            "same images gets the labels as a configuration, called after the method by itself.",
+        ),
+    ] = None,
+    private: Private = False,
 ) -> None:
-    """Copy a record's artefact and images into a folder that can be given away."""
+    """Copy a record's labels and images into a folder that can be given away, with its card."""
+    from ..core import remote
+    from ..exchange import hub
     from ..exchange.shipping import ship as copy
 
-    copy(record, to, work)
+    if to is None and push is None:
+        raise UserError("ship takes a new folder, --push OWNER/NAME, or both.")
+    repository = _repository(push, private, to)
+    far = to is None or remote.is_url(to)
+    folder = remote.scratch() / "shipped" if to is None or far else Path(to)
+    copy(record, folder, work, license_)
+    if to is not None:
+        if far:
+            remote.put_folder(folder, to)
+        at = to.rstrip("/")
+        typer.echo(f"wrote {at}/labels and {at}/images, and their card, {at}/README.md")
+    if repository:
+        typer.echo(hub.push(folder, repository, private))
+
+
+def pull(
+    place: Annotated[
+        str, typer.Argument(help="OWNER/NAME[:CONFIG] of the Hub, or the URL of a shipped folder.")
+    ],
+    to: Annotated[Path, typer.Argument(help="A new folder.")],
+    revision: Annotated[
+        str, typer.Option(help="A branch, a tag or a commit of the repository.")
+    ] = "",
+) -> None:
+    """Fetch labels and images that were given away, and check every byte of them."""
+    from ..exchange.hub import pull as fetch
+
+    fetch(place, to, revision)
     typer.echo(f"wrote {to / 'labels'} and {to / 'images'}")
+
+
+def _repository(push: str | None, private: bool, to: str | None) -> Any:
+    """The repository to push to, if one is named."""
+    from ..core.hub import Repository, is_named
+
+    if to is not None and is_named(to):
+        raise UserError(f"To a repository of the Hub goes --push, not {to!r}.")
+    if private and push is None:
+        raise UserError("--private is of a repository: name one with --push OWNER/NAME.")
+    return Repository.parse(push, "dataset") if push else None
+
+
+def _collect(
+    gather: Callable[[list[Path], Path], tuple[int, int]], paths: list[Path], to: str, what: str
+) -> None:
+    """Add records to a collection, which may be far away."""
+    from ..core import remote
+
+    with remote.edited(to) if remote.is_url(to) else nullcontext(Path(to)) as target:
+        added, count = gather(paths, target)
+    typer.echo(f"{to}: {added} {what} added, {count} in all")
 
 
 def _verified(paths: list[Path]) -> Any:

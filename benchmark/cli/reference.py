@@ -10,15 +10,14 @@ import typer
 from . import within
 from .options import Device, takes
 from .run import Surroundings, grid_of, measure
+from .tables import Records
 
 
 @dataclass(frozen=True)
 class Asked:
     """What of the ledger is asked for."""
 
-    records: Annotated[
-        list[Path] | None, typer.Argument(help="Record files and folders; results if none.")
-    ] = None
+    records: Records = None
     within: Annotated[
         str | None,
         typer.Option(help="Measure what is owed and fits into so long on one core: 30m, 2h."),

@@ -8,8 +8,22 @@ import typer
 from ..core.errors import UserError
 
 RESULTS = Path("results")
+
+
+def record_path(place: str) -> Path:
+    """What names records, as a path on this machine: of the Hub or of a URL that of a copy."""
+    from ..records.hub import on_this_machine
+
+    return on_this_machine(place)
+
+
 Records = Annotated[
-    list[Path] | None, typer.Argument(help="Record files and folders; results if none.")
+    list[Path] | None,
+    typer.Argument(
+        parser=record_path,
+        metavar="[RECORDS]",
+        help="Record files and folders, URLs, hf:OWNER/NAME; results if none.",
+    ),
 ]
 
 

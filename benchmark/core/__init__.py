@@ -1,4 +1,4 @@
-"""What everything stands on: errors, options, devices, files, keys, the cache, plugins."""
+"""What everything stands on: errors, options, devices, files, the Hub, keys, the cache, plugins."""
 
 __all__ = [
     "bounded",
@@ -12,11 +12,14 @@ __all__ = [
     "face",
     "facts",
     "files",
+    "hub",
+    "hub_errors",
     "keys",
     "needs",
     "options",
     "pickles",
     "plugins",
     "progress",
+    "remote",
     "work",
 ]

@@ -22,8 +22,9 @@ from pathlib import Path
 
 from .face import is_for_checkers, shown_late
 
-# Finding a plugin decides nothing of what it does; whoever uses one names it as a root.
-FINDERS = {f"{__package__}.plugins"}
+# Finding a plugin decides nothing of what it does; whoever uses one names it as a root. Nor does
+# fetching a file decide what it holds; whoever uses one keys its content.
+FINDERS = {f"{__package__}.plugins", f"{__package__}.hub"}
 
 
 @dataclass(frozen=True)

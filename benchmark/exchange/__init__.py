@@ -2,6 +2,7 @@
 
 __all__ = [
     "convert",
+    "hub",
     "official",
     "shipping",
 ]

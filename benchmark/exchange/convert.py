@@ -5,6 +5,7 @@ wrote, with `labels/` and `images/`) or in the form of SRe2L, LPLD or LPQLD.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,15 +33,18 @@ from ..labels.task import LabelTask, task_shape
 from ..models import joins
 from ..models.agreement import agreement
 from ..records.ledger import KINDS, Ledger
+from .card import Told
+from .image_table import read as read_given
+from .image_table import tables
 from .normalisation import normalisation
 from .official import OfficialBatch, open_folder, write_images, write_lpqld
-from .shipping import open_labels
+from .shipping import complete, open_labels
 
 DROPPED = -65504.0  # the lowest float16: no softmax gives it any mass
 
 
 def read_images(path: Path) -> ResidentImages:
-    """Distilled images: `images.safetensors` in a folder, or class folders of pictures.
+    """Distilled images: those of a folder that was given away, or class folders of pictures.
 
     Class folders count by their number where all have one (`00012`, `new00012`), else as sorted;
     where torchvision's `ImageFolder`, which the official forms count by, lists the pictures in
@@ -49,8 +53,8 @@ def read_images(path: Path) -> ResidentImages:
     Raises:
         UserError: there are none, or they are of several sizes.
     """
-    if (path / distilled.FILE).is_file():
-        return distilled.read(path, torch.device("cpu"))
+    if tables(path) or (path / distilled.FILE).is_file():
+        return read_given(path, torch.device("cpu"))
     listed = class_folders(path)
     names = by_number(listed, path) or listed
     files = [image_files(path / name) for name in names]
@@ -213,10 +217,9 @@ def import_labels(
                 accepted=tuple(accept),
             )
             source = cls.fit(task, chosen)
-            for part in ("labels", "images"):
-                (partial / part).mkdir(parents=True)
+            (partial / "labels").mkdir()
             source.save(partial / "labels")
-        distilled.write(partial / "images", distilled_images)
+        complete(partial, distilled_images, Told(asdict(recipe)))
     return inspect(target, None)
 
 
@@ -256,7 +259,7 @@ def export(folder: Path, target: Path) -> list[str]:
     Raises:
         UserError: the method stores no labels of views, or the form cannot hold them.
     """
-    source = open_labels(folder / "labels", folder / "images", "cpu").source
+    source = open_labels(folder, device="cpu").source
     shown, kept = [], 0
     for views, logits in source.stored_labels():
         shown.append(views.index)

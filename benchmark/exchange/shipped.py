@@ -3,15 +3,19 @@
 A student that steps upon `ShippedLabels.loss` over all epochs trains as the harness's do.
 """
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..core.errors import UserError
+from ..data.images import Encoded, decode
 from ..data.rendering import render
 from ..data.views import ViewBatch
 from ..labels.contract import LabelSource
@@ -37,8 +41,10 @@ class Targets:
         return len(self.rows)
 
 
-class ShippedLabels:
-    """Images and their labels, view by view, on the device; as long as an epoch has batches.
+class ShippedLabels(IterableDataset[tuple[Tensor, Targets]]):
+    """Images and their labels, view by view: the batches of all epochs, as `ShippedEpoch` has them.
+
+    `len` is the number of steps of a whole training; that of an epoch is `len(labels.epoch(0))`.
 
     Attributes:
         epochs: how many the labels were made for.
@@ -54,8 +60,16 @@ class ShippedLabels:
         self._mean = torch.tensor(source.task.mean, device=source.task.device).view(shape)
         self._std = torch.tensor(source.task.std, device=source.task.device).view(shape)
 
+    @property
+    def device(self) -> torch.device:
+        """Where images and targets are."""
+        return self.source.task.device
+
     def __len__(self) -> int:
-        return self.source.task.plan.batches
+        return self.source.task.plan.steps
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Targets]]:
+        return self._batches(range(self.epochs))
 
     def epoch(self, epoch: int) -> "ShippedEpoch":
         """The batches of one epoch, from 0; iterate over them, or give them to a DataLoader.
@@ -84,8 +98,7 @@ class ShippedLabels:
         """
         if not isinstance(targets, Targets):
             raise UserError(
-                "loss takes the targets that `epoch` gives with the images, got "
-                f"{type(targets).__name__}."
+                f"loss takes the targets that come with the images, got {type(targets).__name__}."
             )
         if logits.shape != targets.rows.shape:
             raise UserError(
@@ -128,18 +141,54 @@ class ShippedLabels:
             )
         return self._normalised(pixels)
 
+    def transform(self, picture: Image.Image | Tensor) -> Tensor:
+        """One test image as students are shown them, float32 (channels, R, R).
+
+        For torchvision's datasets, `CIFAR10(root, train=False, transform=labels.transform)`.
+
+        Args:
+            picture: a picture of Pillow of any size, which becomes grey or RGB as the images are,
+                its short side resized and its centre cropped, as the harness reads pictures; or
+                pixels (channels, R, R) as `normalise` takes them.
+
+        Raises:
+            UserError: it has colours and the images are grey, or has no such pixels.
+        """
+        shape = (self._mean.shape[1], *[self.source.task.plan.resolution] * 2)
+        if isinstance(picture, Tensor):
+            if tuple(picture.shape) != shape:
+                raise UserError(
+                    f"transform takes pixels {shape} or a picture, got {tuple(picture.shape)}."
+                )
+            return self.normalise(picture[None])[0]
+        file = io.BytesIO()  # as a file, so that one function reads whatever there is
+        ImageOps.exif_transpose(picture).save(file, "TIFF")  # holds every kind of pixels
+        pixels = decode(Encoded(file.getvalue(), Path("a picture"), 0), shape[0], shape[1])
+        return self.normalise(torch.tensor(pixels)[None])[0]
+
     def _normalised(self, pixels: Tensor) -> Tensor:
         mean, std = self._mean.to(pixels.device), self._std.to(pixels.device)
         return (pixels.float() - mean) / std
 
-    def _batches(self, epoch: int, first: int, every: int) -> Iterator[tuple[Tensor, Targets]]:
-        """Every so many batches of an epoch, from the first on."""
-        task = self.source.task
-        for views in islice(self.source.views(epoch), first, None, every):
-            views = views.to(task.device)
-            pixels = render(task.images.pixels, views)
-            rows = self.source.targets(views, pixels, epoch)
-            yield self._normalised(pixels), Targets(rows, views, epoch)
+    def _batches(self, epochs: Sequence[int]) -> Iterator[tuple[Tensor, Targets]]:
+        """The batches of these epochs; in a worker of a DataLoader those that are its own."""
+        task, worker = self.source.task, get_worker_info()
+        if worker is not None and task.device.type != "cpu":
+            raise UserError(
+                "Workers of a DataLoader make batches on the CPU: open the labels with "
+                "device='cpu', or take num_workers=0."
+            )
+        first, every = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        planned = ((epoch, views) for epoch in epochs for views in self.source.views(epoch))
+
+        def made() -> Iterator[tuple[Tensor, Targets]]:
+            for epoch, views in islice(planned, first, None, every):
+                views = views.to(task.device)
+                pixels = render(task.images.pixels, views)
+                rows = self.source.targets(views, pixels, epoch)
+                yield self._normalised(pixels), Targets(rows, views, epoch)
+
+        return made()
 
 
 class ShippedEpoch(IterableDataset[tuple[Tensor, Targets]]):
@@ -157,15 +206,7 @@ class ShippedEpoch(IterableDataset[tuple[Tensor, Targets]]):
         self._labels, self._epoch = labels, epoch
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return self._labels.source.task.plan.batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Targets]]:
-        worker = get_worker_info()
-        if worker is None:
-            return self._labels._batches(self._epoch, 0, 1)
-        if self._labels.source.task.device.type != "cpu":
-            raise UserError(
-                "Workers of a DataLoader make batches on the CPU: open the labels with "
-                "device='cpu', or take num_workers=0."
-            )
-        return self._labels._batches(self._epoch, worker.id, worker.num_workers)
+        return self._labels._batches([self._epoch])

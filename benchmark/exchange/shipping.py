@@ -1,6 +1,10 @@
-"""Shipping: labels and images in a folder to give away, and such a folder opened again."""
+"""Shipping: labels and images in a folder to give away, and such a folder opened again.
+
+The folder holds `README.md` (its card), `images/` (Parquet) and `labels/` (the artefact).
+"""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from ..core.errors import ArtefactError, UserError, unknown
 from ..core.files import new_folder
 from ..core.options import build
 from ..data import distilled
+from ..data.images import ResidentImages
 from ..data.recipe import Objective
 from ..data.views import ViewPlan
 from ..labels import artefact
@@ -20,14 +25,24 @@ from ..labels.contract import LabelSource, method
 from ..labels.manifest import Manifest
 from ..labels.task import LabelTask
 from ..records import store
+from ..records.record import Record
+from . import card, image_table
+from .hub import on_this_machine
+from .plain_reader import Family, candidate, confirmed
 from .shipped import ShippedLabels
 
 
-def ship(record_file: Path, target: Path, work: Path) -> None:
-    """Copy what a record was measured with into `target`.
+def ship(record_file: Path, target: Path, work: Path, licence: str = card.UNKNOWN) -> None:
+    """Copy what a record was measured with into `target`, with a card.
+
+    The card's accuracies are of all records beside this one that were measured with these labels.
+
+    Args:
+        licence: of the folder, as the Hub calls it.
 
     Raises:
-        UserError: the target exists, or the work folder no longer holds the artefact.
+        UserError: the target exists, the work folder no longer holds the artefact, or the licence
+            is no word of the Hub's.
     """
     with new_folder(target) as partial:
         found = store.read([record_file])
@@ -45,10 +60,43 @@ def ship(record_file: Path, target: Path, work: Path) -> None:
                 raise UserError(f"{str(folder)!r} is not there: is --work {str(work)!r} right?")
         shipped = artefact.read(labels)  # never give away what is damaged
         refuse_for_students_only(shipped.manifest, labels)
-        distilled.read(images, torch.device("cpu"))
-        shutil.copytree(labels, partial / "labels")
-        (partial / "images").mkdir()
-        shutil.copy(images / distilled.FILE, partial / "images" / distilled.FILE)
+        (partial / "labels").mkdir()
+        for file in labels.iterdir():  # without their modes: caches may be their owner's alone
+            shutil.copyfile(file, partial / "labels" / file.name)
+        told = card.Told(found[0]["recipe"], _repeats(record_file, found[0]), licence)
+        complete(partial, distilled.read(images, torch.device("cpu")), told)
+
+
+def complete(folder: Path, images: ResidentImages, told: card.Told) -> None:
+    """Add the images and the card to a folder that holds `labels/`, and nothing else."""
+    (folder / "images").mkdir()
+    image_table.write(folder / "images", images)
+    text = card.card(folder, images, told, _family(folder))
+    (folder / card.FILE).write_text(text, encoding="utf-8")
+
+
+def _repeats(file: Path, record: Record) -> list[Record]:
+    """A record, and those beside it of the same labels, recipe and test images."""
+    found = {store.identity(record): record}
+    same: tuple[str, ...] = ("labels", "images_stage", "test")
+    for entry in store.entries(sorted(file.parent.glob("*.json"))):
+        other = entry.record
+        if other is None or other["recipe"] != record["recipe"]:
+            continue
+        inputs: Mapping[str, Any] = other["inputs"]
+        if all(inputs.get(name) == record["inputs"].get(name) for name in same):
+            found.setdefault(store.identity(other), other)
+    return [*found.values()]
+
+
+def _family(folder: Path) -> Family | None:
+    """The family of labels that the card's own reader reads; None where it does not."""
+    family = candidate(artefact.read_manifest(folder / "labels"))
+    if family is None:
+        return None
+    source = open_labels(folder, device="cpu", precision="fp32").source
+    stored = artefact.read(folder / "labels").tensors
+    return family if confirmed(family, source, stored) else None
 
 
 def refuse_for_students_only(manifest: Manifest, folder: Path) -> None:
@@ -61,8 +109,8 @@ def refuse_for_students_only(manifest: Manifest, folder: Path) -> None:
 
 
 def open_labels(
-    labels: str | Path,
-    images: str | Path,
+    folder: str | Path,
+    images: str | Path | None = None,
     device: str = "auto",
     precision: Precision = "auto",
     seed: int = 0,
@@ -71,8 +119,10 @@ def open_labels(
     """Open shipped labels with their images.
 
     Args:
-        labels: the artefact's folder.
-        images: the folder with `images.safetensors`.
+        folder: what was given away, with `labels/` and `images/` in it, which may be a URL or a
+            dataset repository of the Hub, `hf:OWNER/NAME[@REVISION][:CONFIG]`; or the labels'
+            folder alone, where `images` says where theirs are.
+        images: the folder of the images, Parquet or `images.safetensors`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ..., or `mps`.
         seed: of what the method draws while training, such as LPQLD's pool; the student's.
         plugin: file, or folder of a package, of the method, where it is none of this project's
@@ -85,14 +135,15 @@ def open_labels(
     if plugin is not None:
         plugins.add(Path(plugin))
     compute = choose(device, precision)
-    manifest = artefact.read_manifest(Path(labels))
-    shown = distilled.read(Path(images), compute.device)
+    labels, shown_in = _folders(folder, images)
+    manifest = artefact.read_manifest(labels)
+    shown = image_table.read(shown_in, compute.device)
     if len(manifest["mean"]) != shown.channels:
         raise ArtefactError(
             f"The labels in {str(labels)!r} are for images of {len(manifest['mean'])} channels, "
             f"not {shown.channels}."
         )
-    refuse_for_students_only(manifest, Path(labels))
+    refuse_for_students_only(manifest, labels)
     task = LabelTask(
         images=shown,
         plan=build(ViewPlan, manifest["plan"], "plan"),
@@ -104,7 +155,7 @@ def open_labels(
     )
     cls = _method(manifest["method"])
     try:
-        return ShippedLabels(cls.load(Path(labels), task))
+        return ShippedLabels(cls.load(labels, task))
     except UserError:
         raise
     except Exception as error:  # what a method does not expect may make it fail in any way
@@ -112,6 +163,21 @@ def open_labels(
             f"{cls.name} cannot restore the labels in {str(labels)!r} "
             f"({type(error).__name__}: {short(str(error), 200)})."
         ) from error
+
+
+def _folders(folder: str | Path, images: str | Path | None) -> tuple[Path, Path]:
+    """The folders of labels and of images that `open_labels` is asked for, on this machine."""
+    if images is not None:
+        labels = Path(folder)
+        inside = labels / "labels"
+        return inside if (inside / artefact.MANIFEST).is_file() else labels, Path(images)
+    here = on_this_machine(folder)
+    if not (here / "images").is_dir():
+        raise UserError(
+            f"{str(folder)!r} does not hold both `labels` and `images`, as a folder that was given "
+            "away does: name the labels' folder and the images'."
+        )
+    return here / "labels", here / "images"
 
 
 def _method(name: str) -> type[LabelSource[Any]]:

@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from ..core import keys
+from ..core import hub, keys
 from ..core.bounded_cache import BoundedCache
 from ..core.cache import Cache
 from ..core.code_digest import code_of
@@ -16,6 +16,7 @@ from ..core.errors import UserError
 from ..core.files import content_digest, digest, file_digest, read_json, write_json
 from ..core.needs import Needs
 from ..core.options import build
+from ..core.pickles import SUFFIXES
 from ..core.progress import say
 from ..data import whitening
 from ..data.dataset_source import dataset
@@ -292,4 +293,8 @@ class DatasetAndTeacher:
     @cached_property
     def teacher_source(self) -> tuple[str, Path | None]:
         """The teacher's network, and the file of its weights unless it is trained here."""
+        network, far, place = self.grid.teacher.partition(f":{hub.PREFIX}")
+        if far:
+            file = hub.weights_file(hub.PREFIX + place, (".safetensors", *SUFFIXES))
+            return teachers.find(f"{network}:{file.absolute()}", None)
         return teachers.find(self.grid.teacher, self.runtime.data_root)

@@ -95,9 +95,10 @@ class Grid:
     ] = ("hello", "lpqld")
     students: Annotated[Texts, Option("Networks, comma-separated.", kind="list")] = ("convnet-d3",)
     recipe: Annotated[Text, Option("How students are trained.")] = "rded"
-    teacher: Annotated[Text, Option("NETWORK to train, NETWORK:FILE, or timm:NAME:pretrained.")] = (
-        "resnet18"
-    )
+    teacher: Annotated[
+        Text,
+        Option("NETWORK to train, NETWORK:FILE, NETWORK:hf:OWNER/NAME, or timm:NAME:pretrained."),
+    ] = "resnet18"
     seeds: Annotated[Whole, Option("Students a cell.", kind="number")] = 3
     budgets: Annotated[
         Texts,

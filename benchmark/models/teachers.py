@@ -1,7 +1,8 @@
 """Teachers: the classifiers whose soft labels are compressed.
 
 Named by `--teacher`: `NETWORK` is trained here and kept; `NETWORK:FILE` is loaded from a file of
-weights (relative to the data root, if it is there; see `weights_files`); `timm:NAME:pretrained`
+weights (relative to the data root, if it is there; see `weights_files`), which is fetched where
+FILE is `hf:OWNER/NAME[@REVISION][/FILE]`, of a model repository of the Hub; `timm:NAME:pretrained`
 has the weights that timm downloads.
 """
 

@@ -6,6 +6,7 @@ __all__ = [
     "comparison",
     "distortion",
     "environment",
+    "hub",
     "ledger",
     "measurements",
     "record",

@@ -25,29 +25,41 @@ def collect(paths: Iterable[Path], target: Path) -> tuple[int, int]:
     """
     if target.suffix != ".jsonl":
         raise UserError(f"A collection is called NAME.jsonl, not {str(target)!r}.")
-    held: dict[Identity, Entry] = {}
-    _add(held, [target] if target.exists() else [])
-    before = len(held)
-    _add(held, paths)
-    found = sorted((e.record for e in held.values() if e.record is not None), key=_order)
-    write_atomic(target, "".join(map(line, found)).encode())
-    return len(held) - before, len(held)
+    before, added = merged([target] if target.exists() else [], paths)
+    write_atomic(target, lines([*before, *added]))
+    return len(added), len(before) + len(added)
+
+
+def merged(held: Iterable[Path], paths: Iterable[Path]) -> tuple[list[Record], list[Record]]:
+    """The records that are held, each once, and those at `paths` that are not among them.
+
+    Raises:
+        UserError: a damaged record on either side, or two of one key and world that differ.
+    """
+    found: dict[Identity, Entry] = {}
+    counts = []
+    for side in (held, paths):
+        for entry in entries(side):
+            if entry.record is None:
+                raise UserError(f"{entry.where}: {entry.problem}")
+            first = found.setdefault(identity(entry.record), entry)
+            if first.record != entry.record:
+                raise UserError(
+                    f"{entry.where} differs from {first.where}, though key and world are the same."
+                )
+        counts.append(len(found))
+    records = [entry.record for entry in found.values() if entry.record is not None]
+    return records[: counts[0]], records[counts[0] :]
+
+
+def lines(records: Iterable[Record]) -> bytes:
+    """Records as a collection holds them."""
+    return "".join(map(line, sorted(records, key=_order))).encode()
 
 
 def line(record: Record) -> str:
     """A record as a collection holds it."""
     return json.dumps(record, sort_keys=True, separators=(",", ":")) + "\n"
-
-
-def _add(held: dict[Identity, Entry], paths: Iterable[Path]) -> None:
-    for entry in entries(paths):
-        if entry.record is None:
-            raise UserError(f"{entry.where}: {entry.problem}")
-        first = held.setdefault(identity(entry.record), entry)
-        if first.record != entry.record:
-            raise UserError(
-                f"{entry.where} differs from {first.where}, though key and world are the same."
-            )
 
 
 def _order(record: Record) -> tuple[object, ...]:

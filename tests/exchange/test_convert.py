@@ -94,6 +94,23 @@ def test_exported_and_imported_again_views_and_targets_are_the_same(tmp_path, op
             assert torch.equal(*both)
 
 
+def test_imported_labels_are_a_folder_to_give_away(tmp_path):
+    shipped, source = ship(tmp_path, keep=0.5, k=3)
+    labels("export", shipped, tmp_path / "official")
+    official = [tmp_path / "official" / part for part in ("labels", "images")]
+    labels("import", *official, tmp_path / "back", "--recipe", "quick")
+    folder = tmp_path / "back"
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "images", "labels"]
+    assert [path.name for path in (folder / "images").iterdir()] == ["train-00000-of-00001.parquet"]
+    assert torch.equal(read_images(folder / "images").pixels, source.task.images.pixels)
+    card = (folder / "README.md").read_text("utf-8")
+    assert "No record of a measurement came with these labels." in card
+    assert "labels of one epoch" in labels("verify", folder)
+    assert "labels of one epoch" in labels(
+        "verify", folder / "labels", "--images", folder / "images"
+    )
+
+
 def test_all_labels_can_be_exported(tmp_path):
     shipped, source = ship(tmp_path, Soft)
     said = labels("export", shipped, tmp_path / "official")

@@ -67,6 +67,16 @@ def test_a_teacher_that_fits_is_taken(trained, digits, tmp_path):
     assert found.teacher_accuracy() > 0.8
 
 
+def test_a_teacher_of_the_hub_is_the_one_of_its_file(trained, tmp_path, hub):
+    hub.make("models/ann/teacher", {"net.safetensors": trained.read_bytes()})
+    for place in ("hf:ann/teacher", "hf:ann/teacher@main/net.safetensors"):
+        found = given(tmp_path, place)
+        assert found.teacher_key == given(tmp_path, trained).teacher_key
+        assert found.identity == given(tmp_path, trained).identity
+    with pytest.raises(UserError, match=r"no file 'x\.pt'. It holds: net\.safetensors"):
+        _ = given(tmp_path, "hf:ann/teacher/x.pt").teacher_key
+
+
 def test_a_rolled_teacher_is_refused_and_the_order_named(trained, tmp_path):
     file = rolled(trained, tmp_path / "rolled.safetensors", 1)
     with pytest.raises(UserError, match="each class stands 1 further on") as error:

@@ -244,7 +244,7 @@ def test_a_method_from_outside_runs_end_to_end(plugin, work, tmp_path, monkeypat
     code, out, _ = run_main("check", "half_own", "--plugin", plugin)
     assert code == 0, out
     out = run_tiny(work, "--methods", "hard,half_own[own=0.8]", "--plugin", plugin)
-    assert len(re.findall(r"^(?:- +)?random +half_own\[own=0\.8\] ", out, re.MULTILINE)) == 3
+    assert len(re.findall(r"^(?:- +)?random +half_own\[own=0\.8\] ", out, re.MULTILINE)) == 4
     record = records(work)["half_own[own=0.8] 0"]
     assert record["options"] == {"own": 0.8}
     assert record["storage"]["values"] == 20 * 10 * 4

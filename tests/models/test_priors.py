@@ -206,6 +206,16 @@ class TestOpenClip:
         assert (found := load_prior(name, CPU)).digest == digest_of(clip, found)
         assert content(name) == file_digest(file)
 
+    def test_a_file_of_the_hub(self, tmp_path, hub):
+        clip = tiny_clip()
+        file = save(clip, tmp_path / "weights.pt")
+        hub.make("models/ann/clip", {"weights.pt": file.read_bytes()})
+        name = "Tiny:hf:ann/clip/weights.pt"
+        assert (found := load_prior(name, CPU)).digest == digest_of(clip, found)
+        assert content(name) == file_digest(file)
+        with pytest.raises(UserError, match=r"no file 'x\.pt'. It holds: weights\.pt"):
+            load_prior("Tiny:hf:ann/clip/x.pt", CPU)
+
     @pytest.mark.parametrize(
         ("name", "message"),
         [

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core import hub
 from ...core.errors import UserError, unknown
 
 FOLDER = "LABELBENCH_PRIORS"
@@ -20,7 +21,8 @@ class Source:
         name: the whole of it.
         library: `open_clip`, `timm`, `torchvision` or `package`.
         model: as the library calls it.
-        weights: the library's name for them, or the path of a file that holds them.
+        weights: the library's name for them, or the path of a file that holds them, which may
+            be one of the Hub, `hf:OWNER/NAME[@REVISION]/FILE`.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Source:
         names. A library's name for weights stands for MODEL-WEIGHTS.safetensors (or .pt, .pth,
         .bin) in that folder, with `timm-` or `torchvision-` before it.
         """
+        if self.is_path and hub.is_named(self.weights):
+            return hub.weights_file(self.weights, SUFFIXES)
         names = [f"{self.stem}{suffix}" for suffix in SUFFIXES]
         places = []
         if self.is_path:
