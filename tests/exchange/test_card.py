@@ -299,16 +299,15 @@ def test_where_a_few_lines_would_not_do_it_says_so(tmp_path, method, how, said):
 
 
 def test_the_readme_names_the_methods_that_have_a_reader():
-    described: Any = {**DESCRIBED, "tensors": {}}
-    found = [
-        name
-        for name in plugins.found(plugins.METHODS)
-        if candidate({**described, "method": name}) is not None
-    ]
+
+    def described(name: str) -> Any:
+        return {**DESCRIBED, "tensors": {}, "method": name}
+
+    found = [name for name in plugins.found(plugins.METHODS) if candidate(described(name))]
     text = (ROOT / "README.md").read_text("utf-8")
     (told,) = re.findall(r"Where labels belong to .*? the card also holds a reader", text)
     assert sorted(re.findall("`(.*?)`", told)) == sorted([*found, "soft"])
-    assert candidate({**described, "method": "absent"}) is None
+    assert candidate(described("absent")) is None
 
 
 def test_a_reader_that_would_read_something_else_is_not_given(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """`transform` with LPQLD's targets: what LPQLD makes of the same labels."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ def coded(task, tmp_path, **options):
     return reloaded(TransformCoder.fit(task, settled), tmp_path / "coded")
 
 
-def pruned(task, tmp_path, **options):
+def pruned(task, tmp_path, **options) -> Any:
     """LPQLD's own, of the same batches."""
     lpqld = method("lpqld")
     asked = lpqld.Options(**{"quantise": "none", "schedule": "none", **options})
