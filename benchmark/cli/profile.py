@@ -4,10 +4,11 @@ from typing import Any
 
 import typer
 
+from ..api.measure import grid_of
+from ..api.surroundings import Place
 from ..experiment import grid as grids
 from ..experiment.grid import Grid
 from .options import takes
-from .run import Place, grid_of
 
 
 @takes(Grid, Place)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..api.records import ship as copy
 from ..core.errors import UserError
 
 
@@ -49,10 +50,8 @@ def ship(
     work: Annotated[Path, typer.Option(help="Folder of stages.")] = Path("runs"),
 ) -> None:
     """Copy a record's artefact and images into a folder that can be given away."""
-    from ..exchange.shipping import ship as copy
-
-    copy(record, to, work)
-    typer.echo(f"wrote {to / 'labels'} and {to / 'images'}")
+    labels, images = copy(record, to, work)
+    typer.echo(f"wrote {labels} and {images}")
 
 
 def _verified(paths: list[Path]) -> Any:

@@ -7,6 +7,7 @@ __all__ = [
     "curves",
     "frontier",
     "leaderboard",
+    "pictures",
     "reference",
     "site",
     "speed_tables",
