@@ -1,9 +1,10 @@
 """labelbench: how few bytes of labels does a distilled dataset need, and what do they cost?
 
-These names are what plugins and training loops build on. The rest is a house of nine rooms;
-imports run one way, from the top of this list to its bottom:
+These names are what notebooks, plugins and training loops build on. The rest is a house of ten
+rooms; imports run one way, from the top of this list to its bottom:
 
 - `cli`: the command line
+- `api`: what it does, as functions: `run`, `results`, `register`, ...
 - `report`: what records show: tables, pictures, the site
 - `experiment`: measuring: grids, stages, students, the checks of plugins
 - `exchange`: labels that change hands
@@ -23,6 +24,16 @@ from typing import TYPE_CHECKING
 from .core.face import lazy
 
 if TYPE_CHECKING:
+    from .api.check import check as check
+    from .api.records import advise as advise
+    from .api.records import compare as compare
+    from .api.records import ship as ship
+    from .api.reference import reference as reference
+    from .api.register import register as register
+    from .api.results import Results as Results
+    from .api.results import results as results
+    from .api.run import run as run
+    from .api.size import size as size
     from .core.errors import UserError as UserError
     from .core.needs import Needs as Needs
     from .core.options import NoOptions as NoOptions

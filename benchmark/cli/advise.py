@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from .tables import RESULTS, read, record_path
+from ..api.records import advise as answers
+from .tables import record_path
 
 
 def advise(
@@ -44,11 +45,5 @@ def advise(
     teachers and worlds are other questions. A method that cannot be told apart from the best
     stands beside it. Where nothing that was measured fits, the exit code is 2.
     """
-    from ..records.comparison import comparisons
-    from ..report.advice_text import text
-    from ..report.advise import Question
-    from ..report.advise import advise as answers
-
-    question = Question(dataset, size, without_prior, ipc, student, recipe, images)
-    found = comparisons(read(records or [RESULTS]))
-    typer.echo(text(answers(found, question), question))
+    given = (ipc, student, recipe, images, without_prior, records or ())
+    typer.echo(answers(dataset, size, *given).text())

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from ..api.surroundings import Place
 from ..experiment.grid import Grid
 from .measuring import measured, opened
 from .options import takes
-from .run import Place
 
 
 @takes(Grid, Place)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .plugins import Plugins
+from ..api.surroundings import Plugins
 
 app = typer.Typer(
     no_args_is_help=True, help="Look at labels, check them, take and give them in others' forms."

@@ -5,8 +5,9 @@ from typing import Any
 
 import typer
 
+from ..api.measure import grid_of
+from ..api.surroundings import Place
 from ..experiment import grid as grids
-from .run import Place, grid_of
 
 
 def opened(asked: dict[str, Any], at: Place) -> tuple[Any, list[grids.Cell]]:

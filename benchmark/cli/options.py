@@ -19,11 +19,6 @@ TYPES: dict[str, Any] = {
 }
 
 
-Device = Annotated[
-    str, typer.Option(help="auto (CUDA where it is, else cpu), cpu, cuda, cuda:1, ..., or mps.")
-]
-
-
 def takes(*classes: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function of objects a command whose options are their fields.
 

@@ -1,16 +1,12 @@
 """`list` and `check`: what there is to choose from, and whether it keeps its contract."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..api.check import checks
+from ..api.surroundings import Plugins
 from ..core.errors import unknown
-
-Plugins = Annotated[
-    list[Path] | None,
-    typer.Option("--plugin", help="A Python file or package folder with a plugin; repeatable."),
-]
 
 
 def list_(
@@ -76,23 +72,10 @@ def check(
     plugin: Plugins = None,
 ) -> None:
     """Hold a plugin against the contract of its kind, on the CPU, in seconds."""
-    from ..core import plugins
-
-    for path in plugin or ():
-        plugins.add(path)
-    kinds = [kind for kind in plugins.KINDS if name in plugins.found(kind)]
-    if not kinds:
-        known = [n for kind in plugins.KINDS for n in plugins.found(kind)]
-        raise unknown("plugin", name, known)
-    from ..experiment.conformance import check as check_plugin
-
     failures = 0
-    for kind in kinds:
-        for title, problem in check_plugin(kind, name):
-            typer.echo(f"{'ok    ' if problem is None else 'FAILED'} {title}")
-            if problem is not None:
-                failures += 1
-                typer.echo(f"       {problem}")
+    for each in checks(name, plugin or []):
+        typer.echo(each.text())
+        failures += each.problem is not None
     if failures:
         typer.echo(f"{name}: {failures} checks failed.")
         raise typer.Exit(1)

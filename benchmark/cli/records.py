@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..api.records import repository_of
+from ..api.records import ship as give
 from ..core.errors import UserError
 from .tables import record_path
 
@@ -62,7 +64,7 @@ def collect(
 
     if to is None and push is None:
         raise UserError("collect takes --to FILE.jsonl, --push OWNER/NAME, or both.")
-    repository = _repository(push, private, to)
+    repository = repository_of(push or "", private, to)
     if to is not None and Path(to).name in measurements.COLLECTIONS:
         if repository:
             raise UserError("Measurements are collected into files alone, without --push.")
@@ -101,23 +103,8 @@ def ship(
     private: Private = False,
 ) -> None:
     """Copy a record's labels and images into a folder that can be given away, with its card."""
-    from ..core import remote
-    from ..exchange import hub
-    from ..exchange.shipping import ship as copy
-
-    if to is None and push is None:
-        raise UserError("ship takes a new folder, --push OWNER/NAME, or both.")
-    repository = _repository(push, private, to)
-    far = to is None or remote.is_url(to)
-    folder = remote.scratch() / "shipped" if to is None or far else Path(to)
-    copy(record, folder, work, license_)
-    if to is not None:
-        if far:
-            remote.put_folder(folder, to)
-        at = to.rstrip("/")
-        typer.echo(f"wrote {at}/labels and {at}/images, and their card, {at}/README.md")
-    if repository:
-        typer.echo(hub.push(folder, repository, private))
+    for line in give(record, to, work, license_, push or "", private):
+        typer.echo(line)
 
 
 def pull(
@@ -134,17 +121,6 @@ def pull(
 
     fetch(place, to, revision)
     typer.echo(f"wrote {to / 'labels'} and {to / 'images'}")
-
-
-def _repository(push: str | None, private: bool, to: str | None) -> Any:
-    """The repository to push to, if one is named."""
-    from ..core.hub import Repository, is_named
-
-    if to is not None and is_named(to):
-        raise UserError(f"To a repository of the Hub goes --push, not {to!r}.")
-    if private and push is None:
-        raise UserError("--private is of a repository: name one with --push OWNER/NAME.")
-    return Repository.parse(push, "dataset") if push else None
 
 
 def _collect(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ..core.command import split_outside_brackets
+from ..api.size import size as sizes
 
 
 def size(
@@ -31,35 +31,4 @@ def size(
     columns are the same labels in the files of LPQLD, or of SRe2L where all logits are kept: the
     bytes of all files, and of the 4-KiB blocks that they take, which the papers publish.
     """
-    import pandas as pd
-
-    from ..experiment.grid import parse_variant
-    from ..experiment.sizes import shape_of, sizes, with_budgets
-
-    shape = shape_of(classes, ipc, resolution, recipe, epochs, batch_size)
-    variants = [parse_variant(text, {}) for text in split_outside_brackets(methods)]
-    rows = []
-    for each in sizes(with_budgets(variants, split_outside_brackets(budget)), shape):
-        ratio = f"{shape.soft_bytes / each.labels:.1f}x" if each.labels else "-"
-        files = each.official
-        labels = "not known before it is made" if each.labels is None else f"{each.labels:,}"
-        rows.append(
-            {
-                "method": each.method,
-                "labels (B)": each.refused or labels,
-                "ratio": ratio,
-                "official files (B)": f"{files.apparent:,}" if files else "-",
-                "official on disk (B)": f"{files.disk:,}" if files else "-",
-                "on disk (GiB)": f"{files.disk / 2**30:.3f}" if files else "-",
-            }
-        )
-    typer.echo(
-        f"{shape.images:,} images of {shape.classes:,} classes, {shape.epochs} epochs of "
-        f"{shape.batches:,} batches; all labels as fp16 take {shape.soft_bytes:,} B\n"
-    )
-    aligned = ["left", *["right"] * 5]
-    typer.echo(
-        pd.DataFrame(rows).to_markdown(
-            index=False, tablefmt="simple", colalign=aligned, disable_numparse=True
-        )
-    )
+    typer.echo(sizes(classes, ipc, methods, budget, recipe, epochs, batch_size, resolution).text())

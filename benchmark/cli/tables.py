@@ -1,13 +1,12 @@
 """`leaderboard` and `compare`: what records show."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ..core.errors import UserError
-
-RESULTS = Path("results")
+from ..api.records import compare as pairs
+from ..api.results import PUBLISHED, read
 
 
 def record_path(place: str) -> Path:
@@ -43,7 +42,7 @@ def leaderboard(
     from ..report import distortion_tables, speed_tables
     from ..report.leaderboard import tables
 
-    timed = measurements.read(records or [RESULTS])
+    timed = measurements.read(records or [PUBLISHED])
     published = read(records, or_else=bool(timed))
     found = comparisons(published)
     for table in [*tables(found), *speed_tables.tables(timed), *distortion_tables.tables(timed)]:
@@ -77,28 +76,10 @@ def compare(
     `rded/lpqld` is lpqld on the image source rded. Without IMAGES a method is taken on the images
     of the other one, or on all that have both.
     """
-    from ..records.comparison import comparisons
-    from ..report.compare import pairs_of
-
-    found = pairs_of(comparisons(read(records)), first, second)
+    found = pairs(first, second, records or ())
     for pair in found:
         typer.echo(pair.text())
     typer.echo(
         "A difference is shown if a paired t test over repeats and one over test images both find "
         f"it at 5 %, corrected for the {len(found)} above by Benjamini and Hochberg."
     )
-
-
-def read(paths: list[Path] | None, or_else: bool = False) -> list[Any]:
-    """The cells' records at these paths, or the published ones.
-
-    Args:
-        or_else: whether there is something else to show where there are none.
-    """
-    from ..records import store
-
-    paths = paths or [RESULTS]
-    found = store.read(paths)
-    if not found and not or_else:
-        raise UserError(f"There are no records in {', '.join(map(str, paths))}.")
-    return found

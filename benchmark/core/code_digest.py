@@ -105,6 +105,11 @@ def locate(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
+def comes_with_a_version(top: str) -> bool:
+    """Whether a top-level module is of this project, or of an installed distribution."""
+    return _is_ours(top) or bool(_brought_by(top))
+
+
 def digest_of_files(files: Iterable[Path]) -> str:
     """SHA-256 (hex) over the syntax of files, in their order."""
     sha = hashlib.sha256()

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -30,6 +30,16 @@ class Option:
             return split_outside_brackets(given)
         if self.kind == "pairs":
             return dict(_pair(text, self.name) for text in given)
+        return given
+
+    def take(self, given: Any) -> Any:
+        """What was given in Python, as the command line would give it: lists and texts alike."""
+        if self.kind == "list":
+            return listed(given)
+        if self.kind == "pairs":
+            if isinstance(given, Mapping):
+                return {name: in_words(value) for name, value in given.items()}
+            return self.parse([given] if isinstance(given, str) else given)
         return given
 
     def words(self, value: Any) -> Iterator[str]:
@@ -71,6 +81,23 @@ def command(program: str, cls: type[Any], values: Mapping[str, Any]) -> list[str
             for start in range(0, len(words), step):
                 lines.append(" ".join(shlex.quote(word) for word in words[start : start + step]))
     return lines
+
+
+def listed(given: Any) -> list[str]:
+    """One value, several, or text with commas between, as texts."""
+    if isinstance(given, str):
+        return split_outside_brackets(given)
+    several = given if isinstance(given, Iterable) else [given]
+    return [in_words(each) for each in several]
+
+
+def in_words(value: Any) -> str:
+    """A value of an option as a command line has it."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ",".join(map(in_words, value))
+    return str(value)
 
 
 def split_outside_brackets(text: str) -> list[str]:

@@ -148,6 +148,9 @@ def _definition(name: str, file: Path) -> Class | None:
     for node in _statements(_Source.of(file).tree.body):
         if isinstance(node, ast.ClassDef) and node.name == first:
             found = Class(node, file)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+            if ast.unparse(node.targets[0]) == first != node.value.id:
+                found = _definition(node.value.id, file)
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == first:

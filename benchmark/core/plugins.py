@@ -251,6 +251,11 @@ def add(path: Path) -> Plugin:
     return plugin
 
 
+def drop(path: Path) -> None:
+    """Forget a plugin that was added by this path."""
+    del _added[path.resolve()]
+
+
 def paths() -> list[Path]:
     """What was added with `add`."""
     return list(_added)

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
@@ -16,35 +16,55 @@ from ..labels.contract import method
 from ..models.image_source import image_source
 from ..records import store
 from ..records.comparison import Comparison, comparisons
+from ..records.record import Record
 from . import fitter
 from .estimate import Estimator, said
 from .failures import Failed, Failure
 from .grid import Cell
 from .groups import grouped
-from .run_cell import FAILURES, LOCKS, RECORDS, RUN, Cells, ResolvedCell, Tally
+from .run_cell import LOCKS, RECORDS, RUN, Cells, ResolvedCell, Tally
 from .stages import Experiment, ResolvedLabels
 from .within import measure_within
 
 MOST_OF_A_START = 10.0  # seconds; a process that took more has done other work before
 
 
+@dataclass(frozen=True)
+class Ran:
+    """What became of a grid's cells.
+
+    Attributes:
+        cells: all that can be run.
+        missing: those of them without a record; of a dry run, those that would be measured.
+        failed: those that were tried in vain.
+        left_out: variants that cannot meet their byte budget, and why.
+        records: of the others.
+        comparisons: of the records, with what is missing or failed among them.
+    """
+
+    cells: list[Cell]
+    missing: list[Cell]
+    failed: Failed
+    left_out: dict[str, str]
+    records: list[Record]
+    comparisons: list[Comparison]
+
+
 def run(
     experiment: Experiment,
     cells: Sequence[Cell],
     dry_run: bool,
-    show: Callable[[list[Comparison]], None],
     execute: Callable[[Cells, list[ResolvedCell]], Failed] | None = None,
     within: float | None = None,
-) -> None:
-    """Measure all missing cells, then show what all of them say.
+) -> Ran:
+    """Measure all missing cells, and read what all of them say.
 
     Args:
-        show: prints and writes tables.
         execute: measures cells elsewhere than in this process, as `measure` does here.
         within: seconds; cells that do not fit are left out.
 
     Raises:
-        UserError: a name or option is wrong (before anything is made), or cells failed.
+        UserError: a name or option is wrong; nothing was made yet.
         Interrupted: by Ctrl-C, or by the system.
     """
     found: list[ResolvedCell] = []
@@ -56,7 +76,8 @@ def run(
         resolved = experiment.resolve(cells, fetch=not dry_run)
         if resolved.left_out and not any(cell.variant.budget for cell in resolved.labels):
             raise UserError(" ".join(dict.fromkeys(resolved.left_out.values())))
-        for label, why in {c.variant.label: w for c, w in resolved.left_out.items()}.items():
+        left_out = {c.variant.label: w for c, w in resolved.left_out.items()}
+        for label, why in left_out.items():
             say(f"left out: {label}: {why}")
         runner = Cells(experiment)
         found += [runner.resolve(cell, labels) for cell, labels in resolved.labels.items()]
@@ -65,7 +86,7 @@ def run(
         estimator = Estimator(runner, not dry_run, start)
         _foretell(estimator, found, missing, dry_run)
         if dry_run:
-            return
+            return _read(runner, found, missing, {}, left_out)
         runner.tally = Tally(len(missing))
         work = partial(execute or measure, runner)
         with held(experiment.runtime.work / LOCKS / RUN):
@@ -73,7 +94,6 @@ def run(
                 failed = work(missing)
             else:
                 failed = measure_within(estimator, missing, started + within, work)
-        show(_compared(runner, found, failed))
     except KeyboardInterrupt as error:
         fitter.stop()
         count = sum(cell.done for cell in found)
@@ -81,10 +101,7 @@ def run(
             f"{count} of {len(found)} cells are recorded in {experiment.runtime.work / RECORDS}. "
             "Finished stages and checkpoints are kept: run the same command again to go on."
         ) from error
-    if failed:
-        folder = experiment.runtime.work / FAILURES
-        told = " ".join(dict.fromkeys(failure.message for failure in failed.values()))
-        raise UserError(f"{len(failed)} of {len(found)} cells failed (see {folder}): {told}")
+    return _read(runner, found, [cell for cell in found if not cell.done], failed, left_out)
 
 
 def _foretell(
@@ -99,22 +116,27 @@ def _foretell(
             say(line)
     for line in dict.fromkeys(filter(None, (bought(experiment, cell.labels) for cell in found))):
         say(line)
-    if not dry_run:
-        return
-    for line in experiment.pixels_told():
+    for line in experiment.pixels_told() if dry_run else ():
         say(line)
-    for cell in found:
-        print(f"{'missing' if cell in missing else 'cached '}  {cell.cell.label}")
 
 
-def _compared(runner: Cells, found: list[ResolvedCell], failed: Failed) -> list[Comparison]:
+def _read(
+    runner: Cells,
+    found: list[ResolvedCell],
+    missing: list[ResolvedCell],
+    failed: Failed,
+    left_out: dict[str, str],
+) -> Ran:
     """All records of these cells side by side, and what is missing or failed among them."""
     lacking = [cell.cell for cell in found if not cell.done]
-    return comparisons(
-        store.read([cell.record for cell in found if cell.done]),
+    records = store.read([cell.record for cell in found if cell.done])
+    compared = comparisons(
+        records,
         missing=[runner.names(cell) for cell in lacking],
         failed=[runner.names(cell) for cell in lacking if cell in failed],
     )
+    cells = [cell.cell for cell in found]
+    return Ran(cells, [cell.cell for cell in missing], failed, left_out, records, compared)
 
 
 def bought(experiment: Experiment, labels: ResolvedLabels) -> str:

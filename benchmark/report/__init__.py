@@ -8,6 +8,7 @@ __all__ = [
     "distortion_tables",
     "frontier",
     "leaderboard",
+    "pictures",
     "reference",
     "site",
     "speed_tables",

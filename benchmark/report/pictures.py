@@ -82,17 +82,21 @@ class Picture:
         """Of its files."""
         return file_name(self.short, self.title, self.kind)
 
+    def saved(self, kind: str, dots: int) -> bytes:
+        """As a file of `FORMATS`, with so many dots an inch."""
+        data = io.BytesIO()
+        with style():
+            self.figure.savefig(data, format=kind, dpi=dots, metadata=FORMATS[kind])
+        return data.getvalue()
+
 
 def save(pictures: Iterable[Picture], folder: Path) -> list[Path]:
     """Write each picture as PNG, SVG and PDF into `folder`; the same records, the same bytes."""
     paths = []
     for picture in pictures:
-        for kind, metadata in FORMATS.items():
-            data = io.BytesIO()
-            with style():
-                picture.figure.savefig(data, format=kind, dpi=200, metadata=metadata)
+        for kind in FORMATS:
             paths.append(folder / f"{picture.name}.{kind}")
-            write_atomic(paths[-1], data.getvalue())
+            write_atomic(paths[-1], picture.saved(kind, 200))
     return paths
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny import GRID, listing, run_main
 
-from benchmark.cli.run import Surroundings, _ray
+from benchmark.api.measure import _ray
+from benchmark.api.surroundings import Surroundings
 from benchmark.core import plugins
 from benchmark.core.errors import UserError
 

@@ -6,8 +6,8 @@ import typer
 from pydantic.dataclasses import dataclass as checked_dataclass
 from typer.testing import CliRunner
 
+from benchmark.api.surroundings import Surroundings
 from benchmark.cli.options import takes
-from benchmark.cli.run import Surroundings
 from benchmark.core.command import Option, command, options_of
 from benchmark.core.errors import UserError
 from benchmark.experiment.grid import Grid, make_grid

@@ -5,7 +5,7 @@ import re
 import pytest
 from tiny import GRID, WORDS, listing, quick_clock, run_main, run_tiny
 
-from benchmark.cli.within import seconds
+from benchmark.api.within import seconds
 from benchmark.core.errors import UserError
 from benchmark.experiment.estimate import Estimate, said, spoken
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tiny import GRID, quick_clock, run_main
 
-from benchmark.cli import within as told
+from benchmark.api import within as told
 from benchmark.core.errors import UserError
 from benchmark.experiment import within
 from benchmark.experiment.estimate import Estimate, Item

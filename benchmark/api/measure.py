@@ -1,0 +1,140 @@
+"""Measuring a grid: what the command line and Python both do of `run`'s words."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import UserError, unknown
+from ..experiment import grid as grids
+from ..experiment.grid import Cell, Grid
+from . import within
+from .results import FailedCell, Results
+from .surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from ..core.device import Compute
+
+
+def measured(asked: Mapping[str, Any], at: Surroundings) -> Results:
+    """Measure what was asked for, of the config or the quick start; plugins are added first.
+
+    Args:
+        asked: fields of a `Grid`, as the command line gives them.
+
+    Raises:
+        UserError: see `measure`.
+    """
+    from ..core import plugins
+
+    for path in at.plugin or ():
+        plugins.add(path)
+    return measure(grid_of(asked, at.config), at)
+
+
+def measure(grid: Grid, at: Surroundings) -> Results:
+    """Measure a grid's cells. What fails is among the results.
+
+    Raises:
+        UserError: a name, an option or a value is wrong; nothing was made yet.
+        Interrupted: by Ctrl-C, or by the system.
+    """
+    from ..core import plugins
+
+    cells = list(grids.cells(grid))
+    known = plugins.found(plugins.METHODS)
+    for cell in cells:
+        if cell.variant.method not in known:
+            raise unknown("method", cell.variant.method, known)
+    chosen = _shard(cells, at.shard)
+    limit = None if at.within is None else within.seconds(at.within)
+
+    import torch
+
+    from ..core.device import choose
+    from ..experiment import run_grid
+    from ..experiment.dataset_and_teacher import Runtime
+    from ..experiment.stages import Experiment
+
+    compute, threads = choose(at.device, at.precision), torch.get_num_threads()
+    jobs, execute = _executor(at, compute, len(chosen))
+    share = at.share_stream == "auto"
+    runtime = Runtime(
+        at.work, compute, at.data_root, at.download, at.force, at.batched, share, jobs, at.dry_run
+    )
+    try:
+        ran = run_grid.run(Experiment(grid, runtime), chosen, at.dry_run, execute, limit)
+    finally:
+        torch.set_num_threads(threads)
+    failures = [
+        FailedCell(cell.label, failure.message, failure.traceback)
+        for cell, failure in ran.failed.items()
+    ]
+    return Results(
+        ran.records,
+        ran.comparisons,
+        failures,
+        cells=[cell.label for cell in ran.cells],
+        missing=[cell.label for cell in ran.missing],
+        left_out=ran.left_out,
+    )
+
+
+def grid_of(asked: Mapping[str, Any], config: Path | None) -> Grid:
+    """The grid of the config, or the quick start, with what was asked for in its place."""
+    values: dict[str, Any] = {}
+    if config is not None:
+        values = grids.read_config(config)
+    elif "dataset" not in asked:
+        values = grids.read_config(Path("quick"))
+    options = {**values.get("set", {}), **asked.get("set", {})}
+    return grids.make_grid({**values, **asked, "set": options})
+
+
+def _executor(
+    at: Surroundings, compute: "Compute", cells: int
+) -> tuple[int, Callable[..., Any] | None]:
+    """How many jobs there are, and what measures cells elsewhere than in this process, if so.
+
+    This process, and with it each job, has its share of the threads from here on.
+    """
+    import torch
+
+    from ..experiment import jobs
+
+    if at.executor == "ray":
+        return 1, _ray(at)
+    count = jobs.number_of(at.jobs, compute, cells)
+    if count == 1:
+        return 1, None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // count))
+    return count, jobs.execute(count, threads)
+
+
+def _ray(at: Surroundings) -> Callable[..., Any]:
+    if ":" in at.device:
+        raise UserError(
+            f"--executor ray deals out GPUs itself: take --device cuda, not {at.device}."
+        )
+    for name, asked in (("batched", at.batched > 1), ("jobs", at.jobs not in ("auto", "1"))):
+        if asked:
+            raise UserError(
+                f"--{name} is for one process, or for those of one machine, and --executor ray has "
+                f"its own: leave out --{name} {getattr(at, name)}, or the executor."
+            )
+    try:
+        from ..experiment.on_ray import execute
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--executor ray needs ray ({error}): pip install 'labelbench[ray]'."
+        ) from error
+    return execute
+
+
+def _shard(cells: list[Cell], shard: str | None) -> list[Cell]:
+    if shard is None:
+        return cells
+    number, _, count = shard.partition("/")
+    if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
+        raise UserError(f"--shard takes I/N with 0 <= I < N, got {shard!r}.")
+    return cells[int(number) :: int(count)]
