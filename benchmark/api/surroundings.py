@@ -8,7 +8,8 @@ import typer
 
 DATA_ROOT = "LABELBENCH_DATA"  # of the environment
 Device = Annotated[
-    str, typer.Option(help="auto (CUDA where it is, else cpu), cpu, cuda, cuda:1, ..., or mps.")
+    str,
+    typer.Option(help="auto (CUDA where it is, else cpu), cpu, cuda, cuda:1, ..., xpu or mps."),
 ]
 Plugins = Annotated[
     list[Path] | None,

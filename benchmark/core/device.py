@@ -14,7 +14,7 @@ from .errors import UserError
 
 Module = TypeVar("Module", bound=nn.Module)
 Precision = Literal["auto", "fp32", "bf16"]
-NAMES = re.compile("auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,3}))?")
+NAMES = re.compile("auto|cpu|mps|(cuda|xpu)(:(0|[1-9][0-9]{0,3}))?")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Compute:
         """Until all work queued on the device is done; only for timing."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        elif self.device.type == "xpu":
+            torch.xpu.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
@@ -57,22 +59,26 @@ class Compute:
         """The device in words, for records."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
+        if self.device.type == "xpu":
+            return torch.xpu.get_device_name(self.device)
         if self.device.type == "mps":
             return f"Apple GPU, {platform.machine()}"
         return f"CPU, {torch.get_num_threads()} threads"
 
 
 def choose(device: str, precision: Precision) -> Compute:
-    """The device of a name, `auto`, `cpu`, `cuda`, `cuda:1`, ... or `mps`, and its precision.
+    """The device of a name, `auto`, `cpu`, `cuda`, `cuda:1`, `xpu` or `mps`, and its precision.
 
     `auto` takes CUDA where it is, and bfloat16 where the hardware computes in it. Keys and records
-    hold the kind of a device, `cuda`, not which one of several.
+    hold the kind of a device, `cuda`, not which one of several. `xpu` is Intel's, `mps` Apple's.
 
     Raises:
         UserError: the name is none of these, or the device is not there.
     """
     if not NAMES.fullmatch(device):
-        raise UserError(f"Unknown device {shown(device)}. Valid: auto, cpu, cuda, cuda:N, mps.")
+        raise UserError(
+            f"Unknown device {shown(device)}. Valid: auto, cpu, cuda, cuda:N, xpu, xpu:N, mps."
+        )
     there = _there()
     if device not in ("auto", *there):
         raise UserError(
@@ -88,8 +94,10 @@ def choose(device: str, precision: Precision) -> Compute:
 
 def _there() -> list[str]:
     """The names of the devices of this machine."""
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    names = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{number}" for number in range(gpus))]
+    names = ["cpu"]
+    for kind, torch_of in (("cuda", torch.cuda), ("xpu", torch.xpu)):
+        count = torch_of.device_count() if torch_of.is_available() else 0
+        names += [*([kind] if count else []), *(f"{kind}:{number}" for number in range(count))]
     return [*names, "mps"] if torch.backends.mps.is_available() else names
 
 

@@ -123,7 +123,7 @@ def open_labels(
             dataset repository of the Hub, `hf:OWNER/NAME[@REVISION][:CONFIG]`; or the labels'
             folder alone, where `images` says where theirs are.
         images: the folder of the images, Parquet or `images.safetensors`.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, ..., or `mps`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ..., `xpu` or `mps`.
         seed: of what the method draws while training, such as LPQLD's pool; the student's.
         plugin: file, or folder of a package, of the method, where it is none of this project's
             and not installed.

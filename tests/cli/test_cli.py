@@ -247,7 +247,7 @@ def test_checks_say_what_to_mend(place):
 def test_a_device_is_named_as_torch_names_it(place):
     code, _, err = run_main("run", *GRID, "--device", "gpu")
     assert code == 2
-    assert err == "error: Unknown device 'gpu'. Valid: auto, cpu, cuda, cuda:N, mps.\n"
+    assert err == "error: Unknown device 'gpu'. Valid: auto, cpu, cuda, cuda:N, xpu, xpu:N, mps.\n"
     with pytest.raises(UserError, match="take --device cuda, not cuda:1"):
         _ray(Surroundings(device="cuda:1", executor="ray"))
     with pytest.raises(UserError, match="--executor ray has its own: leave out --jobs 2"):

@@ -77,6 +77,18 @@ def test_one_of_several_gpus(machine):
         choose("cuda:2", "auto")
 
 
+def test_intels_gpu_is_taken_when_it_is_asked_for(machine, monkeypatch):
+    machine(0)
+    with pytest.raises(UserError, match=r"'xpu' is not available here\. Valid: auto, cpu\.$"):
+        choose("xpu", "auto")
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: True)
+    monkeypatch.setattr(torch.xpu, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.xpu, "get_device_name", lambda chosen: f"Intel {chosen.index}")
+    assert choose("xpu:1", "auto") == Compute(torch.device("xpu", 1), False)
+    assert choose("xpu:1", "auto").name == "Intel 1"
+    assert choose("auto", "auto").device == CPU  # never by itself
+
+
 def test_apples_gpu_is_taken_when_it_is_asked_for(machine):
     machine(0, apple=True)
     assert choose("mps", "auto") == Compute(torch.device("mps"), False)
