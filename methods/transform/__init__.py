@@ -12,6 +12,10 @@ is decoded; a step then costs what it costs with stored labels.
 Squared error is the student's own measure where the temperature is high: with centred logits z of
 C classes the divergence at temperature T is nearly |dz|^2 / (2 C T^2).
 
+A byte budget buys coarse labels of more and more views until every image has `ENOUGH` of them;
+then finer ones: what rounding leaves out of few labels costs students more than views they never
+saw (results/FINDINGS.md has the trial, on training images kept apart).
+
 Epochs draw from the coded batches; a batch comes again, as likely as not, mirrored, with the
 label it has: the teacher's labels hardly change by it, and for no bytes there are twice as many
 views.
@@ -52,6 +56,8 @@ from .options import Options
 CONTAINER_BYTES = 1152  # the manifest and headers stay below this
 USUAL_DIMS = 64
 SAMPLE = 3200  # labels, at least, that the basis is of
+STEPS = (0.15, 0.3, 0.6)  # from the finest; squared error of some 0.2, 0.8 and 3 % of the power
+ENOUGH = 25  # views an image, after which finer labels are worth more than further views
 FINEST = 0.01  # step; labels are exact to the eye
 
 
@@ -147,14 +153,18 @@ class TransformCoder(LabelSource[Options]):
             transform = Transform(basis, power, step, largest(logits, basis, power, step))
             return encode(labels, transform, kernel, options.rounding, options.bytes), transform
 
-        coded, transform = at(options.step)
+        steps = (options.step,) if options.step else STEPS if options.bytes else STEPS[-1:]
+        for step in steps:
+            coded, transform = at(step)
+            if coded.batches == last or coded.batches * plan.batch_size >= ENOUGH * plan.images:
+                break
         if coded.batches == 0:
             raise UserError(
                 f"transform.bytes is {options.bytes:,}, which does not hold one batch of "
                 f"{plan.batch_size} labels: take more bytes, or a step coarser than "
-                f"{options.step}."
+                f"{transform.step}."
             )
-        fine, coarse = FINEST, options.step
+        fine, coarse = FINEST, transform.step
         while options.bytes and coded.batches == last and coarse / fine > 1.05:
             finer = at((fine * coarse) ** 0.5)
             if finer[0].batches == last:

@@ -13,8 +13,9 @@ class Options:
         bytes: most that the coded labels take; 0 sets no limit. A byte budget sets it.
         batches: of the plan that are coded, from its first on; 0 for as many as `bytes` allow, or
             all.
-        step: of the quantiser, as a share of the labels' root mean square. Where `bytes` allow
-            all batches, the finest step that does.
+        step: of the quantiser, as a share of the labels' root mean square. 0 goes by `bytes`: the
+            finest of `STEPS` at which they hold `ENOUGH` views an image, or the coarsest; where
+            they hold all batches, the finest that does.
         rounding: what is added to a magnitude, in steps, before it is rounded down; below a half,
             small residuals become 0, which costs least.
         dims: coefficients a label; 0 takes all of up to 64 classes, and 64 of more.
@@ -29,7 +30,7 @@ class Options:
 
     bytes: int = 0
     batches: int = 0
-    step: float = 0.6
+    step: float = 0.0
     rounding: float = 0.4
     dims: int = 0
     predict: bool = True
@@ -44,8 +45,8 @@ class Options:
                 "bytes, batches, dims and k must not be negative, got "
                 f"{self.bytes}, {self.batches}, {self.dims}, {self.k}"
             )
-        if not 1e-3 <= self.step <= 100:
-            raise ValueError(f"step must be in 0.001 to 100, got {self.step}")
+        if self.step and not 1e-3 <= self.step <= 100:
+            raise ValueError(f"step must be 0 or in 0.001 to 100, got {self.step}")
         if not 0 < self.rounding <= 0.5:
             raise ValueError(f"rounding must be above 0 and at most 0.5, got {self.rounding}")
 

@@ -10,7 +10,8 @@ from benchmark.data.rendering import render
 from benchmark.labels import artefact, view_kernel
 from benchmark.labels.artefact import Artefact
 from benchmark.labels.label_basis import centred
-from benchmark.methods.transform import TransformCoder
+from benchmark.methods import transform
+from benchmark.methods.transform import STEPS, TransformCoder
 from benchmark.methods.transform.options import Options
 
 
@@ -78,10 +79,22 @@ def test_a_budget_is_met_with_as_many_batches_as_fit(task, tmp_path):
 def test_where_all_batches_fit_the_step_is_finer(task, tmp_path):
     coarse, fine = fitted(task, 2000), fitted(task, 4000)
     assert coarse.extra.batches == fine.extra.batches == task.plan.steps
-    assert fine.extra.step < coarse.extra.step < Options().step
+    assert fine.extra.step < coarse.extra.step < STEPS[-1]
     assert fine.notes["squared_error"] < coarse.notes["squared_error"]
     fine.save(_folder(tmp_path / "saved"))
     assert fine.storage().total <= 4000
+
+
+def test_bytes_buy_views_up_to_a_number_and_then_finer_labels(task, monkeypatch):
+    longer = replace(task, plan=replace(task.plan, epochs=30))
+    monkeypatch.setattr(transform, "ENOUGH", 5)  # 13 batches of 8 for 20 images
+    coarse, fine = fitted(longer, 1400), fitted(longer, 2400)
+    assert coarse.extra.step == STEPS[-1]
+    assert fine.extra.step < coarse.extra.step
+    assert 13 <= fine.extra.batches < longer.plan.steps
+    named = fitted(longer, 2400, step=0.6)  # who names a step has it
+    assert named.extra.step == 0.6
+    assert named.extra.batches > fine.extra.batches
 
 
 def test_a_budget_too_small_for_a_batch_is_refused(task):
@@ -132,7 +145,7 @@ def test_options_that_do_not_fit_the_task_are_refused(task, options, message):
         fitted(task, **options)
 
 
-@pytest.mark.parametrize("options", [{"step": 0.0}, {"rounding": 0.6}, {"bytes": -1}])
+@pytest.mark.parametrize("options", [{"step": -0.1}, {"rounding": 0.6}, {"bytes": -1}])
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match="must"):
         Options(**options)
