@@ -6,11 +6,21 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+import torch
 from hub_server import TOKEN, Hub, serving
 from hypothesis import settings
 
 from benchmark.core import bounded_cache
 from benchmark.core.hub import weights_file
+
+
+def pytest_configure() -> None:
+    """Workers side by side share the cores, and so do the processes that they start."""
+    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+        torch.set_num_threads(threads)
+
 
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
