@@ -16,6 +16,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "ld": LEARNING,
     "ld_rr": LEARNING,
     "lpqld": {"keep": 0.5},
+    "transform": {"batches": 4},
     "vqae": {"epochs": 1, "steps": 20, "hidden": 16},
 }
 OTHERS: dict[str, list[dict[str, Any]]] = {
