@@ -222,7 +222,7 @@ def problems(tmp_path, monkeypatch):
     return of_code
 
 
-LONG = ("expert", "hello", "ld", "ld_rr", "transform", "vqae")  # by default, some tens of seconds in all checks
+LONG = ("expert", "hello", "ld", "ld_rr", "transform", "vqae")  # by default, tens of seconds
 SHORTER = """
 from dataclasses import replace
 from benchmark.methods.{module} import {name}
