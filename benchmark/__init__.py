@@ -60,3 +60,4 @@ if TYPE_CHECKING:
     from .records.ledger import Ledger as Ledger
 else:
     __getattr__, __dir__ = lazy(__name__, __file__)
+    __all__ = __dir__()

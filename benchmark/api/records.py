@@ -1,7 +1,7 @@
 """What is asked of records: which method beats which, which one to take, what is given away."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,8 @@ def repository_of(push: str, private: bool, to: str | None) -> "Repository | Non
     """The repository of the Hub to push to, if one is named.
 
     Raises:
-        UserError: it is no name of one, or is named where a folder should be.
+        UserError: it is no name of one, is named where a folder should be, or there is no token;
+            so nothing is written before that is known.
     """
     from ..core.hub import Repository, is_named
 
@@ -145,7 +146,11 @@ def repository_of(push: str, private: bool, to: str | None) -> "Repository | Non
         raise UserError(f"To a repository of the Hub goes --push, not {to!r}.")
     if private and not push:
         raise UserError("--private is of a repository: name one with --push OWNER/NAME.")
-    return Repository.parse(push, "dataset") if push else None
+    if not push:
+        return None
+    found = Repository.parse(push, "dataset")
+    replace(found, file="").check_push()
+    return found
 
 
 def _file(record: str | Path | Mapping[str, Any], work: Path) -> Path:

@@ -147,7 +147,7 @@ class Results:
             yield f"left out {method}: {why}"
 
 
-def results(*paths: str | Path) -> Results:
+def results(*paths: str | Path | Sequence[str | Path]) -> Results:
     """Records of files, folders, URLs and `hf:OWNER/NAME`, of several machines too.
 
     Those of `results` if none is named.
@@ -158,7 +158,8 @@ def results(*paths: str | Path) -> Results:
     from ..records.comparison import comparisons
     from ..records.hub import on_this_machine
 
-    found = read([on_this_machine(str(path)) for path in paths])
+    places = [p for each in paths for p in ([each] if isinstance(each, str | Path) else each)]
+    found = read([on_this_machine(str(place)) for place in places])
     return Results(found, comparisons(found))
 
 

@@ -4,13 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..core.bounded import shown
 from ..core.command import listed
+from ..core.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..experiment.sizes import Size
     from ..labels.task import TaskShape
+
+
+RANGES = {
+    "classes": (2, 10**6),
+    "ipc": (1, 10**6),
+    "epochs": (1, 10**7),
+    "batch_size": (1, 10**8),
+    "resolution": (1, 2**14),
+}
 
 
 @dataclass(frozen=True)
@@ -100,11 +111,27 @@ def size(
         resolution: pixels a side.
 
     Raises:
-        UserError: a method, an option, a budget or the recipe is wrong.
+        UserError: a number is out of `RANGES`, or a method, an option, a budget or the recipe is
+            wrong.
     """
     from ..experiment.grid import parse_variant
     from ..experiment.sizes import shape_of, sizes, with_budgets
 
+    _check(classes=classes, ipc=ipc, epochs=epochs, batch_size=batch_size, resolution=resolution)
+    if not listed(methods):
+        raise UserError("size takes at least one method.")
     shape = shape_of(classes, ipc, resolution, recipe, epochs, batch_size)
     variants = [parse_variant(text, {}) for text in listed(methods)]
     return Sizes(shape, sizes(with_budgets(variants, listed(budget)), shape))
+
+
+def _check(**numbers: int | None) -> None:
+    """Refuse what is no whole number in its range; None leaves a number to the recipe."""
+    for name, value in numbers.items():
+        low, high = RANGES[name]
+        if value is None and name in ("epochs", "batch_size"):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise UserError(
+                f"{name} must be a whole number from {low:,} to {high:,}, got {shown(value)}."
+            )

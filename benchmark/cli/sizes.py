@@ -1,15 +1,21 @@
 """`size`: what labels take, from sizes alone."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ..api.size import RANGES
 from ..api.size import size as sizes
 
 
+def _number(name: str, told: str) -> Any:
+    low, high = RANGES[name]
+    return typer.Option(min=low, max=high, help=told)
+
+
 def size(
-    classes: Annotated[int, typer.Option(min=2, max=10**6, help="How many classes there are.")],
-    ipc: Annotated[int, typer.Option(min=1, max=10**6, help="Images per class.")],
+    classes: Annotated[int, _number("classes", "How many classes there are.")],
+    ipc: Annotated[int, _number("ipc", "Images per class.")],
     methods: Annotated[
         str, typer.Option(help="Comma-separated; options in brackets: lpqld[k=50].")
     ] = "soft,lpqld",
@@ -17,13 +23,9 @@ def size(
         str, typer.Option(help="Byte budgets: 4096, 10kB, 2MiB, or 40x of the full labels.")
     ] = "",
     recipe: Annotated[str, typer.Option(help="Whose epochs and batches.")] = "imagenet1k",
-    epochs: Annotated[
-        int | None, typer.Option(min=1, max=10**7, help="In place of the recipe's.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, max=10**8, help="In place of the recipe's.")
-    ] = None,
-    resolution: Annotated[int, typer.Option(min=1, max=2**14, help="Pixels a side.")] = 224,
+    epochs: Annotated[int | None, _number("epochs", "In place of the recipe's.")] = None,
+    batch_size: Annotated[int | None, _number("batch_size", "In place of the recipe's.")] = None,
+    resolution: Annotated[int, _number("resolution", "Pixels a side.")] = 224,
 ) -> None:
     """Say what labels take to ship, and what they would take in the authors' files.
 

@@ -199,11 +199,11 @@ class Repository:
             say(f"{self} as this machine's cache has it. {error}")
             return found
 
-    def look_to_push(self) -> Listing | None:
-        """What it holds before something is pushed to it; None where it is yet to be made.
+    def check_push(self) -> None:
+        """Refuse at once what cannot be pushed to.
 
         Raises:
-            UserError: there is no token, or the Hub cannot be asked.
+            UserError: a part of a repository is named, or there is no token.
         """
         if self.revision or self.file:
             raise UserError(f"Name OWNER/NAME alone to push to, not {self}.")
@@ -212,6 +212,14 @@ class Repository:
                 f"Pushing to {self.name!r} takes a token of {endpoint()} that may write: set "
                 "HF_TOKEN, or run `hf auth login`."
             )
+
+    def look_to_push(self) -> Listing | None:
+        """What it holds before something is pushed to it; None where it is yet to be made.
+
+        Raises:
+            UserError: there is no token, or the Hub cannot be asked.
+        """
+        self.check_push()
         try:
             return self.listing()
         except Absent:

@@ -155,7 +155,7 @@ def _training(
         "rising": rising,
         "schedule": schedule.format(done=done),
         "schedule_words": ", then ".join([*rise, words]),
-        "views": _views(plan["augmentation"]),
+        "views": _views(plan["augmentation"]) + _shown(manifest["method"]),
         "loss": _loss(manifest),
         "mean": ", ".join(f"{value:.6g}" for value in manifest["mean"]),
         "std": ", ".join(f"{value:.6g}" for value in manifest["std"]),
@@ -179,6 +179,15 @@ def _views(drawn: Any) -> str:
     return ", ".join([what, *parts])
 
 
+def _shown(name: str) -> str:
+    """What a method changes of the plan's views, as the rest of their sentence."""
+    try:
+        own = method(name).views is not LabelSource.views
+    except UserError:  # a plugin that is not there
+        return ""
+    return "; which of them are shown, how often and how, is the method's" if own else ""
+
+
 def _loss(manifest: Manifest) -> str:
     aim = manifest["objective"]
     try:
@@ -186,7 +195,7 @@ def _loss(manifest: Manifest) -> str:
     except UserError:  # a plugin that is not there
         return "the method's, which is a plugin"
     if cls.loss is not LabelSource.loss:
-        return "the method's own"
+        return "the method's own, which `labels.loss` computes"
     if cls.space == "probabilities":
         said = "the KL divergence from the labels, which are probabilities, to the softmax"
     elif aim["loss"] == "mse":

@@ -185,7 +185,7 @@ def _method(name: str) -> type[LabelSource[Any]]:
     known = plugins.found(plugins.METHODS)
     if name not in known:
         raise UserError(
-            f"{unknown('method', name, known)} If it is a plugin's, pass its file: "
-            "open_labels(..., plugin=PATH), or --plugin PATH on the command line."
+            f"{unknown('method', name, known)} If it is a plugin's, pass its file, which is called "
+            f"{name}.py: open_labels(..., plugin=PATH), or --plugin PATH on the command line."
         )
     return method(name)

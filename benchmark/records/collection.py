@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..core.errors import UserError
 from ..core.files import write_atomic
+from .measurements import COLLECTIONS
 from .record import CellNames, Record
 from .store import Entry, Identity, entries, identity
 
@@ -20,12 +21,17 @@ def collect(paths: Iterable[Path], target: Path) -> tuple[int, int]:
         How many records were added, and how many it holds now.
 
     Raises:
-        UserError: a damaged record on either side, or one that the collection holds with other
-            content; then nothing is written.
+        UserError: there is none, a damaged record on either side, or one that the collection
+            holds with other content; then nothing is written.
     """
     if target.suffix != ".jsonl":
         raise UserError(f"A collection is called NAME.jsonl, not {str(target)!r}.")
     before, added = merged([target] if target.exists() else [], paths)
+    if not before and not added:
+        raise UserError(
+            f"There are no cells' records in {', '.join(map(str, paths))}. Measurements of "
+            f"`profile` and `distortion` are collected into {' and '.join(COLLECTIONS)}."
+        )
     write_atomic(target, lines([*before, *added]))
     return len(added), len(before) + len(added)
 

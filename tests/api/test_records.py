@@ -117,3 +117,41 @@ def test_ship_gives_what_opens(tmp_path):
         benchmark.ship(record, work=work)
     with pytest.raises(UserError, match="does not hold the record"):
         benchmark.ship({**record, "key": "0" * 24}, tmp_path / "third", work)
+
+
+def test_places_are_also_given_as_a_list():
+    assert len(benchmark.results([QUICK]).records) == len(benchmark.results(QUICK).records)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ({"classes": 0, "ipc": 10}, "classes must be a whole number from 2 to 1,000,000, got 0"),
+        ({"classes": "ten", "ipc": 10}, "classes must be a whole number .*, got 'ten'"),
+        ({"classes": 10, "ipc": 10, "epochs": 0}, "epochs must be a whole number from 1 "),
+        ({"classes": 10, "ipc": 10, "resolution": None}, "resolution must be .*, got None"),
+        ({"classes": 10, "ipc": 10, "methods": []}, "size takes at least one method"),
+    ],
+)
+def test_sizes_of_nothing_are_refused(numbers, said):
+    with pytest.raises(UserError, match=said):
+        benchmark.size(**numbers)
+
+
+def test_nothing_is_written_before_there_is_a_token(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.core.hub.token", lambda: None)
+    with pytest.raises(UserError, match="takes a token"):
+        benchmark.ship(tmp_path / "record.json", tmp_path / "given", push="someone/thing")
+    code, _, err = run_main(
+        "collect", QUICK, "--to", tmp_path / "out.jsonl", "--push", "someone/thing"
+    )
+    assert code == 2
+    assert "takes a token" in err
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_all_public_names_are_imported_by_a_star():
+    names: dict[str, object] = {}
+    exec("from benchmark import *", names)
+    assert {"run", "register", "open_labels", "LabelSource"} <= names.keys()
+    assert names["size"] is benchmark.size

@@ -91,3 +91,10 @@ def test_the_published_records_survived_their_upgrade():
     precisions = [r["precision"] for r in found]
     assert (threads.count(1), threads.count(2)) == (269, 0)
     assert (precisions.count("bf16"), precisions.count("fp32")) == (0, 269)
+
+
+def test_measurements_alone_are_no_collection_of_cells(tmp_path):
+    (tmp_path / "distortion.jsonl").write_text("")
+    with pytest.raises(UserError, match=r"no cells' records in .* collected into speed\.jsonl and"):
+        collect([tmp_path], tmp_path / "some.jsonl")
+    assert not (tmp_path / "some.jsonl").exists()
