@@ -72,6 +72,11 @@ class VQAE(LabelSource[Options]):
     @classmethod
     def resolve_options(cls, options: Options, shape: TaskShape, budget: int | None) -> Options:
         steps = shape.epochs * shape.batches
+        if options.codes * width_for(options.entries) > 16 * shape.classes:
+            raise UserError(
+                f"vqae.codes is {options.codes}: so many indices of {options.entries} entries take "
+                f"more than the {shape.classes} logits of a label in fp16."
+            )
         if options.batches > steps:
             raise UserError(f"vqae.batches is {options.batches}, but there are {steps}.")
         hidden = options.hidden or max(USUAL_HIDDEN, shape.classes)

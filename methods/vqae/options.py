@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+MOST_WIDTH = 256
+
 
 @dataclass(frozen=True)
 class Options:
@@ -12,7 +14,7 @@ class Options:
         codes: indices a label, at least 1. A byte budget takes more where the labels of all views
             fit.
         entries: of the codebook, which all codes of a label share: a power of two, 2 to 4,096.
-        width: numbers of an entry.
+        width: numbers of an entry, at most 256.
         hidden: width of the hidden layer of encoder and decoder; 0 for as many as there are
             classes, and at least 64. A byte budget halves it, or `entries`, until codebook and
             decoder take at most half of it.
@@ -41,6 +43,8 @@ class Options:
                 "codes, width and epochs must be at least 1, got "
                 f"{self.codes}, {self.width}, {self.epochs}"
             )
+        if self.width > MOST_WIDTH:
+            raise ValueError(f"width must be at most {MOST_WIDTH}, got {self.width}")
         if not 2 <= self.entries <= 4096 or self.entries & (self.entries - 1):
             raise ValueError(f"entries must be a power of two, 2 to 4096, got {self.entries}")
         if self.hidden < 0 or self.steps < 0 or self.batches < 0:

@@ -176,6 +176,8 @@ def test_imagenet_by_sizes_alone():
     assert VQAE.resolve_options(options, SHAPE, None) == options
     with pytest.raises(UserError, match=r"vqae\.batches is 30001, but there are 30000"):
         settled(SHAPE, batches=30_001)
+    with pytest.raises(UserError, match="so many indices of 256 entries take more than the 1000"):
+        settled(SHAPE, codes=2_001)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +185,7 @@ def test_imagenet_by_sizes_alone():
     [
         ("codes", 0),
         ("width", 0),
+        ("width", 257),
         ("epochs", 0),
         ("entries", 1),
         ("entries", 48),
