@@ -49,6 +49,11 @@ def test_more_bytes_lose_less(tmp_path):
         "transform[budget=3000]",
     }
     assert measurements.collect([tmp_path], tmp_path / "published" / "distortion.jsonl") == (2, 2)
+    out = tmp_path / "tables"
+    code, told, err = run_main("leaderboard", tmp_path / "published", "--out", out)
+    assert code == 0, err
+    assert told.startswith("DISTORTION | digits, IPC 2, ")
+    assert not (out / "site" / "speed.html").exists()  # no time was taken
 
 
 class Doubled(nn.Module):

@@ -81,7 +81,7 @@ def write_site(
 
     Args:
         reproduced: the ledger of published figures, for a page of its own.
-        timed: profiles and measured ratios, for another.
+        timed: measurements, of which profiles and ratios are shown on another.
 
     Returns:
         Its first page.
@@ -114,7 +114,8 @@ class _Site:
         reproduced: Sequence[Reproduced],
         timed: Sequence[Measurement],
     ) -> None:
-        self.boards, self.reproduced, self.timed = boards, reproduced, timed
+        self.boards, self.reproduced = boards, reproduced
+        self.timed = [record for record in timed if record["kind"] != "distortion"]
         by_method: dict[str, list[tuple[Board, Line]]] = {}
         for board in boards:
             for line in board.lines:
