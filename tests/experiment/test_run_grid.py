@@ -63,7 +63,7 @@ def test_records_tell_the_whole_story(finished):
         files = [file for file in (stage / "artefact").iterdir() if file.is_file()]
         assert record["storage"]["total"] == sum(file.stat().st_size for file in files)
         png, jpeg = (record["storage"][f"images_{form}"] for form in ("png", "jpeg"))
-        assert 0 < png < record["storage"]["images"]
+        assert png > 0  # of 8 x 8 pixels a file is larger than they are
         assert jpeg != png
         assert record["recipe"]["epochs"] == len(result["train_loss"]) == 2
         assert not record["on_protocol"]
