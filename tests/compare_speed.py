@@ -108,7 +108,9 @@ def python(
     """
     # Not the folder one stands in, where `benchmark` may lack its subpackages.
     place = os.pathsep.join(filter(None, [str(tree.package), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": place, "PYTHONSAFEPATH": "1"}
+    # What workers of a test run are told would switch benchmarks off.
+    told = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
+    environment = {**told, "PYTHONPATH": place, "PYTHONSAFEPATH": "1"}
     environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
