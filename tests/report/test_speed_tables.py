@@ -113,5 +113,5 @@ def test_leaderboard_shows_speed_records_alone(tmp_path):
     assert code == 0
     assert "PROFILE | digits" in out
     assert "RATIOS | first side over second" in out
-    assert f"left out {file}:3: Unknown kind of speed record 'other'" in err
+    assert f"left out {file}:3: Unknown kind of measurement 'other'" in err
     assert (tmp_path / "out" / "site" / "speed.html").is_file()
