@@ -72,7 +72,7 @@ class Options(ImageLabelOptions):
 class LabelSolve(ImageLabels[Options]):
     """The solved labels, as probabilities."""
 
-    paper = "Nguyen et al., Dataset Meta-Learning from Kernel Ridge-Regression, ICLR 2021"
+    paper = "Nguyen et al., Dataset Meta-Learning from Kernel Ridge-Regression, arXiv 2011.00050"
 
     @classmethod
     def resolve_options(cls, options: Options, shape: TaskShape, budget: int | None) -> Options:

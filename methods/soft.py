@@ -32,7 +32,7 @@ class Soft(LabelSource[Options]):
     The views themselves take no bytes: the plan's seed gives them back.
     """
 
-    paper = "Yin, Xing and Shen, Squeeze, Recover and Relabel (SRe2L), NeurIPS 2023"
+    paper = "Yin, Xing and Shen, Squeeze, Recover and Relabel (SRe2L), arXiv 2306.13092"
     space = "logits"
     control = "full"
 

@@ -34,14 +34,6 @@ MOST_NAMES = 1000  # of classes, in the YAML
 SMALL = 64  # pixels a side, up to which networks take images without a coarse stem
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 ARXIV = re.compile(r"arXiv[ :]?(\d{4}\.\d{4,5})")
-# Of papers that are cited here by their titles alone.
-NUMBERS = {
-    "Squeeze, Recover and Relabel": "2306.13092",
-    "On the Diversity and Realism of Distilled Dataset": "2312.03526",
-    "Heavy Labels Out!": "2408.08201",
-    "Dataset Meta-Learning from Kernel Ridge-Regression": "2011.00050",
-    "Rethinking the Inception Architecture": "1512.00567",
-}
 PLACE = re.compile(r"(?<!\w)[~.]*[/\\](?:[^\s,\[\]]*[/\\])?")  # of a file on somebody's disk
 SCHEDULES = {  # of the learning rate: in words, and as code of the card
     "constant": ("constant", "1.0"),
@@ -269,13 +261,9 @@ def _sources(told: Told, manifest: Manifest) -> dict[str, Any]:
 
 
 def _paper(kind: Kind, name: str) -> str:
-    """What a plugin asks to be cited, with its arXiv number where that is known."""
+    """What a plugin asks to be cited."""
     found = plugins.found(kind).get(name)
-    paper = str(found.literal("paper", "")) if found else ""
-    if not ARXIV.search(paper):
-        numbers = [number for title, number in NUMBERS.items() if title in paper]
-        paper = ", arXiv ".join([paper, *numbers])
-    return paper
+    return str(found.literal("paper", "")) if found else ""
 
 
 def _title(facts: Mapping[str, Any]) -> str:

@@ -66,7 +66,7 @@ class Options:
 class RDED(ImageSource[Options]):
     """The most realistic crops of real images, by the teacher."""
 
-    paper = "Sun et al., On the Diversity and Realism of Distilled Dataset, CVPR 2024"
+    paper = "Sun et al., On the Diversity and Realism of Distilled Dataset, arXiv 2312.03526"
     draws = "draw"
 
     def needs(self, ipc: int) -> Needs:

@@ -148,7 +148,7 @@ class Group:
 class SRe2L(ImageSource[Options]):
     """Noise drawn towards the statistics of all classes."""
 
-    paper = "Yin et al., Squeeze, Recover and Relabel (SRe2L), NeurIPS 2023"
+    paper = "Yin et al., Squeeze, Recover and Relabel (SRe2L), arXiv 2306.13092"
 
     def needs(self, ipc: int) -> Needs:
         return Needs(teacher=True)

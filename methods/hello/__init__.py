@@ -121,7 +121,7 @@ class Options:
 class HeLlO(LabelSource[Options]):
     """Logits of the fitted projector on every view."""
 
-    paper = "Heavy Labels Out! Dataset Distillation with Label Space Lightening, ICCV 2025"
+    paper = "Heavy Labels Out! Dataset Distillation with Label Space Lightening, arXiv 2408.08201"
     space = "logits"
 
     def __init__(

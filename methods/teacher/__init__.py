@@ -69,7 +69,7 @@ class Extra:
 class ShippedTeacher(LabelSource[Options]):
     """Logits of the shipped network on every view."""
 
-    paper = "Sun et al., On the Diversity and Realism of Distilled Dataset (RDED), CVPR 2024"
+    paper = "Sun et al., On the Diversity and Realism of Distilled Dataset (RDED), arXiv 2312.03526"
     space = "logits"
     control = "ceiling"
     control_forms = ("", "weights=int8")
