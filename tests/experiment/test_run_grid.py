@@ -258,7 +258,8 @@ def test_a_method_from_outside_runs_end_to_end(plugin, work, tmp_path, monkeypat
     assert run_main("ship", file, tmp_path / "given", "--work", work)[0] == 0
     monkeypatch.setattr(plugins, "_added", {})  # as in a process of its own
     folders = tmp_path / "given" / "labels", tmp_path / "given" / "images"
-    with pytest.raises(UserError, match=r"'half_own'.* pass its file: open_labels\(\.\.\., plugin"):
+    told = r"'half_own'.* pass its file, which is called half_own\.py: open_labels\(\.\.\., plugin"
+    with pytest.raises(UserError, match=told):
         open_labels(*folders, device="cpu")
     code, _, err = run_main("labels", "verify", tmp_path / "given")
     assert code == 2
