@@ -121,6 +121,21 @@ class ViewBatch:
             cutout_box=across(self.cutout_box),
         )
 
+    def rows(self, rows: slice) -> "ViewBatch":
+        """Some of these views, for what looks at each by itself.
+
+        A partner outside of them gets a number that is no row, so that looking it up fails.
+        """
+        parts = {
+            f.name: value[rows]
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        size = len(parts["index"])
+        partner = parts["partner"] - rows.start
+        parts["partner"] = torch.where((partner < 0) | (partner >= size), size, partner)
+        return replace(self, **parts)
+
     def __len__(self) -> int:
         return len(self.index)
 

@@ -9,6 +9,7 @@ has the weights that timm downloads.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,7 @@ from ..data.rendering import render_gathered
 from ..data.views import Augmentation, ViewPlan
 from . import networks
 from .classifier import Classifier, Floats, correct
+from .gradients import Batch
 from .training import Optimisation, optimise
 from .weights_files import read_weights
 
@@ -157,7 +159,7 @@ def trained(
 
     snapshots = {done: i for i, done in enumerate(options.snapshot_epochs())}
 
-    def losses(epoch: int) -> Iterator[Tensor]:
+    def losses(epoch: int) -> Iterator[Batch]:
         if epoch in snapshots:
             _save(teacher, folder / SNAPSHOTS.replace("*", f"{snapshots[epoch]:02}"))
         yield from losses_of(teacher, images, plan, compute, epoch)
@@ -193,12 +195,15 @@ def _save(teacher: Teacher, file: Path) -> None:
 
 def losses_of(
     teacher: Teacher, images: Images, plan: ViewPlan, compute: Compute, epoch: int
-) -> Iterator[Tensor]:
+) -> Iterator[Batch]:
     """The losses of an epoch on real images, one a step."""
     for pixels, labels in real_views(images, plan, epoch, compute.device):
-        with compute.autocast():
-            logits = teacher(pixels)
-        yield F.cross_entropy(logits.float(), labels)
+
+        def logits(rows: slice, pixels: Tensor = pixels) -> Tensor:
+            with compute.autocast():
+                return teacher(pixels[rows]).float()
+
+        yield Batch(len(labels), logits, partial(F.cross_entropy, target=labels))
 
 
 def real_views(
