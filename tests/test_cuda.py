@@ -28,7 +28,7 @@ from benchmark.labels.task import LabelTask
 from benchmark.models.classifier import correct
 from benchmark.models.image_source import ImageTask, image_source
 from benchmark.models.teachers import Teacher
-from benchmark.models.training import Training
+from benchmark.models.training import Loss, Training
 
 RECIPE = Recipe("cuda", epochs=2, batch_size=8)
 NETWORKS_DIFFER_BY = 0.02  # of the largest target
@@ -123,7 +123,7 @@ def _epochs(learner: student.Student, source: LabelSource, device: torch.device)
 
 def _unwaited(
     training: Training,
-    losses_of: Callable[[int], Iterator[torch.Tensor]],
+    losses_of: Callable[[int], Iterator[Loss]],
     device: torch.device,
     batches: int,
 ) -> None:

@@ -77,18 +77,19 @@ def follow(experiment: Experiment) -> Any:
     """
     torch.set_flush_denormal(True)  # as it does
     try:
-        while isinstance(cells := ranks.told(None), list):
+        told: Any = None
+        while isinstance(told := ranks.told(told), list):
             with ranks.together():
-                runner, labels = Cells(experiment), experiment.resolve(cells).labels
-                group = [runner.resolve(cell, labels[cell]) for cell in cells]
+                runner, labels = Cells(experiment), experiment.resolve(told).labels
+                group = [runner.resolve(cell, labels[cell]) for cell in told]
             # What goes wrong does so in the first process too, which records it.
             with contextlib.suppress(Exception):
                 runner.train(group)
     except KeyboardInterrupt as error:
         raise SystemExit(130) from error
-    if cells is None:
+    if told is None:
         raise SystemExit(2)
-    return cells
+    return told
 
 
 def dismiss(results: Any) -> None:

@@ -266,9 +266,69 @@ def test_a_network_that_cannot_be_stacked_is_trained_in_turn(source, tmp_path, c
     some = [each.student for each in learners(source, tmp_path)]
     for member in some:
         member.network = nn.Sequential(member.network, Asks())
-    assert streams.trial(some, source, student.optimisation(RECIPE, source))[0].keys() == {
-        "in turn"
-    }
+    seconds, _ = streams.trial(some, source, student.optimisation(RECIPE, source))
+    assert seconds.keys() == {"in turn"}
     assert (
         "the students are trained in turn: no stack of them can be had" in capsys.readouterr().err
     )
+
+
+class Narrow(nn.Module):
+    """Memory for so many views at once."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+
+    def forward(self, x):
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError(f"{len(x)} views")
+        return x
+
+
+def test_a_student_that_memory_does_not_hold_sees_its_batches_in_parts(source, tmp_path):
+    """The others see them whole; all learn what they would with more memory."""
+    expected = streams.train(learners(source, tmp_path), RECIPE)
+    some = learners(source, tmp_path)
+    some[1].student.network = nn.Sequential(Narrow(3), some[1].student.network)
+    made = streams.train(some, RECIPE)
+    assert made.parts == [1, 4, 1]
+    assert expected.parts == [1, 1, 1]
+    for curve, its in zip(made.curves, expected.curves, strict=True):
+        assert curve == pytest.approx(its, abs=1e-5)
+
+
+def no_stack_above(monkeypatch, most):
+    """Memory for stacks of so many members."""
+    of_stack = Stack.loss
+
+    def loss(self, *arguments):
+        if len(self._students) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return of_stack(self, *arguments)
+
+    monkeypatch.setattr(Stack, "loss", loss)
+
+
+def test_a_stack_that_memory_does_not_hold_is_trained_as_smaller_ones(
+    source, tmp_path, monkeypatch, capsys
+):
+    schedule, seeds = student.optimisation(RECIPE, source), (0, 1, 2, 3, 4)
+    expected = streams.train_stacked(learners(source, tmp_path, seeds), source, schedule)
+    no_stack_above(monkeypatch, 2)
+    found = streams.train_stacked(learners(source, tmp_path, seeds), source, schedule)
+    assert (expected.stacks, found.stacks) == (1, 3)  # of two, one and two
+    assert torch.tensor(found.curves).allclose(torch.tensor(expected.curves), rtol=2e-3)
+    assert found.parts == [1] * 5
+    assert "memory holds no stack of 5 students" in capsys.readouterr().err
+    assert not list(tmp_path.glob("stack-*.pt"))
+
+
+def test_a_trial_finds_the_largest_stacks_that_memory_holds(source, tmp_path, monkeypatch):
+    no_stack_above(monkeypatch, 2)
+    some = [each.student for each in learners(source, tmp_path, (0, 1, 2, 3))]
+    seconds, stacks = streams.trial(some, source, student.optimisation(RECIPE, source))
+    assert (set(seconds), stacks) == ({"in turn", "stacked"}, 2)
+    no_stack_above(monkeypatch, 0)
+    seconds, _ = streams.trial(some, source, student.optimisation(RECIPE, source))
+    assert set(seconds) == {"in turn"}
