@@ -2,12 +2,13 @@
 
 The first process does all that a run does: it resolves cells, has stages made, writes records and
 tables. The others load the same artefacts when it tells them which cells are next, and take their
-part in training and timing.
+part in training and timing. A teacher is trained together too; what methods fit is not.
 """
 
 import contextlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ import torch
 from ..core import ranks
 from ..core.device import choose
 from ..core.errors import UserError
+from ..core.progress import say
 from .run_cell import Cells, ResolvedCell
 from .stages import Experiment
 
@@ -66,8 +68,22 @@ def check(cells: Sequence[ResolvedCell]) -> None:
             )
 
 
+def make_teacher(experiment: Experiment) -> None:
+    """Have the teacher trained by all processes together, where it is trained here and missing.
+
+    Raises:
+        UserError: it cannot be trained.
+    """
+
+    def begin(folder: Path) -> None:
+        say(f"the teacher is trained by {ranks.count()} processes")
+        ranks.told(folder)
+
+    experiment.make_teacher_with(begin)
+
+
 def follow(experiment: Experiment) -> Any:
-    """Train what the first process trains, until it has no more cells.
+    """Train what the first process trains, teacher or students, until it has no more.
 
     Returns:
         What it is dismissed with.
@@ -78,7 +94,11 @@ def follow(experiment: Experiment) -> Any:
     torch.set_flush_denormal(True)  # as it does
     try:
         told: Any = None
-        while isinstance(told := ranks.told(told), list):
+        while isinstance(told := ranks.told(told), list | Path):
+            if isinstance(told, Path):
+                with contextlib.suppress(Exception):  # as below
+                    experiment.train_teacher(told)
+                continue
             with ranks.together():
                 runner, labels = Cells(experiment), experiment.resolve(told).labels
                 group = [runner.resolve(cell, labels[cell]) for cell in told]

@@ -165,6 +165,8 @@ def measure(
         report: is told of each cell how long it took, or why it failed; by default the user is.
     """
     torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
+    if ranks.count() > 1 and any(runner.experiment.missing(cell.labels) for cell in missing):
+        on_ranks.make_teacher(runner.experiment)
     failed = prepare(runner.experiment, missing)
     runner.tally.ended += len(failed)
     waiting, wait = [cell for cell in missing if cell.cell not in failed], False

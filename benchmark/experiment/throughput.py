@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from ..core import ranks
-from ..data.rendering import render
 from ..data.views import ViewBatch
 from ..labels.contract import LabelSource
-from ..labels.student import Student, supplied
+from ..labels.student import Student, rendered, supplied
 from ..models.gradients import Batch, Gradients
 from ..models.training import Optimisation
 
@@ -103,7 +102,7 @@ class Steps:
         self.random_targets = torch.rand(batch, task.classes, device=device).softmax(1)
         self._views = self._all_views()
         self._stored = next(iter(source.views(0))).to(device)
-        self._pixels = render(task.images.pixels, self._stored)
+        self._pixels = rendered(source, self._stored)
 
     def bare(self) -> None:
         """The student's own step, on resident random data."""
@@ -113,7 +112,7 @@ class Steps:
         """A step of training: views, rendering, targets, and the step on them."""
         epoch, views = next(self._views)
         views = views.to(self.compute.device)
-        pixels = render(self.source.task.images.pixels, views)
+        pixels = rendered(self.source, views)
         targets = supplied(self.source, views, pixels, epoch)
         self._descend(self.student.batch(self.source, pixels, targets, views, epoch))
 
@@ -125,7 +124,7 @@ class Steps:
         """The forward pass that these targets cannot do without: of the source's network."""
         assert self.source.network is not None
         with torch.no_grad(), self.compute.autocast():
-            self.source.network(self._pixels[ranks.rows(len(self._pixels))])
+            self.source.network(self._pixels)
 
     def _descend(self, batch: Batch) -> None:
         self.optimiser.zero_grad(set_to_none=True)

@@ -44,7 +44,7 @@ class Student(Classifier):
 
         def logits(rows: slice) -> Tensor:
             with source.task.compute.autocast():
-                return self.seen(pixels, views, epoch, rows).float()
+                return self.seen(here(pixels, rows, len(views)), views, epoch, rows).float()
 
         def loss(logits: Tensor) -> Tensor:
             return source.loss(logits, targets, views, epoch)
@@ -54,8 +54,12 @@ class Student(Classifier):
     def seen(
         self, pixels: Tensor, views: ViewBatch, epoch: int, rows: slice = slice(None)
     ) -> Tensor:
-        """Logits of views while training: with the augmentation that follows normalisation."""
-        normalised = self.normalised(pixels[rows])
+        """Logits of views while training: with the augmentation that follows normalisation.
+
+        Args:
+            rows: of the views, where pixels are not of all.
+        """
+        normalised = self.normalised(pixels)
         return self.network(self.augment(normalised, epoch, views.batch, rows, len(views)))
 
     def bare_batch(self, pixels: Tensor, labels: Tensor, compute: Compute) -> Batch:
@@ -103,8 +107,27 @@ def stream(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, Tensor,
     for views in source.views(epoch):
         with ranks.together():
             views = views.to(task.device)
-            pixels = render(task.images.pixels, views)
+            pixels = rendered(source, views)
         yield views, pixels, supplied(source, views, pixels, epoch)
+
+
+def rendered(source: LabelSource, views: ViewBatch) -> Tensor:
+    """The pixels of views, on the device.
+
+    Of several processes that train together, each renders an online source's rows of its own; for
+    other sources, which may look at any pixels, all rows.
+    """
+    images = source.task.images.pixels
+    if ranks.count() == 1 or source.network is None:
+        return render(images, views)
+    rows = ranks.rows(len(views))
+    return render(images, views.with_partners(rows))[: rows.stop - rows.start]
+
+
+def here(pixels: Tensor, rows: slice, size: int) -> Tensor:
+    """Rows of a batch of `size` views, whose pixels are all there, or those of this process."""
+    first = ranks.rows(size).start if len(pixels) < size else 0
+    return pixels[rows.start - first : rows.stop - first]
 
 
 def supplied(source: LabelSource, views: ViewBatch, pixels: Tensor, epoch: int) -> Any:
@@ -113,15 +136,17 @@ def supplied(source: LabelSource, views: ViewBatch, pixels: Tensor, epoch: int) 
     An online source's network sees in each process only that one's rows. What others look up is
     looked up in each for the whole batch.
 
+    Args:
+        pixels: as `rendered` gives them.
+
     Raises:
         UserError: an online source's targets are no tensor, or a process failed.
     """
     if ranks.count() == 1 or source.network is None:
         with ranks.together():
             return source.supply(views, pixels, epoch)
-    rows = ranks.rows(len(views))
     with ranks.together():
-        own = source.supply(views.rows(rows), pixels[rows], epoch)
+        own = source.supply(views.rows(ranks.rows(len(views))), pixels, epoch)
         if not isinstance(own, Tensor):
             raise UserError(
                 f"The targets of {source.name} are a {type(own).__name__}, not a tensor, so "

@@ -122,6 +122,8 @@ class Training:
         self._parts = {"module": module, "optimiser": self.optimiser, "rates": self.rates}
         if seed is not None:
             seed += RANK_SEEDS * ranks.rank()
+        elif ranks.rank():
+            torch.manual_seed(torch.initial_seed() + RANK_SEEDS * ranks.rank())
         self._random, self._own_numbers = random_numbers.state(self.device, seed), seed is not None
         self.curve: list[Any] = self._restore()
         self.error: Exception | None = None

@@ -70,6 +70,11 @@ def test_two_processes_record_what_one_does(tmp_path):
         assert "joint" not in record["result"]
         assert other["throughput"]["devices"] == 2
         assert "devices" not in record["throughput"]
+    told = [list((tmp_path / of).glob("stages/teacher-*/teacher.json")) for of in ("one", "two")]
+    alone, together = (json.loads(file.read_text()) for (file,) in told)
+    assert together["accuracy"] == alone["accuracy"]
+    assert together["train_loss"] == pytest.approx(alone["train_loss"], abs=1e-5)
+    assert "the teacher is trained by 2 processes" in made.stderr
     assert made.stderr.count("4 cells: 0 cached, 4 to run") == 1  # the first process alone speaks
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from tiny import NETWORK, reloaded, shipped, tiny_task
+from torch.multiprocessing.spawn import start_processes
 
 from benchmark.core import ranks
 from benchmark.core.errors import UserError
@@ -65,9 +65,8 @@ def together(rank: int, count: int, port: int, folder: Path) -> None:
     os.environ.update({name: str(value) for name, value in told.items()})
     torch.set_num_threads(1)
     ranks.join(torch.device("cpu"))
-    found = {case: trained(case, folder) for case in CASES}
-    found["failure"] = failure(rank)
-    torch.save(found, folder / f"rank{rank}.pt")
+    cases = {case: trained(case, folder) for case in CASES}
+    torch.save({**cases, "failure": failure(rank)}, folder / f"rank{rank}.pt")
 
 
 def failure(rank: int) -> str:
@@ -93,7 +92,7 @@ def found(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.start_processes(together, (2, port, folder), nprocs=2, start_method="spawn")
+    start_processes(together, (2, port, folder), nprocs=2, start_method="spawn")
     alone = {case: trained(case, folder) for case in CASES}
     both = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
     return alone, *both
