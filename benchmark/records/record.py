@@ -219,6 +219,9 @@ def contradictions(record: Record) -> Iterator[str]:
     counts = {name: len(v) for name, v in times.items() if isinstance(v, list)}
     if len(set(counts.values())) > 1:
         yield f"throughput has unlike numbers of repeats: {counts}"
+    joint = record["result"].get("joint", {}).get("processes", 1)
+    if times.get("devices", 1) != joint:
+        yield f"throughput is of {times.get('devices', 1)} devices, but {joint} trained the student"
     world = record["world"]
     if (world["threads"] is None) == (world["device"] == "cpu"):
         yield f"world.threads is {world['threads']} on device {world['device']!r}"
