@@ -1,6 +1,7 @@
 """One student: trained on distilled images and one source's labels, tested once at the end."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,13 @@ def optimisation(recipe: Recipe, source: LabelSource) -> Optimisation:
 
 
 def stream(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, Tensor, Any]]:
-    """The views of an epoch, batch after batch, on the device, with their pixels and targets."""
+    """The views of an epoch, batch after batch, on the device, with their pixels and targets.
+
+    The source's views are asked for a batch ahead, so that it may read labels while a step runs.
+    """
     task = source.task
-    for views in source.views(epoch):
+    for views, _ in pairwise(chain(source.views(epoch), [None])):
+        assert views is not None
         with ranks.together():
             views = views.to(task.device)
             pixels = rendered(source, views)
