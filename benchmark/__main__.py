@@ -5,7 +5,7 @@ import sys
 from typing import NoReturn
 
 from .cli.app import app
-from .core.errors import Interrupted, UserError
+from .core.errors import Interrupted, Lost, UserError
 from .core.files import disk_is_full
 
 
@@ -19,7 +19,7 @@ def main() -> None:
         app()
     except Interrupted as error:
         _end(f"interrupted: {error}", 130)
-    except UserError as error:
+    except (UserError, Lost) as error:
         _end(f"error: {error}", 2)
     except Exception as error:
         if disk_is_full(error):

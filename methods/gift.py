@@ -29,7 +29,7 @@ from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.label_pool import LabelPool, batches_within, labels_of, restored
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
-from benchmark.labels.teacher_logits import teacher_logits
+from benchmark.labels.teacher_logits import ahead, teacher_logits
 from benchmark.labels.writer import Stored, TensorWriter
 
 
@@ -70,7 +70,7 @@ class GIFT(LabelSource[Options]):
 
     def __init__(self, task: LabelTask, options: Options, logits: Tensor | Stored) -> None:
         super().__init__(task, options)
-        self.logits = logits
+        self.logits, self._ahead = logits, ahead(logits, task.device)
         self.pool = LabelPool(task.plan, options.batches)
 
     @classmethod
@@ -121,10 +121,13 @@ class GIFT(LabelSource[Options]):
         return not self.pool.whole
 
     def views(self, epoch: int) -> Iterator[ViewBatch]:
-        return self.pool.replay(self.task.seed, epoch)
+        for views in self.pool.replay(self.task.seed, epoch):
+            if self._ahead is not None:
+                self._ahead.expect(self.pool.rows(views.batch))
+            yield views
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
-        rows = self.logits[self.pool.rows(views.batch)]
+        rows = (self._ahead or self.logits)[self.pool.rows(views.batch)]
         return rows.to(self.task.device, non_blocking=True).float()
 
     def loss(self, logits: Tensor, targets: Tensor, views: ViewBatch, epoch: int) -> Tensor:

@@ -15,7 +15,7 @@ from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.ensemble import Teachers, labelling, needs_of, taught_by
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
-from benchmark.labels.teacher_logits import resident, teacher_logits
+from benchmark.labels.teacher_logits import ahead, resident, teacher_logits
 from benchmark.labels.writer import Stored, TensorWriter
 
 
@@ -38,7 +38,7 @@ class Soft(LabelSource[Options]):
 
     def __init__(self, task: LabelTask, options: Options, logits: Tensor | Stored) -> None:
         super().__init__(task, options)
-        self.logits = logits
+        self.logits, self._ahead = logits, ahead(logits, task.device)
 
     @classmethod
     def needs(cls, options: Options) -> Needs:
@@ -82,6 +82,13 @@ class Soft(LabelSource[Options]):
                 rows = self.task.plan.rows(views.epoch, views.batch)
                 yield views, self.logits[rows].float().cpu()
 
+    def views(self, epoch: int) -> Iterator[ViewBatch]:
+        for views in self.task.plan.epoch(epoch):
+            if self._ahead is not None:
+                self._ahead.expect(self.task.plan.rows(epoch, views.batch))
+            yield views
+
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
-        rows = self.logits[self.task.plan.rows(views.epoch, views.batch)]
+        stored = self._ahead or self.logits
+        rows = stored[self.task.plan.rows(views.epoch, views.batch)]
         return rows.to(self.task.device, non_blocking=True).float()

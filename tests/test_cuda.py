@@ -28,7 +28,7 @@ from benchmark.labels.task import LabelTask
 from benchmark.models.classifier import correct
 from benchmark.models.image_source import ImageTask, image_source
 from benchmark.models.teachers import Teacher
-from benchmark.models.training import Training
+from benchmark.models.training import Loss, Training
 
 RECIPE = Recipe("cuda", epochs=2, batch_size=8)
 NETWORKS_DIFFER_BY = 0.02  # of the largest target
@@ -123,7 +123,7 @@ def _epochs(learner: student.Student, source: LabelSource, device: torch.device)
 
 def _unwaited(
     training: Training,
-    losses_of: Callable[[int], Iterator[torch.Tensor]],
+    losses_of: Callable[[int], Iterator[Loss]],
     device: torch.device,
     batches: int,
 ) -> None:
@@ -153,9 +153,9 @@ def test_a_stack_learns_what_its_members_would(network, task, tmp_path, device):
 
     one_by_one, stacked = learners(), learners()
     expected = [streams.train([learner], RECIPE).curves[0] for learner in one_by_one]
-    found = streams.train_stacked(stacked, source, schedule)
+    found = streams.train_stacked(stacked, source, schedule).curves
     np.testing.assert_allclose(np.array(found), np.array(expected), rtol=NETWORKS_DIFFER_BY)
-    seconds = streams.trial([each.student for each in stacked], source, schedule)
+    seconds, _ = streams.trial([each.student for each in stacked], source, schedule)
     assert seconds.keys() == {"in turn", "stacked"}
     made = streams.train(learners(), RECIPE)
     assert bool(made.seconds_step) == (device.type == "cuda")
@@ -165,7 +165,7 @@ def test_a_stack_learns_what_its_members_would(network, task, tmp_path, device):
 def test_a_network_with_batch_norm_is_stacked_in_bf16(task, tmp_path, device):
     source = saved(fitted("soft", {}, on(device, task, True)), tmp_path / "artefact")
     some = [student.build("convnet-d2-w8-bn", source, seed) for seed in range(3)]
-    seconds = streams.trial(some, source, student.optimisation(RECIPE, source))
+    seconds, _ = streams.trial(some, source, student.optimisation(RECIPE, source))
     assert seconds.keys() == {"in turn", "stacked"}
 
 

@@ -13,6 +13,7 @@ from .surroundings import Surroundings
 
 if TYPE_CHECKING:
     from ..core.device import Compute
+    from ..experiment.run_grid import Ran
 
 
 def measured(asked: Mapping[str, Any], at: Surroundings) -> Results:
@@ -50,21 +51,38 @@ def measure(grid: Grid, at: Surroundings) -> Results:
 
     import torch
 
+    from ..core import ranks
     from ..core.device import choose
-    from ..experiment import run_grid
+    from ..experiment import on_ranks, run_grid
     from ..experiment.dataset_and_teacher import Runtime
     from ..experiment.stages import Experiment
 
-    compute, threads = choose(at.device, at.precision), torch.get_num_threads()
-    jobs, execute = _executor(at, compute, len(chosen))
+    several = ranks.launched()
+    device = on_ranks.device_here(at.device) if several else at.device
+    compute, threads = choose(device, at.precision), torch.get_num_threads()
+    if several:
+        _check_joint(at)
+        ranks.join(compute.device)
+    jobs, execute = (1, None) if several else _executor(at, compute, len(chosen))
     share = at.share_stream == "auto"
     runtime = Runtime(
         at.work, compute, at.data_root, at.download, at.force, at.batched, share, jobs, at.dry_run
     )
+    experiment = Experiment(grid, runtime)
+    if not ranks.leads():
+        return on_ranks.follow(experiment)
     try:
-        ran = run_grid.run(Experiment(grid, runtime), chosen, at.dry_run, execute, limit)
+        results = _results(run_grid.run(experiment, chosen, at.dry_run, execute, limit))
+    except UserError:
+        on_ranks.dismiss(None)
+        raise
     finally:
         torch.set_num_threads(threads)
+    on_ranks.dismiss(results)
+    return results
+
+
+def _results(ran: "Ran") -> Results:
     failures = [
         FailedCell(cell.label, failure.message, failure.traceback)
         for cell, failure in ran.failed.items()
@@ -77,6 +95,15 @@ def measure(grid: Grid, at: Surroundings) -> Results:
         missing=[cell.label for cell in ran.missing],
         left_out=ran.left_out,
     )
+
+
+def _check_joint(at: Surroundings) -> None:
+    """Refuse, of several processes that torchrun started, what each is to start by itself."""
+    asked = {"--executor ray": at.executor == "ray", f"--jobs {at.jobs}": at.jobs != "auto"}
+    for words in (words for words, given in asked.items() if given):
+        raise UserError(
+            f"Under torchrun all processes train one student together: leave out {words}."
+        )
 
 
 def grid_of(asked: Mapping[str, Any], config: Path | None) -> Grid:

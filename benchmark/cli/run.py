@@ -20,12 +20,15 @@ def run(asked: dict[str, Any], at: Surroundings) -> None:
     Without --config and --dataset, runs the quick start: real 8x8 digits, in about a minute or
     two on a laptop.
     """
+    from ..core import ranks
+
     results = measured(asked, at)
     if at.dry_run:
         for cell in results.cells:
             typer.echo(f"{'missing' if cell in results.missing else 'cached '}  {cell}")
         return
-    show(results, at.work)
+    if ranks.leads():
+        show(results, at.work)
 
 
 def show(results: Results, work: Path) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "pickles",
     "plugins",
     "progress",
+    "ranks",
     "remote",
     "work",
 ]

@@ -14,6 +14,10 @@ class Interrupted(Exception):
     """The user, or the system, ended a run; says what is kept and how to go on."""
 
 
+class Lost(BaseException):
+    """One of several processes of a run ended, so the others cannot go on; nothing catches it."""
+
+
 class ArtefactError(UserError):
     """A shipped folder is damaged, or was made for other images, classes or priors."""
 

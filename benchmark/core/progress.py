@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 SHOW_AFTER_SECONDS = 1.5
 LOG_EVERY_SECONDS = 30.0
-_lines = False
+_lines = _silent = False
 
 
 def in_lines(chosen: bool) -> None:
@@ -21,8 +21,16 @@ def in_lines(chosen: bool) -> None:
     _lines = chosen
 
 
+def silent(chosen: bool) -> None:
+    """Whether this process shows nothing, because another one shows the same."""
+    global _silent
+    _silent = chosen
+
+
 def say(text: str) -> None:
     """One line on standard error; standard output is kept for the tables."""
+    if _silent:
+        return
     print(text, file=sys.stderr, flush=True)
 
 
@@ -37,7 +45,7 @@ def track(
     if total is None:
         total = len(items)  # type: ignore[arg-type]
     started = shown = time.monotonic()
-    live = sys.stderr.isatty() and not _lines
+    live = sys.stderr.isatty() and not (_lines or _silent)
     every = 0.2 if live else LOG_EVERY_SECONDS
     drawn = False
     for done, item in enumerate(items, 1):

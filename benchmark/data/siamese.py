@@ -33,13 +33,25 @@ class Siamese:
     kinds: tuple[Dsa, ...]
     seed: int
 
-    def __call__(self, pixels: Tensor, epoch: int, batch: int) -> Tensor:
-        """Normalised `pixels` (B, C, R, R), augmented; differentiable."""
+    def __call__(
+        self,
+        pixels: Tensor,
+        epoch: int,
+        batch: int,
+        rows: slice = slice(None),
+        size: int | None = None,
+    ) -> Tensor:
+        """Normalised `pixels` (B, C, R, R), augmented; differentiable.
+
+        Args:
+            rows: of a batch of `size`, where pixels are a part of it.
+        """
         if not self.kinds:
             return pixels
-        words = random_words(self.seed, epoch, batch, DSA, 1 + DRAWS * len(pixels))
+        size = len(pixels) if size is None else size
+        words = random_words(self.seed, epoch, batch, DSA, 1 + DRAWS * size)
         kind = self.kinds[int(unit(words[:1])[0] * len(self.kinds))]
-        draws = torch.from_numpy(unit(words[1:])).float().view(DRAWS, -1)
+        draws = torch.from_numpy(unit(words[1:])).float().view(DRAWS, -1)[:, rows]
         return AUGMENT[kind](pixels, draws.to(pixels.device, non_blocking=True))
 
 

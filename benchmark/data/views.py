@@ -121,6 +121,40 @@ class ViewBatch:
             cutout_box=across(self.cutout_box),
         )
 
+    def rows(self, rows: slice) -> "ViewBatch":
+        """Some of these views, for what looks at each by itself.
+
+        A partner outside of them gets a number that is no row, so that looking it up fails.
+        """
+        parts = {
+            f.name: value[rows]
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        size = len(parts["index"])
+        partner = parts["partner"] - rows.start
+        parts["partner"] = torch.where((partner < 0) | (partner >= size), size, partner)
+        return replace(self, **parts)
+
+    def with_partners(self, rows: slice) -> "ViewBatch":
+        """Some of these views, and after them those that are mixed into them, to render both.
+
+        Only the first ones, as many as `rows`, come out as they would among all.
+        """
+        own = torch.arange(rows.start, rows.stop, device=self.index.device)
+        if not self.mixed:
+            return self.rows(rows)
+        partner = self.partner[rows]
+        parts = {
+            f.name: torch.cat([value[own], value[partner]])
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        count = len(own)
+        after = torch.arange(count, 2 * count, device=own.device)
+        parts["partner"] = torch.cat([after, after])
+        return replace(self, **parts)
+
     def __len__(self) -> int:
         return len(self.index)
 

@@ -8,6 +8,7 @@ __all__ = [
     "grid",
     "jobs",
     "measure_each",
+    "on_ranks",
     "on_ray",
     "profile",
     "reference",

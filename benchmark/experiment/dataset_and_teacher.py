@@ -1,7 +1,7 @@
 """What a grid starts from: the real dataset, its teacher, and weak ones; made once and kept."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -195,13 +195,26 @@ class DatasetAndTeacher:
 
     def _trained(self) -> Path:
         """The stage of a teacher that is trained here, and its snapshots."""
+        return self.cache.make("teacher", self.training_key, self.train_teacher)
+
+    def train_teacher(self, folder: Path) -> None:
+        """Train the teacher, into a folder; several processes may do so together."""
         network, options = self.teacher_source[0], self.teacher_options
-        compute = self.runtime.compute
-        return self.cache.make(
-            "teacher",
-            self.training_key,
-            lambda f: teachers.trained(network, self.dataset, options, compute, f),
-        )
+        teachers.trained(network, self.dataset, options, self.runtime.compute, folder)
+
+    def make_teacher_with(self, begin: Callable[[Path], None]) -> None:
+        """Have a teacher that is trained here, if it is missing.
+
+        Args:
+            begin: called with the folder where it is trained, before that.
+        """
+
+        def build_stage(folder: Path) -> None:
+            begin(folder)
+            self.train_teacher(folder)
+
+        if self.teacher_source[1] is None:
+            self.cache.make("teacher", self.training_key, build_stage)
 
     @cached_property
     def teacher(self) -> Teacher:

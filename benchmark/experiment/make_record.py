@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from ..core import plugins
+from ..core import plugins, ranks
 from ..core.files import digest
 from ..core.plugins import Identity
 from ..data import distilled
@@ -17,6 +17,7 @@ from ..records.record import (
     Batched,
     CellNames,
     Inputs,
+    Joint,
     Plugin,
     Record,
     Result,
@@ -118,12 +119,19 @@ def _result(measured: Measured, fit: Fit, jobs: int) -> Result:
     )
     students = len(trained.curves)
     if students > 1 or jobs > 1:
-        batched = Batched(students=students, stacked=trained.stacked, jobs=jobs)
+        batched = Batched(students=students, stacked=trained.stacks > 0, jobs=jobs)
+        if trained.stacks > 1:
+            batched["stacks"] = trained.stacks
         if trained.seconds_step:
             batched["seconds_in_turn"] = trained.seconds_step["in turn"]
         if "stacked" in trained.seconds_step:
             batched["seconds_stacked"] = trained.seconds_step["stacked"]
         made["batched"] = batched
+    if measured.parts > 1:
+        made["micro_batches"] = measured.parts
+    if ranks.count() > 1:
+        norm = "synchronised" if measured.batch_norm else "none"
+        made["joint"] = Joint(processes=ranks.count(), batch_norm=norm)
     return made
 
 
@@ -134,6 +142,8 @@ def _throughput(timings: Timings) -> Throughput:
         seconds_step=timings.step,
         seconds_targets=timings.targets,
     )
+    if timings.devices > 1:
+        made["devices"] = timings.devices
     if timings.floor is not None:
         made["seconds_floor"] = timings.floor
     return made

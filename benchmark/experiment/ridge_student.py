@@ -15,6 +15,7 @@ from ..labels.contract import LabelSource
 from ..labels.student import Student, untrained
 from ..labels.task import LabelTask
 from ..models import networks
+from ..models.gradients import Batch
 from ..models.ridge import moved, solve, with_one
 
 RIDGE = 1.0  # the paper's lambda
@@ -48,23 +49,28 @@ class RidgeStudent(Student):
         """Of pixels (B, C, R, R), with a one for the bias, (B, features + 1)."""
         return with_one(super().forward(pixels).float())
 
-    def loss(
+    def batch(
         self, source: LabelSource, pixels: Tensor, targets: Any, views: ViewBatch, epoch: int
-    ) -> Tensor:
+    ) -> Batch:
         """The cross-entropy with the targets as probabilities; also moves `last`.
 
         A loss that the source brings has no say: a regression has a loss of its own. Nor has an
         augmentation that follows normalisation: no such recipe asks for this evaluator.
         """
-        return self.bare_loss(pixels, source.probabilities(targets), source.task.compute)
+        return self.bare_batch(pixels, source.probabilities(targets), source.task.compute)
 
-    def bare_loss(self, pixels: Tensor, labels: Tensor, compute: Compute) -> Tensor:
-        with compute.autocast():
-            features = self.features(pixels)
-        weights = moved(self.last, solve(features, labels, RIDGE)[0])
-        self.last = weights.detach()
-        scale = 1 + SCALE_SHARE * self.scale_offset
-        return F.cross_entropy(features @ (scale * weights), labels)
+    def bare_batch(self, pixels: Tensor, labels: Tensor, compute: Compute) -> Batch:
+        def features(rows: slice) -> Tensor:
+            with compute.autocast():
+                return self.features(pixels[rows])
+
+        def loss(features: Tensor) -> Tensor:
+            weights = moved(self.last, solve(features, labels, RIDGE)[0])
+            self.last = weights.detach()
+            scale = 1 + SCALE_SHARE * self.scale_offset
+            return F.cross_entropy(features @ (scale * weights), labels)
+
+        return Batch(len(pixels), features, loss)
 
 
 def build(name: str, source: LabelSource, seed: int) -> RidgeStudent:

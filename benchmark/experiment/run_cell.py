@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..core import plugins
+from ..core import plugins, ranks
 from ..core.files import digest, disk_is_full, read_json
 from ..core.progress import say
 from ..data.recipe import Recipe
@@ -20,7 +20,7 @@ from ..records import store
 from ..records.environment import world
 from ..records.record import SCHEMA, CellNames, Record
 from . import evaluate, fitter, pilot, ridge_student
-from .evaluate import Build
+from .evaluate import Build, Measured
 from .failures import Failure, describe
 from .grid import Cell
 from .image_stages import ARTEFACT_SEED
@@ -188,41 +188,19 @@ class Cells:
 
     def _measure(self, group: Sequence[ResolvedCell]) -> list[Record | Exception]:
         """The records of cells that share their labels, or what went wrong with each."""
-        experiment, labels = self.experiment, group[0].labels
-        (folder, _), recipe = experiment.finished(labels), labels.recipe
-        cls, test = method(labels.variant.method), experiment.dataset.test
-
-        def load(seed: int) -> LabelSource:
-            return cls.load(folder / "artefact", experiment.task(labels, seed))
-
-        def built(cell: Cell, source: LabelSource) -> Student:
-            return EVALUATORS[recipe.evaluator](cell.student, source, source.task.seed)
-
-        looks = None
-        if recipe.stop == "held-out":
-            source = load(pilot.SEED)
-            looks = self._pilot(group[0], built(group[0].cell, source), source)
-        length = replace(recipe, epochs=looks.chosen, steps=0) if looks else recipe
-        # Repeats over draws of the images are repeats over initial weights too.
-        seeds = [each.cell.seed + SEEDS * self.names(each.cell)["draw"] for each in group]
-        first = load(seeds[0])
-        if len(set(seeds)) > 1 and not first.seeded:
-            streams.check_shared(first, load(next(s for s in seeds if s != seeds[0])))
-        learners = []
-        for number, (each, seed) in enumerate(zip(group, seeds, strict=True)):
-            source = load(seed) if first.seeded and number else first.for_student(seed)
-            file = experiment.runtime.work / CHECKPOINTS / f"{each.record.stem}.pt"
-            learners.append(Learner(built(each.cell, source), source, each.cell.label, file))
-        streamed = [[one] for one in learners] if first.seeded else [learners]
-        measured = [m for some in streamed for m in evaluate.evaluate(some, length, test)]
+        if ranks.count() > 1:
+            ranks.told([each.cell for each in group])
+            with ranks.together():
+                pass  # the others resolve them
+        learners, measured, looks = self.train(group)
         return [
             result
             if isinstance(result, Exception)
             else make_record(
-                experiment,
+                self.experiment,
                 each.key,
                 each.cell,
-                labels,
+                each.labels,
                 self.names(each.cell),
                 self.world,
                 learner.source,
@@ -231,6 +209,57 @@ class Cells:
             )
             for each, learner, result in zip(group, learners, measured, strict=True)
         ]
+
+    def train(
+        self, group: Sequence[ResolvedCell]
+    ) -> tuple[list[Learner], list[Measured | Exception], Pilot | None]:
+        """Train, test and time the students of cells that share their labels.
+
+        Where several processes train them together, all come here at once.
+
+        Returns:
+            The students, their figures or what went wrong with each, and their pilot if any.
+        """
+        with ranks.together():
+            learners, looks = self._learners(group)
+        labels, first, recipe = group[0].labels, learners[0].source, group[0].labels.recipe
+        other = next((one for one in learners if one.source.task.seed != first.task.seed), None)
+        if other is not None and not first.seeded:
+            streams.check_shared(first, self._load(labels, other.source.task.seed))
+        length = replace(recipe, epochs=looks.chosen, steps=0) if looks else recipe
+        streamed = [[one] for one in learners] if first.seeded else [learners]
+        test = self.experiment.dataset.test
+        measured = [m for some in streamed for m in evaluate.evaluate(some, length, test)]
+        return learners, measured, looks
+
+    def _load(self, labels: ResolvedLabels, seed: int) -> LabelSource:
+        """The labels from disk, for a student of this seed."""
+        folder, _ = self.experiment.finished(labels)
+        cls = method(labels.variant.method)
+        return cls.load(folder / "artefact", self.experiment.task(labels, seed))
+
+    def _learners(self, group: Sequence[ResolvedCell]) -> tuple[list[Learner], Pilot | None]:
+        """The untrained students of cells that share their labels, and their pilot if any."""
+        experiment, labels = self.experiment, group[0].labels
+        recipe = labels.recipe
+
+        def built(cell: Cell, source: LabelSource) -> Student:
+            return EVALUATORS[recipe.evaluator](cell.student, source, source.task.seed)
+
+        looks = None
+        if recipe.stop == "held-out":
+            source = self._load(labels, pilot.SEED)
+            looks = self._pilot(group[0], built(group[0].cell, source), source)
+        # Repeats over draws of the images are repeats over initial weights too.
+        seeds = [each.cell.seed + SEEDS * self.names(each.cell)["draw"] for each in group]
+        first = self._load(labels, seeds[0])
+        learners = []
+        for number, (each, seed) in enumerate(zip(group, seeds, strict=True)):
+            again = first.seeded and number
+            source = self._load(labels, seed) if again else first.for_student(seed)
+            file = experiment.runtime.work / CHECKPOINTS / f"{each.record.stem}.pt"
+            learners.append(Learner(built(each.cell, source), source, each.cell.label, file))
+        return learners, looks
 
     def _pilot(self, resolved: ResolvedCell, classifier: Student, source: LabelSource) -> Pilot:
         """How many epochs to train; chosen once for all seeds."""

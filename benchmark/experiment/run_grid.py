@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 
+from ..core import ranks
 from ..core.bounded_cache import held
 from ..core.errors import Interrupted, UserError
 from ..core.files import digest
@@ -17,7 +18,7 @@ from ..models.image_source import image_source
 from ..records import store
 from ..records.comparison import Comparison, comparisons
 from ..records.record import Record
-from . import fitter
+from . import fitter, on_ranks
 from .estimate import Estimator, said
 from .failures import Failed, Failure
 from .grid import Cell
@@ -82,6 +83,8 @@ def run(
         runner = Cells(experiment)
         found += [runner.resolve(cell, labels) for cell, labels in resolved.labels.items()]
         missing = [cell for cell in found if experiment.runtime.force or not cell.done]
+        if ranks.count() > 1:
+            on_ranks.check(missing)
         start = min(time.process_time(), MOST_OF_A_START)
         estimator = Estimator(runner, not dry_run, start)
         _foretell(estimator, found, missing, dry_run)
@@ -162,6 +165,8 @@ def measure(
         report: is told of each cell how long it took, or why it failed; by default the user is.
     """
     torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
+    if ranks.count() > 1 and any(runner.experiment.missing(cell.labels) for cell in missing):
+        on_ranks.make_teacher(runner.experiment)
     failed = prepare(runner.experiment, missing)
     runner.tally.ended += len(failed)
     waiting, wait = [cell for cell in missing if cell.cell not in failed], False

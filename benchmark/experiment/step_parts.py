@@ -132,7 +132,7 @@ class _Parts(Steps):
         self._known = self.targets()
 
     def forward(self) -> torch.Tensor:
-        return self.student.bare_loss(self.noise, self.random_targets, self.compute)
+        return self.student.bare_batch(self.noise, self.random_targets, self.compute).whole()
 
     def forward_backward(self) -> None:
         loss = self.forward()
@@ -141,8 +141,8 @@ class _Parts(Steps):
 
     def learning(self) -> None:
         """A bare step with the source's loss, on resident pixels and targets."""
-        loss = self.student.loss(self.source, self._pixels, self._known, self._stored, 0)
-        self._descend(loss)
+        batch = self.student.batch(self.source, self._pixels, self._known, self._stored, 0)
+        self._descend(batch)
 
     def sampling(self) -> None:
         next(self._views)[1].to(self.compute.device)

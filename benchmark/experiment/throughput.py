@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from ..data.rendering import render
+from ..core import ranks
 from ..data.views import ViewBatch
 from ..labels.contract import LabelSource
-from ..labels.student import Student
+from ..labels.student import Student, rendered, supplied
+from ..models.gradients import Batch, Gradients
 from ..models.training import Optimisation
 
 REPEATS = 3
@@ -24,8 +25,9 @@ class Timings:
     """Seconds of every repeat; the bare step, the method's and its labels take turns.
 
     Attributes:
-        batch: views a step.
+        batch: views a step, of all devices.
         floor: of an online source's bare network; None of others.
+        devices: that share each step.
     """
 
     batch: int
@@ -33,17 +35,24 @@ class Timings:
     step: list[float]
     targets: list[float]
     floor: list[float] | None
+    devices: int = 1
 
 
-def measure(student: Student, source: LabelSource, optimisation: Optimisation) -> Timings:
+def measure(
+    student: Student, source: LabelSource, optimisation: Optimisation, parts: int = 1
+) -> Timings:
     """Time the whole step, its labels alone, and the bare step, taking turns.
 
     The bare step is forward, backward and optimiser on resident random pixels and targets;
     the whole step adds views, rendering and labels. An online source's labels are also timed
     against their floor, its bare network on the same pixels. The student is copied, not changed.
+    Processes that train together time their common steps.
+
+    Args:
+        parts: in which a batch's rows are seen, where memory does not hold them at once.
     """
     state = dict(source.training_state)
-    steps = Steps(student, source, optimisation)
+    steps = Steps(student, source, optimisation, parts)
     timed = {"bare_step": steps.bare, "step": steps.whole, "targets": steps.targets}
     if source.network is not None:
         timed["floor"] = steps.floor
@@ -55,6 +64,7 @@ def measure(student: Student, source: LabelSource, optimisation: Optimisation) -
         seconds["step"],
         seconds["targets"],
         seconds.get("floor"),
+        ranks.count(),
     )
 
 
@@ -79,33 +89,36 @@ def in_turns(
 class Steps:
     """What is timed, each with all that it needs on the device."""
 
-    def __init__(self, student: Student, source: LabelSource, optimisation: Optimisation) -> None:
+    def __init__(
+        self, student: Student, source: LabelSource, optimisation: Optimisation, parts: int = 1
+    ) -> None:
         task = source.task
         self.source, self.compute = source, task.compute
         self.student = copy.deepcopy(student).train()
         self.optimiser, _ = optimisation.build(self.student)
+        self._gradients = Gradients(self.student, source.name, source.training_state, parts)
         batch, side, device = task.plan.sizes()[0], task.images.resolution, task.device
         self.noise = torch.rand(batch, task.images.channels, side, side, device=device)
         self.random_targets = torch.rand(batch, task.classes, device=device).softmax(1)
         self._views = self._all_views()
         self._stored = next(iter(source.views(0))).to(device)
-        self._pixels = render(task.images.pixels, self._stored)
+        self._pixels = rendered(source, self._stored)
 
     def bare(self) -> None:
         """The student's own step, on resident random data."""
-        self._descend(self.student.bare_loss(self.noise, self.random_targets, self.compute))
+        self._descend(self.student.bare_batch(self.noise, self.random_targets, self.compute))
 
     def whole(self) -> None:
         """A step of training: views, rendering, targets, and the step on them."""
         epoch, views = next(self._views)
         views = views.to(self.compute.device)
-        pixels = render(self.source.task.images.pixels, views)
-        targets = self.source.supply(views, pixels, epoch)
-        self._descend(self.student.loss(self.source, pixels, targets, views, epoch))
+        pixels = rendered(self.source, views)
+        targets = supplied(self.source, views, pixels, epoch)
+        self._descend(self.student.batch(self.source, pixels, targets, views, epoch))
 
     def targets(self) -> Any:
         """The targets of one resident batch."""
-        return self.source.supply(self._stored, self._pixels, 0)
+        return supplied(self.source, self._stored, self._pixels, 0)
 
     def floor(self) -> None:
         """The forward pass that these targets cannot do without: of the source's network."""
@@ -113,9 +126,9 @@ class Steps:
         with torch.no_grad(), self.compute.autocast():
             self.source.network(self._pixels)
 
-    def _descend(self, loss: torch.Tensor) -> None:
+    def _descend(self, batch: Batch) -> None:
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        self._gradients.of(batch)
         self.optimiser.step()
 
     def _all_views(self) -> Iterator[tuple[int, ViewBatch]]:
@@ -137,4 +150,5 @@ def _seconds(work: Callable[[], None], count: int, wait: Callable[[], None]) -> 
 def _repetitions(work: Callable[[], None], wait: Callable[[], None]) -> int:
     """How often to do `work` for a time well above the clock's grain; also warms up."""
     work()
-    return max(1, round(LEAST_SECONDS / max(1e-6, _seconds(work, 1, wait))))
+    count = max(1, round(LEAST_SECONDS / max(1e-6, _seconds(work, 1, wait))))
+    return ranks.told(count)  # as often in all processes that work together

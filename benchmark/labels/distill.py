@@ -7,6 +7,7 @@ through the recipe's views, since on those the network will be asked.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from ..core.progress import track
 from ..data.rendering import render_gathered
 from ..data.views import SAMPLE, ViewBatch, permutation, random_words
+from ..models.gradients import Batch
 from ..models.priors import weights_digest
 from ..models.training import Optimisation, optimise
 from .contract import divergence
@@ -247,7 +249,7 @@ class _Fitting:
                     parameter.copy_(memory[f"best.{name}"])
         return {"loss": curve, "agreement": memory["agreement"].tolist(), "ended": self.ended}
 
-    def losses(self, epoch: int) -> Iterator[Tensor]:
+    def losses(self, epoch: int) -> Iterator[Batch]:
         """The losses of an epoch, one a step."""
         if self.started is None:
             self.started = time.monotonic() - float(self.memory["seconds"])
@@ -255,9 +257,14 @@ class _Fitting:
             self.validate()  # the checkpoint gone on from was written before it
             self.network.train()
         for batch in self.batches.epoch(epoch):
-            with self.task.compute.autocast():
-                logits = self.network(batch.shown)
-            yield loss(logits.float(), batch, self.fit, self.task.objective.temperature)
+
+            def logits(rows: slice, batch: TeacherBatch = batch) -> Tensor:
+                with self.task.compute.autocast():
+                    return self.network(batch.shown[rows]).float()
+
+            temperature = self.task.objective.temperature
+            of_logits = partial(loss, batch=batch, fit=self.fit, temperature=temperature)
+            yield Batch(len(batch.target), logits, of_logits)
             if self.late:
                 return
 

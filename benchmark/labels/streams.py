@@ -18,11 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core import ranks
 from ..core.errors import UserError
 from ..core.files import digest
 from ..core.progress import say
 from ..data.recipe import Recipe
 from ..data.views import ViewBatch
+from ..models.gradients import Batch
 from ..models.training import Going, Optimisation, Training, advance, diverged, in_turn
 from .contract import LabelSource
 from .stack import Stack
@@ -53,30 +55,34 @@ class Trained:
 
     Attributes:
         curves: each one's mean loss of each epoch, or what ended it.
-        stacked: whether as one stacked network.
+        stacks: as how many stacked networks, one after another; 0 if in turn. More than one
+            where the device's memory held no stack of all.
         seconds_step: of a step of all of them, by form, where forms were tried: every repeat.
+        parts: in which each one's batches were seen, since memory did not hold them whole; else 1.
     """
 
     curves: list[list[float] | Exception]
-    stacked: bool = False
+    stacks: int = 0
     seconds_step: dict[str, list[float]] = field(default_factory=dict)
+    parts: list[int] = field(default_factory=list)
 
 
 def train(learners: Sequence[Learner], recipe: Recipe) -> Trained:
     """Train students in place towards the targets of the first one's source, step by step.
 
     In turn each learns, to the bit, what it would alone. On a GPU a short trial decides whether
-    they are stacked; that changes their results by rounding.
+    they are stacked; that changes their results by rounding. Several processes take turns.
     """
     source = learners[0].source
     schedule = optimisation(recipe, source)
     students = [learner.student for learner in learners]
     seconds: dict[str, list[float]] = {}
-    if source.task.device.type == "cuda" and Stack.possible(students, source):
-        seconds = trial(students, source, schedule)
+    alone = ranks.count() == 1
+    if alone and source.task.device.type == "cuda" and Stack.possible(students, source):
+        seconds, stacks = trial(students, source, schedule)
         if min(seconds, key=lambda form: min(seconds[form])) == "stacked":
-            return Trained(train_stacked(learners, source, schedule), True, seconds)
-    return Trained(_in_turn(learners, source, schedule), False, seconds)
+            return train_stacked(learners, source, schedule, stacks, seconds)
+    return _in_turn(learners, source, schedule, seconds)
 
 
 def check_shared(source: LabelSource, other: LabelSource) -> None:
@@ -107,8 +113,11 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _in_turn(
-    learners: Sequence[Learner], source: LabelSource, schedule: Optimisation
-) -> list[list[float] | Exception]:
+    learners: Sequence[Learner],
+    source: LabelSource,
+    schedule: Optimisation,
+    seconds: dict[str, list[float]],
+) -> Trained:
     trainings = [
         Training(
             each.student,
@@ -131,49 +140,89 @@ def _in_turn(
 
         title = some[0].label if len(some) == 1 else f"{some[0].label} and {len(some) - 1} more"
         advance([trainings[number] for number in numbers], epoch_of, schedule.epochs, title)
-    return [training.error or training.curve for training in trainings]
+    curves = [training.error or training.curve for training in trainings]
+    return Trained(curves, 0, seconds, [training.gradients.parts for training in trainings])
 
 
 def _steps(
     learners: Sequence[Learner], source: LabelSource, epoch: int
-) -> Iterator[Callable[[int], Tensor]]:
+) -> Iterator[Callable[[int], Batch]]:
     """The steps of an epoch, each as the loss of the n-th learner."""
     for views, pixels, targets in stream(source, epoch):
-        yield partial(_loss, learners, views, pixels, targets, epoch)
+        yield partial(_batch, learners, views, pixels, targets, epoch)
 
 
-def _loss(
+def _batch(
     learners: Sequence[Learner],
     views: ViewBatch,
     pixels: Tensor,
     targets: Any,
     epoch: int,
     number: int,
-) -> Tensor:
+) -> Batch:
     learner = learners[number]
-    return learner.student.loss(learner.source, pixels, targets, views, epoch)
+    return learner.student.batch(learner.source, pixels, targets, views, epoch)
 
 
 def train_stacked(
+    learners: Sequence[Learner],
+    source: LabelSource,
+    schedule: Optimisation,
+    stacks: int = 1,
+    seconds: dict[str, list[float]] | None = None,
+) -> Trained:
+    """Train students in place as stacked networks, one after another.
+
+    A stack that memory does not hold is begun again as two halves. Each member learns the same in
+    any of them; one that is left alone sees its batches in parts, if it must.
+
+    Args:
+        stacks: to begin with.
+        seconds: of a trial, for what is returned.
+    """
+    waiting = [learners[part] for part in ranks.parts(len(learners), stacks)]
+    curves: list[list[float] | Exception] = []
+    parts, done = [], 0
+    while waiting:
+        some, waiting = waiting[0], waiting[1:]
+        if len(some) == 1:
+            alone = _in_turn(some, source, schedule, {})
+            curves, parts = curves + alone.curves, parts + alone.parts
+        else:
+            found = _one_stack(some, source, schedule)
+            if found is None:
+                waiting = [some[part] for part in ranks.parts(len(some), 2)] + waiting
+                continue
+            curves, parts = curves + found, parts + [1] * len(some)
+        done += 1
+    return Trained(curves, done, seconds or {}, parts)
+
+
+def _one_stack(
     learners: Sequence[Learner], source: LabelSource, schedule: Optimisation
-) -> list[list[float] | Exception]:
-    """Train students in place as one stacked network; each one's curve, or what ended it."""
-    stack = Stack([learner.student for learner in learners], source)
+) -> list[list[float] | Exception] | None:
+    """Each one's curve, or what ended it; None if memory does not hold the stack."""
     named = digest([learner.checkpoint.name for learner in learners])[:24]
     checkpoint = learners[0].checkpoint.with_name(f"stack-{named}.pt")
     title = f"{learners[0].label} and {len(learners) - 1} more"
     seed = learners[0].student.seed
-    training = Training(stack, schedule, title, checkpoint, members=len(learners), seed=seed)
+    try:
+        stack = Stack([learner.student for learner in learners], source)
+        training = Training(stack, schedule, title, checkpoint, members=len(learners), seed=seed)
 
-    def epoch_of(_: Going, epoch: int) -> int:
-        with training.own_random_numbers():
-            return training.descend(stack.losses(epoch))
+        def epoch_of(_: Going, epoch: int) -> int:
+            with training.own_random_numbers():
+                return training.descend(stack.losses(epoch))
 
-    advance([training], epoch_of, schedule.epochs, title)
+        advance([training], epoch_of, schedule.epochs, title)
+    except torch.OutOfMemoryError as error:
+        checkpoint.unlink(missing_ok=True)
+        say(f"{title}: memory holds no stack of {len(learners)} students ({error}): two halves")
+        return None
     stack.restore()
     checkpoint.unlink(missing_ok=True)
     if training.error is not None:
-        return [training.error] * len(learners)
+        return [training.error for _ in learners]
     curves = [list(curve) for curve in zip(*training.curve, strict=True)]
     return [
         _ended(curve, learner.label, schedule.lr)
@@ -191,31 +240,42 @@ def _ended(curve: list[float], label: str, lr: float) -> list[float] | Exception
 
 def trial(
     students: Sequence[Student], source: LabelSource, schedule: Optimisation
-) -> dict[str, list[float]]:
-    """Seconds of a step of all students in turn, and of their stack: every repeat, of copies.
+) -> tuple[dict[str, list[float]], int]:
+    """Seconds of a step of all students in turn, and stacked: every repeat, of copies.
 
-    A stack that this memory cannot hold, or a network that cannot be stacked, has no seconds.
+    Returns:
+        The seconds by form; and as how few stacks memory holds them. A network that cannot be
+        stacked has no seconds of stacks.
     """
     copies = [copy.deepcopy(student) for student in students]
     views, pixels, targets = next(stream(source, 0))
     alone = [Training(student, schedule, "trial") for student in copies]
+    forms: dict[str, Callable[[], None]] = {}
 
     def turns() -> None:
         for student, training in zip(copies, alone, strict=True):
-            training.step(student.loss(source, pixels, targets, views, 0))
+            training.step(student.batch(source, pixels, targets, views, 0))
 
     def stacked() -> None:
-        together.step(stack.loss(pixels, targets, views, 0))
+        for stack, training in together:
+            training.step(stack.loss(pixels, targets, views, 0))
 
-    forms = {"in turn": turns}
-    try:
-        stack = Stack(copies, source)
-        together = Training(stack, schedule, "trial", members=len(copies))
-        together.begin()
-        stacked()
-        forms["stacked"] = stacked
-    except RuntimeError as error:
-        say(f"the students are trained in turn: no stack of them can be had ({error})")
+    forms["in turn"] = turns
+    together: list[tuple[Stack, Training]] = []
+    stacks = 1
+    while "stacked" not in forms and stacks < len(copies):
+        try:
+            together = [
+                _begun(copies[part], source, schedule) for part in ranks.parts(len(copies), stacks)
+            ]
+            stacked()
+            forms["stacked"] = stacked
+        except torch.OutOfMemoryError as error:
+            together, stacks = [], 2 * stacks
+            say(f"memory holds no stack of these students ({error}); smaller ones are tried")
+        except RuntimeError as error:
+            say(f"the students are trained in turn: no stack of them can be had ({error})")
+            break
     for training in alone:
         training.begin()
     seconds: dict[str, list[float]] = {name: [] for name in forms}
@@ -227,4 +287,14 @@ def trial(
             source.task.compute.wait()
             if repeat:
                 seconds[name].append(time.perf_counter() - started)
-    return seconds
+    return seconds, stacks
+
+
+def _begun(
+    students: Sequence[Student], source: LabelSource, schedule: Optimisation
+) -> tuple[Stack, Training]:
+    """A stack of some students, in training."""
+    stack = Stack(students, source)
+    training = Training(stack, schedule, "trial", members=len(students))
+    training.begin()
+    return stack, training

@@ -1,6 +1,7 @@
 """One student: trained on distilled images and one source's labels, tested once at the end."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..core import ranks
 from ..core.device import Compute
+from ..core.errors import UserError
 from ..data.recipe import Recipe
 from ..data.rendering import render
 from ..data.siamese import Siamese
 from ..data.views import ViewBatch
 from ..models import networks
 from ..models.classifier import Classifier
+from ..models.gradients import Batch
 from ..models.training import Optimisation, optimise
 from .contract import LabelSource
 from .task import LabelTask
@@ -34,23 +38,39 @@ class Student(Classifier):
         self.seed = seed
         self.augment = Siamese(task.plan.augmentation.dsa, seed)
 
-    def loss(
+    def batch(
         self, source: LabelSource, pixels: Tensor, targets: Any, views: ViewBatch, epoch: int
+    ) -> Batch:
+        """What to minimise; arguments as those of `LabelSource.supply` and `loss`."""
+
+        def logits(rows: slice) -> Tensor:
+            with source.task.compute.autocast():
+                return self.seen(here(pixels, rows, len(views)), views, epoch, rows).float()
+
+        def loss(logits: Tensor) -> Tensor:
+            return source.loss(logits, targets, views, epoch)
+
+        return Batch(len(views), logits, loss)
+
+    def seen(
+        self, pixels: Tensor, views: ViewBatch, epoch: int, rows: slice = slice(None)
     ) -> Tensor:
-        """The scalar to minimise; arguments as those of `LabelSource.supply` and `loss`."""
-        with source.task.compute.autocast():
-            logits = self.seen(pixels, views, epoch)
-        return source.loss(logits.float(), targets, views, epoch)
+        """Logits of views while training: with the augmentation that follows normalisation.
 
-    def seen(self, pixels: Tensor, views: ViewBatch, epoch: int) -> Tensor:
-        """Logits of views while training: with the augmentation that follows normalisation."""
-        return self.network(self.augment(self.normalised(pixels), epoch, views.batch))
+        Args:
+            rows: of the views, where pixels are not of all.
+        """
+        normalised = self.normalised(pixels)
+        return self.network(self.augment(normalised, epoch, views.batch, rows, len(views)))
 
-    def bare_loss(self, pixels: Tensor, labels: Tensor, compute: Compute) -> Tensor:
+    def bare_batch(self, pixels: Tensor, labels: Tensor, compute: Compute) -> Batch:
         """The same without a source: the cross-entropy with probabilities (B, classes)."""
-        with compute.autocast():
-            logits = self(pixels)
-        return F.cross_entropy(logits.float(), labels)
+
+        def logits(rows: slice) -> Tensor:
+            with compute.autocast():
+                return self(pixels[rows]).float()
+
+        return Batch(len(pixels), logits, lambda logits: F.cross_entropy(logits, labels))
 
 
 def build(name: str, source: LabelSource, seed: int) -> Student:
@@ -83,20 +103,69 @@ def optimisation(recipe: Recipe, source: LabelSource) -> Optimisation:
 
 
 def stream(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, Tensor, Any]]:
-    """The views of an epoch, batch after batch, on the device, with their pixels and targets."""
+    """The views of an epoch, batch after batch, on the device, with their pixels and targets.
+
+    The source's views are asked for a batch ahead, so that it may read labels while a step runs.
+    """
     task = source.task
-    for views in source.views(epoch):
-        views = views.to(task.device)
-        pixels = render(task.images.pixels, views)
-        yield views, pixels, source.supply(views, pixels, epoch)
+    for views, _ in pairwise(chain(source.views(epoch), [None])):
+        assert views is not None
+        with ranks.together():
+            views = views.to(task.device)
+            pixels = rendered(source, views)
+        yield views, pixels, supplied(source, views, pixels, epoch)
 
 
-def losses_of(student: Student, source: LabelSource) -> Callable[[int], Iterator[Tensor]]:
+def rendered(source: LabelSource, views: ViewBatch) -> Tensor:
+    """The pixels of views, on the device.
+
+    Of several processes that train together, each renders an online source's rows of its own; for
+    other sources, which may look at any pixels, all rows.
+    """
+    images = source.task.images.pixels
+    if ranks.count() == 1 or source.network is None:
+        return render(images, views)
+    rows = ranks.rows(len(views))
+    return render(images, views.with_partners(rows))[: rows.stop - rows.start]
+
+
+def here(pixels: Tensor, rows: slice, size: int) -> Tensor:
+    """Rows of a batch of `size` views, whose pixels are all there, or those of this process."""
+    first = ranks.rows(size).start if len(pixels) < size else 0
+    return pixels[rows.start - first : rows.stop - first]
+
+
+def supplied(source: LabelSource, views: ViewBatch, pixels: Tensor, epoch: int) -> Any:
+    """The source's targets of a batch, in each of the processes that train together.
+
+    An online source's network sees in each process only that one's rows. What others look up is
+    looked up in each for the whole batch.
+
+    Args:
+        pixels: as `rendered` gives them.
+
+    Raises:
+        UserError: an online source's targets are no tensor, or a process failed.
+    """
+    if ranks.count() == 1 or source.network is None:
+        with ranks.together():
+            return source.supply(views, pixels, epoch)
+    with ranks.together():
+        own = source.supply(views.rows(ranks.rows(len(views))), pixels, epoch)
+        if not isinstance(own, Tensor):
+            raise UserError(
+                f"The targets of {source.name} are a {type(own).__name__}, not a tensor, so "
+                "several processes cannot each make their part of them: train it in one."
+            )
+    return ranks.gathered(own, len(views))
+
+
+def losses_of(student: Student, source: LabelSource) -> Callable[[int], Iterator[Batch]]:
     """The losses of an epoch, one a step."""
 
-    def losses(epoch: int) -> Iterator[Tensor]:
+    def losses(epoch: int) -> Iterator[Batch]:
         for views, pixels, targets in stream(source, epoch):
-            yield student.loss(source, pixels, targets, views, epoch)
+            yield student.batch(source, pixels, targets, views, epoch)
 
     return losses
 

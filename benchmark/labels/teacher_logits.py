@@ -9,7 +9,9 @@ from ..core.errors import UserError
 from ..core.progress import track
 from ..data.rendering import render
 from ..data.views import ViewBatch
+from .read_ahead import ReadAhead
 from .task import LabelTask
+from .writer import Stored
 
 RESIDENT_BYTES = 2 * 2**30
 
@@ -43,6 +45,14 @@ def teacher_logits(
                 "its weights whole?"
             )
         yield views, rows
+
+
+def ahead(tensor: Tensor | Stored, device: torch.device) -> ReadAhead | None:
+    """A reader of labels that stayed where they are since they are not small; else None."""
+    mapped = isinstance(tensor, Tensor) and tensor.device.type == "cpu"
+    if mapped and tensor.nbytes > RESIDENT_BYTES:
+        return ReadAhead(tensor, device)
+    return None
 
 
 def resident(tensor: Tensor, device: torch.device) -> Tensor:

@@ -4,6 +4,7 @@ __all__ = [
     "agreement",
     "batch_norm",
     "classifier",
+    "gradients",
     "image_source",
     "joins",
     "network_family",
@@ -12,4 +13,5 @@ __all__ = [
     "ridge",
     "teachers",
     "training",
+    "whole_batch_norm",
 ]

@@ -9,6 +9,7 @@ has the weights that timm downloads.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
-from ..core import bounded
+from ..core import bounded, ranks
 from ..core.device import Compute
 from ..core.errors import UserError
 from ..data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, Images
@@ -27,6 +28,7 @@ from ..data.rendering import render_gathered
 from ..data.views import Augmentation, ViewPlan
 from . import networks
 from .classifier import Classifier, Floats, correct
+from .gradients import Batch
 from .training import Optimisation, optimise
 from .weights_files import read_weights
 
@@ -136,7 +138,10 @@ class Teacher(Classifier):
 def trained(
     network_name: str, dataset: Dataset, options: TeacherOptions, compute: Compute, folder: Path
 ) -> None:
-    """Train a teacher on the real training set; keep its weights and snapshots in `folder`."""
+    """Train a teacher on the real training set; keep its weights and snapshots in `folder`.
+
+    Several processes may train it together; the first one writes.
+    """
     torch.manual_seed(options.seed)
     images = dataset.train
     network = networks.create(
@@ -155,10 +160,15 @@ def trained(
         augmentation,
     )
 
+    if min(plan.sizes()) < ranks.count():
+        raise UserError(
+            f"{ranks.count()} processes cannot train a teacher on batches of {min(plan.sizes())}: "
+            "start fewer, or set a larger teacher.batch_size."
+        )
     snapshots = {done: i for i, done in enumerate(options.snapshot_epochs())}
 
-    def losses(epoch: int) -> Iterator[Tensor]:
-        if epoch in snapshots:
+    def losses(epoch: int) -> Iterator[Batch]:
+        if epoch in snapshots and ranks.leads():
             _save(teacher, folder / SNAPSHOTS.replace("*", f"{snapshots[epoch]:02}"))
         yield from losses_of(teacher, images, plan, compute, epoch)
 
@@ -174,6 +184,8 @@ def trained(
         checkpoint,
         until=options.stop or options.epochs,
     )
+    if not ranks.leads():
+        return
     checkpoint.unlink(missing_ok=True)
     _save(teacher, folder / WEIGHTS)
     right = correct(teacher, dataset.test, compute)
@@ -193,22 +205,32 @@ def _save(teacher: Teacher, file: Path) -> None:
 
 def losses_of(
     teacher: Teacher, images: Images, plan: ViewPlan, compute: Compute, epoch: int
-) -> Iterator[Tensor]:
+) -> Iterator[Batch]:
     """The losses of an epoch on real images, one a step."""
     for pixels, labels in real_views(images, plan, epoch, compute.device):
-        with compute.autocast():
-            logits = teacher(pixels)
-        yield F.cross_entropy(logits.float(), labels)
+        first = ranks.rows(len(labels)).start
+
+        def logits(rows: slice, pixels: Tensor = pixels, first: int = first) -> Tensor:
+            with compute.autocast():
+                return teacher(pixels[rows.start - first : rows.stop - first]).float()
+
+        yield Batch(len(labels), logits, partial(F.cross_entropy, target=labels))
 
 
 def real_views(
     images: Images, plan: ViewPlan, epoch: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of augmented real images: pixels (B, C, R, R) in 0..1, and labels (B,)."""
+    """One epoch of augmented real images: pixels (B, C, R, R) in 0..1, and labels (B,).
+
+    Of several processes that train together, each has the pixels of its own rows.
+    """
     for views in plan.epoch(epoch):
-        block = images.take(views.index).to(device, non_blocking=True)
-        labels = images.labels[views.index].to(device, non_blocking=True)
-        yield render_gathered(block, views.to(device)), labels
+        with ranks.together():
+            labels = images.labels[views.index].to(device, non_blocking=True)
+            seen = views if ranks.count() == 1 else views.rows(ranks.rows(len(views)))
+            block = images.take(seen.index).to(device, non_blocking=True)
+            pixels = render_gathered(block, seen.to(device))
+        yield pixels, labels
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ checkpoints and resume are the same for all. Nothing waits for the device inside
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..core import ranks
 from ..core.errors import UserError
 from ..core.progress import say, track
 from ..data.recipe import LrSchedule
+from . import random_numbers
+from .gradients import Batch, Gradients
 
 CHECKPOINT_EVERY_SECONDS = 20.0
 LOOK_EVERY_STEPS = 50  # at losses on the device, where epochs are shorter
+RANK_SEEDS = 2**40  # between the seeds of processes that train together, for their dropout
+
+Loss = Tensor | Batch  # of a step; what has no rows to be seen in parts is a tensor
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,8 @@ class Training:
     """One module on its way: what moves its weights, and how far it has come.
 
     Torch's random numbers are each training's own, so that a module learns the same whether it
-    is trained alone or in turn with others.
+    is trained alone or in turn with others. Of several processes that train it together, the first
+    alone writes checkpoints.
 
     Args:
         label: for errors.
@@ -93,6 +100,7 @@ class Training:
 
     Attributes:
         curve: the mean loss of each epoch; a list of the members', where there are some.
+        gradients: how they are had of batches.
         error: what ended it, if anything did.
     """
 
@@ -109,9 +117,14 @@ class Training:
         self.module, self.label, self.lr = module, label, schedule.lr
         self.device = next(module.parameters()).device
         self.checkpoint, self.memory = checkpoint, {} if memory is None else memory
+        self.gradients = Gradients(module, label, self.memory)
         self.optimiser, self.rates = schedule.build(module, stacked=members > 0)
         self._parts = {"module": module, "optimiser": self.optimiser, "rates": self.rates}
-        self._random, self._own_numbers = _random_state(self.device, seed), seed is not None
+        if seed is not None:
+            seed += RANK_SEEDS * ranks.rank()
+        elif ranks.rank():
+            torch.manual_seed(torch.initial_seed() + RANK_SEEDS * ranks.rank())
+        self._random, self._own_numbers = random_numbers.state(self.device, seed), seed is not None
         self.curve: list[Any] = self._restore()
         self.error: Exception | None = None
         self._shape = (members,) if members else ()
@@ -121,15 +134,19 @@ class Training:
         self.module.train()
         self.total = torch.zeros(self._shape, device=self.device)
 
-    def step(self, loss: Tensor) -> None:
+    def step(self, loss: Loss) -> None:
         """One step on a loss, or on a vector of them, one a member. Waits for nothing."""
         self.optimiser.zero_grad(set_to_none=True)
-        (loss.sum() if loss.ndim else loss).backward()
+        if isinstance(loss, Batch):
+            found = self.gradients.of(loss)
+        else:
+            (loss.sum() if loss.ndim else loss).backward()
+            found = loss.detach()
         self.optimiser.step()
         self.rates.step()
-        self.total += loss.detach()
+        self.total += found
 
-    def descend(self, losses: Iterator[Tensor]) -> int:
+    def descend(self, losses: Iterator[Loss]) -> int:
         """One epoch: a step for each loss. Returns their number."""
         self.begin()
         count = 0
@@ -141,16 +158,16 @@ class Training:
     @contextmanager
     def own_random_numbers(self) -> Iterator[None]:
         """Draw from this training's random numbers, and leave them where they stand."""
-        _set_random_state(self._random, self.device)
+        random_numbers.go_on_from(self._random, self.device)
         yield
-        self._random = _random_state(self.device)
+        self._random = random_numbers.state(self.device)
 
     def save(self) -> None:
         """Write the checkpoint, all of it or nothing."""
         assert self.checkpoint is not None
         state = {name: part.state_dict() for name, part in self._parts.items()}
         state |= {"memory": self.memory, "curve": self.curve}
-        state |= self._random if self._own_numbers else _random_state(self.device)
+        state |= self._random if self._own_numbers else random_numbers.state(self.device)
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_suffix(".partial")
         try:
@@ -179,14 +196,15 @@ class Training:
         for name, value in state["memory"].items():
             moved = value.ndim or value.is_floating_point()
             self.memory[name] = value.to(self.device) if moved else value
-        self._random = {name: state[name] for name in state.keys() & {"rng", "cuda_rng"}}
-        _set_random_state(self._random, self.device)
+        if ranks.leads():  # it was the first process's that were saved
+            self._random = {name: state[name] for name in state.keys() & {"rng", "cuda_rng"}}
+        random_numbers.go_on_from(self._random, self.device)
         return state["curve"]
 
 
 def optimise(
     module: nn.Module,
-    losses: Callable[[int], Iterator[Tensor]],
+    losses: Callable[[int], Iterator[Loss]],
     schedule: Optimisation,
     label: str,
     checkpoint: Path | None = None,
@@ -244,6 +262,7 @@ def advance(
     """
     (begun,) = {len(training.curve) for training in trainings}
     going, waiting, saved = list(enumerate(trainings)), [], time.monotonic()
+    saves = ranks.leads()
     for epoch in track(range(begun, until), label):
         count = train(going, epoch)
         going = [(number, training) for number, training in going if training.error is None]
@@ -253,7 +272,7 @@ def advance(
         due = time.monotonic() - saved > CHECKPOINT_EVERY_SECONDS
         if due or enough is not None or sum(n for _, n in waiting) >= LOOK_EVERY_STEPS:
             going = _look(going, waiting)
-        if due:
+        if due and saves:
             for _, training in going:
                 if training.checkpoint is not None:
                     training.save()
@@ -261,9 +280,11 @@ def advance(
         if not going or (enough is not None and enough()):
             break
     _look(going, waiting)
+    for training in trainings:
+        training.gradients.close()
 
 
-def in_turn(going: Going, steps: Iterator[Callable[[int], Tensor]]) -> int:
+def in_turn(going: Going, steps: Iterator[Callable[[int], Loss]]) -> int:
     """One epoch of trainings that take turns, each with its own random numbers.
 
     Args:
@@ -310,23 +331,3 @@ def _look(going: Going, waiting: list[tuple[dict[int, Tensor], int]]) -> Going:
                 training.error = diverged(training.label, found, epoch, training.lr)
     waiting.clear()
     return [(number, training) for number, training in going if training.error is None]
-
-
-def _random_state(device: torch.device, seed: int | None = None) -> dict[str, Tensor]:
-    """Where torch's random numbers stand, on the CPU and on the device, or begin with a seed."""
-    if seed is not None:
-        state = {"rng": torch.Generator().manual_seed(seed).get_state()}
-    else:
-        state = {"rng": torch.get_rng_state()}
-    if device.type == "cuda" and torch.cuda.is_available():
-        if seed is not None:
-            state["cuda_rng"] = torch.Generator(device).manual_seed(seed).get_state()
-        else:
-            state["cuda_rng"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["rng"])
-    if "cuda_rng" in state:
-        torch.cuda.set_rng_state(state["cuda_rng"], device)

@@ -113,8 +113,18 @@ class Batched(TypedDict):
     students: Size  # on one stream of views and labels, which was made once for all
     stacked: bool  # as one network, their weights side by side
     jobs: Size  # processes side by side on this machine
+    stacks: NotRequired[Size]  # one after another, where memory held no stack of all
     seconds_in_turn: NotRequired[Repeats]  # of a step of all students, where forms were tried
     seconds_stacked: NotRequired[Repeats]
+
+
+@_whole
+class Joint(TypedDict):
+    """Processes that trained the student together, each its rows of every batch."""
+
+    processes: Size
+    # Of the whole batch, over all processes; `none` if the network has none.
+    batch_norm: Literal["synchronised", "none"]
 
 
 @_whole
@@ -129,13 +139,17 @@ class Result(TypedDict):
     seconds_fit: Seconds
     fit: NotRequired[dict[str, Any]]  # what the method's fit had to tell
     batched: NotRequired[Batched]  # where it was not trained alone
+    # Parts that the rows of a batch were seen in, where memory did not hold them at once.
+    micro_batches: NotRequired[Size]
+    joint: NotRequired[Joint]  # where several processes trained it
 
 
 @_whole
 class Throughput(TypedDict):
     """Seconds of every repeat; the bare step and the method's take turns."""
 
-    batch: Annotated[int, Field(ge=1, le=10**9)]
+    batch: Annotated[int, Field(ge=1, le=10**9)]  # of all devices
+    devices: NotRequired[Size]  # that share each step, where there are several
     seconds_bare_step: Repeats
     seconds_step: Repeats
     seconds_targets: Repeats
@@ -205,6 +219,9 @@ def contradictions(record: Record) -> Iterator[str]:
     counts = {name: len(v) for name, v in times.items() if isinstance(v, list)}
     if len(set(counts.values())) > 1:
         yield f"throughput has unlike numbers of repeats: {counts}"
+    joint = record["result"].get("joint", {}).get("processes", 1)
+    if times.get("devices", 1) != joint:
+        yield f"throughput is of {times.get('devices', 1)} devices, but {joint} trained the student"
     world = record["world"]
     if (world["threads"] is None) == (world["device"] == "cpu"):
         yield f"world.threads is {world['threads']} on device {world['device']!r}"

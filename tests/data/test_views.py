@@ -252,3 +252,27 @@ def test_mirrored_views_are_the_views_mirrored():
     mirrored = render(pixels, views.mirrored())
     torch.testing.assert_close(mirrored, render(pixels, views).flip(3))
     torch.testing.assert_close(views.mirrored().mirrored().mix_box, views.mix_box)
+
+
+@pytest.mark.parametrize("mix", ["cutmix", "mixup", "none"])
+def test_parts_of_a_batch_come_out_as_they_would_among_all(mix):
+    """Also where views are mixed with some of another part."""
+    plan = ViewPlan(3, 20, 8, 9, 4, Augmentation((0.5, 1.0), mix=mix, cutout=0.4))
+    pixels = torch.rand(20, 3, 8, 8).mul(255).to(torch.uint8)
+    views = plan.batch(1, 0)
+    expected = render(pixels, views)
+    for rows in (slice(0, 3), slice(3, 7)):
+        found = render(pixels, views.with_partners(rows))
+        assert found[: rows.stop - rows.start].equal(expected[rows])
+
+
+def test_rows_know_no_partner_outside_of_them():
+    views = ViewPlan(3, 20, 8, 20, 4, Augmentation()).batch(0, 0)
+    part = views.rows(slice(5, 12))
+    assert part.index.equal(views.index[5:12])
+    within = (views.partner[5:12] >= 5) & (views.partner[5:12] < 12)
+    assert within.any()
+    assert not within.all()
+    assert views.index[5:12][part.partner[within]].equal(views.index[views.partner[5:12][within]])
+    with pytest.raises(IndexError):
+        part.index[part.partner]

@@ -56,7 +56,7 @@ def test_two_steps_are_those_of_the_paper_in_float64(task, tmp_path):
         adam.zero_grad()
         expected.backward()
 
-        loss = learner.loss(source, pixels, targets, views, 0)
+        loss = learner.batch(source, pixels, targets, views, 0).whole()
         optimiser.zero_grad()
         loss.backward()
         torch.testing.assert_close(loss.detach().double(), expected.detach())

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from benchmark.core import plugins
 from benchmark.core.errors import UserError
 from benchmark.data import distilled
 from benchmark.data.picture_bytes import picture_bytes
+from benchmark.labels.student import Student
 from benchmark.models.training import Optimisation
 
 METHODS = ("--methods", "hard,soft,lpqld")
@@ -409,3 +411,25 @@ def test_a_full_disk(small_disk, monkeypatch, room):
     (small_disk / "filler").unlink()
     run_tiny(work, *options)
     assert len(records(work)) == 1
+
+
+def test_a_record_says_in_how_many_parts_a_batch_was_seen(finished, tmp_path, monkeypatch, capsys):
+    """Where memory holds three views at once; throughput is of such steps too."""
+    of_student = Student.normalised
+
+    def held(self, pixels):
+        if self.training and len(pixels) > 3:
+            raise torch.OutOfMemoryError(f"{len(pixels)} views")
+        return of_student(self, pixels)
+
+    monkeypatch.setattr(Student, "normalised", held)
+    run_tiny(tmp_path / "narrow", "--methods", "soft")
+    found, expected = records(tmp_path / "narrow")["soft 0"], records(finished)["soft 0"]
+    batch = expected["throughput"]["batch"]
+    assert found["result"]["micro_batches"] == 2 ** math.ceil(math.log2(batch / 3))
+    assert "micro_batches" not in expected["result"]
+    assert found["key"] == expected["key"]
+    assert found["result"]["correct"] == expected["result"]["correct"]
+    assert found["result"]["train_loss"] == pytest.approx(
+        expected["result"]["train_loss"], abs=1e-5
+    )

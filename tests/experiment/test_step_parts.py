@@ -65,7 +65,7 @@ def test_few_test_images_are_enough(task, tmp_path, monkeypatch):
 def test_nothing_that_is_measured_changes(task, tmp_path):
     source = reloaded(fitted("lpqld", {"keep": 0.5}, task), tmp_path / "artefact")
     learner = student.build(NETWORK, source, 0).eval()
-    next(student.losses_of(learner, source)(0))  # remembers the batch
+    next(student.losses_of(learner, source)(0)).whole()  # remembers the batch
     assert source.training_state
     memory, weights = dict(source.training_state), copy.deepcopy(learner.state_dict())
     measured(source, learner)

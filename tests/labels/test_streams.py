@@ -60,7 +60,7 @@ def test_in_turn_each_learns_to_the_bit_what_it_would_alone(source, tmp_path):
     expected = alone(source, tmp_path, dropout=0.2)
     some = learners(source, tmp_path, dropout=0.2)
     made = streams.train(some, RECIPE)
-    assert not made.stacked
+    assert not made.stacks
     for learner, curve, (its_curve, its_state) in zip(some, made.curves, expected, strict=True):
         assert curve == its_curve
         assert same(state(learner), its_state)
@@ -103,7 +103,7 @@ def test_one_that_raises_is_told_and_the_others_go_on(source, tmp_path, monkeypa
     def fail(*_):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(some[0].student, "loss", fail)
+    monkeypatch.setattr(some[0].student, "batch", fail)
     made = streams.train(some, RECIPE)
     assert isinstance(made.curves[0], torch.OutOfMemoryError)
     assert made.curves[1:] == [curve for curve, _ in expected[1:]]
@@ -151,7 +151,7 @@ def test_a_stack_learns_what_its_members_would(source, tmp_path, network, optimi
     schedule = student.optimisation(recipe, source)
     some, stacked = (learners(source, tmp_path, network=network) for _ in range(2))
     expected = streams.train(some, recipe).curves
-    found = streams.train_stacked(stacked, source, schedule)
+    found = streams.train_stacked(stacked, source, schedule).curves
     assert torch.tensor(found).allclose(torch.tensor(expected), rtol=2e-3)
     for learner, other in zip(some, stacked, strict=True):
         one, two = (
@@ -170,7 +170,7 @@ def test_a_stack_learns_what_its_members_would_by_rdeds_recipe(source, tmp_path)
     schedule = student.optimisation(recipe, source)
     some, stacked = (learners(source, tmp_path, network="convnet-d3-w8-bn") for _ in range(2))
     expected = streams.train(some, recipe).curves
-    found = streams.train_stacked(stacked, source, schedule)
+    found = streams.train_stacked(stacked, source, schedule).curves
     assert torch.tensor(found).allclose(torch.tensor(expected), rtol=1e-4)
     for learner, other in zip(some, stacked, strict=True):
         mine, its = (dict(each.student.named_buffers()) for each in (learner, other))
@@ -201,7 +201,7 @@ def test_a_member_that_diverges_is_told_and_the_others_go_on(source, tmp_path):
     schedule, some = student.optimisation(RECIPE, source), learners(source, tmp_path)
     with torch.no_grad():
         next(some[1].student.parameters()).fill_(float("nan"))
-    first, second, third = streams.train_stacked(some, source, schedule)
+    first, second, third = streams.train_stacked(some, source, schedule).curves
     assert str(second).startswith("soft, seed 1: the loss is nan in epoch 1. A lower lr")
     expected = alone(source, tmp_path)
     assert first == pytest.approx(expected[0][0], rel=2e-3)
@@ -222,7 +222,7 @@ def test_a_stack_augments_each_member_by_its_own_seed(source, tmp_path):
 
 def test_a_stack_goes_on_from_its_checkpoint(source, tmp_path, monkeypatch):
     schedule = student.optimisation(RECIPE, source)
-    expected = streams.train_stacked(learners(source, tmp_path), source, schedule)
+    expected = streams.train_stacked(learners(source, tmp_path), source, schedule).curves
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_SECONDS", -1)
     of_stack = Stack.losses
 
@@ -236,7 +236,7 @@ def test_a_stack_goes_on_from_its_checkpoint(source, tmp_path, monkeypatch):
         with pytest.raises(Stop):
             streams.train_stacked(learners(source, tmp_path), source, schedule)
     assert len(list(tmp_path.glob("stack-*.pt"))) == 1
-    found = streams.train_stacked(learners(source, tmp_path), source, schedule)
+    found = streams.train_stacked(learners(source, tmp_path), source, schedule).curves
     assert found == expected
     assert not list(tmp_path.glob("stack-*.pt"))
 
@@ -252,8 +252,9 @@ def test_what_can_be_stacked(source, tmp_path):
 def test_a_trial_leaves_the_students_as_they_are(source, tmp_path):
     some = [each.student for each in learners(source, tmp_path)]
     before = copy.deepcopy([member.state_dict() for member in some])
-    seconds = streams.trial(some, source, student.optimisation(RECIPE, source))
+    seconds, stacks = streams.trial(some, source, student.optimisation(RECIPE, source))
     assert {name: len(repeats) for name, repeats in seconds.items()} == {"in turn": 5, "stacked": 5}
+    assert stacks == 1
     assert all(same(m.state_dict(), b) for m, b in zip(some, before, strict=True))
 
 
@@ -265,7 +266,69 @@ def test_a_network_that_cannot_be_stacked_is_trained_in_turn(source, tmp_path, c
     some = [each.student for each in learners(source, tmp_path)]
     for member in some:
         member.network = nn.Sequential(member.network, Asks())
-    assert streams.trial(some, source, student.optimisation(RECIPE, source)).keys() == {"in turn"}
+    seconds, _ = streams.trial(some, source, student.optimisation(RECIPE, source))
+    assert seconds.keys() == {"in turn"}
     assert (
         "the students are trained in turn: no stack of them can be had" in capsys.readouterr().err
     )
+
+
+class Narrow(nn.Module):
+    """Memory for so many views at once."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+
+    def forward(self, x):
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError(f"{len(x)} views")
+        return x
+
+
+def test_a_student_that_memory_does_not_hold_sees_its_batches_in_parts(source, tmp_path):
+    """The others see them whole; all learn what they would with more memory."""
+    expected = streams.train(learners(source, tmp_path), RECIPE)
+    some = learners(source, tmp_path)
+    some[1].student.network = nn.Sequential(Narrow(3), some[1].student.network)
+    made = streams.train(some, RECIPE)
+    assert made.parts == [1, 4, 1]
+    assert expected.parts == [1, 1, 1]
+    for curve, its in zip(made.curves, expected.curves, strict=True):
+        assert curve == pytest.approx(its, abs=1e-5)
+
+
+def no_stack_above(monkeypatch, most):
+    """Memory for stacks of so many members."""
+    of_stack = Stack.loss
+
+    def loss(self, *arguments):
+        if len(self._students) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return of_stack(self, *arguments)
+
+    monkeypatch.setattr(Stack, "loss", loss)
+
+
+def test_a_stack_that_memory_does_not_hold_is_trained_as_smaller_ones(
+    source, tmp_path, monkeypatch, capsys
+):
+    schedule, seeds = student.optimisation(RECIPE, source), (0, 1, 2, 3, 4)
+    expected = streams.train_stacked(learners(source, tmp_path, seeds), source, schedule)
+    no_stack_above(monkeypatch, 2)
+    found = streams.train_stacked(learners(source, tmp_path, seeds), source, schedule)
+    assert (expected.stacks, found.stacks) == (1, 3)  # of two, one and two
+    assert torch.tensor(found.curves).allclose(torch.tensor(expected.curves), rtol=2e-3)
+    assert found.parts == [1] * 5
+    assert "memory holds no stack of 5 students" in capsys.readouterr().err
+    assert not list(tmp_path.glob("stack-*.pt"))
+
+
+def test_a_trial_finds_the_largest_stacks_that_memory_holds(source, tmp_path, monkeypatch):
+    no_stack_above(monkeypatch, 2)
+    some = [each.student for each in learners(source, tmp_path, (0, 1, 2, 3))]
+    seconds, stacks = streams.trial(some, source, student.optimisation(RECIPE, source))
+    assert (set(seconds), stacks) == ({"in turn", "stacked"}, 2)
+    no_stack_above(monkeypatch, 0)
+    seconds, _ = streams.trial(some, source, student.optimisation(RECIPE, source))
+    assert set(seconds) == {"in turn"}

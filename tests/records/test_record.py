@@ -315,3 +315,19 @@ def upgrade_to_2(before: Any) -> Any:
         | {n: made[n] for n in ("world", "precision", "environment", "throughput")}
         | {"schema": 2}
     )
+
+
+def test_how_a_batch_was_divided_comes_back():
+    """Among processes, among parts of a batch, and a group of students among stacks."""
+    made = copy.deepcopy(record("hard"))
+    made["result"]["micro_batches"] = 4
+    made["result"]["joint"] = {"processes": 2, "batch_norm": "synchronised"}
+    made["result"]["batched"] = {"students": 5, "stacked": True, "jobs": 1, "stacks": 3}
+    made["throughput"]["devices"] = 2
+    assert parse(raw(made)) == made
+    made["throughput"]["devices"] = 3
+    with pytest.raises(UserError, match="throughput is of 3 devices, but 2 trained the student"):
+        parse(raw(made))
+    made["result"]["joint"]["batch_norm"] = "per device"
+    with pytest.raises(UserError, match=r"result\.joint\.batch_norm"):
+        parse(raw(made))
