@@ -21,10 +21,11 @@ from torch import Tensor
 
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.core.work import TEACHER, Passes, Work
-from benchmark.data.views import ViewBatch
+from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.label_basis import centred, orthonormal, power_of, principal, shipped, span
+from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.range_coding import MOST, Decoder, Encoder
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
 from benchmark.labels.teacher_logits import teacher_logits
@@ -132,6 +133,10 @@ class LabelFunction(LabelSource[Options]):
         shape = amounts.shape
         epochs = min(shape.epochs, options.epochs + UNSEEN)
         return Work((Passes(TEACHER, epochs * shape.images, shape.batch_size(0)),))
+
+    @classmethod
+    def relabelling(cls, options: Options, plan: ViewPlan, seed: int) -> Relabelling:
+        return Relabelling(range(min(plan.epochs, options.epochs + UNSEEN) * plan.batches))
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

@@ -1,8 +1,9 @@
 """What of a work folder, and of the shared cache, nothing refers to any more.
 
 A stage stays if a record's labels, images or teacher are it, were made from it, or it was measured
-of them. While something is unfinished, a stage half made or a student half trained, all stages
-stay, as the same command goes on from them. Records, failures, tables and sites always stay.
+of them; shards of labels go once what was fitted to them is there. While something is unfinished, a
+stage half made or a student half trained, all stages stay, as the same command goes on from them.
+Records, failures, tables and sites always stay.
 """
 
 import json
@@ -18,6 +19,7 @@ from ..core.cache import KEY
 from ..core.errors import UserError
 from ..core.files import digest
 from ..data.images import source_of
+from ..labels import label_shards
 from ..records import store
 from ..records.record import Record
 from .run_cell import CHECKPOINTS, LOCKS, RECORDS, RUN
@@ -112,7 +114,7 @@ def kept(keys: dict[Path, Any], records: Iterable[Record]) -> set[Path]:
         known |= more
         waiting += [name for name in more if name in suffixes]
     found = {suffixes[name] for name in known if name in suffixes}
-    beside = {folder for folder in keys if folder.name.rpartition("-")[0] not in MADE}
+    beside = {f for f in keys if f.name.rpartition("-")[0] not in (*MADE, label_shards.KIND)}
     return found | {folder for folder in beside if referred(keys[folder]) & known}
 
 
