@@ -25,7 +25,7 @@ from ..data.views import ViewPlan
 from ..labels import contract, label_shards
 from ..labels.contract import LabelSource, method
 from ..labels.ensemble import taught_by
-from ..labels.label_shards import LabelShards
+from ..labels.label_shards import LabelShards, Relabelling
 from ..labels.shared_cache import Shared
 from ..labels.task import LabelTask, task_shape
 from ..models import networks
@@ -282,16 +282,10 @@ class Experiment(DatasetAndTeacher):
         shared = Shared(self.cache, labels.fitting)
         task, needs = self.task(labels, ARTEFACT_SEED), labels.needs
         teacher = self.teacher if needs.teacher else None
-        key = {
-            "images": digest(labels.images.key),
-            "teacher": self.teacher_key if needs.teacher else None,
-            "snapshots": self.training_key if needs.snapshots else None,
-        }
-        key = self.key(key, label_shards.__name__)
         fitting = replace(
             task,
             teacher=teacher,
-            label_shards=LabelShards(self.cache, key, task.images, task.plan, teacher),
+            label_shards=self._shards(labels).of(task.images, teacher),
             train=self.dataset.train,
             snapshot_source=(lambda: self.snapshots) if labels.needs.snapshots else None,
             shared=shared,
@@ -300,25 +294,32 @@ class Experiment(DatasetAndTeacher):
         )
         return fitting, shared
 
-    def label_parts(self, labels: ResolvedLabels) -> list[Sequence[int]]:
-        """The batches of each shard that the fit of these labels reads, as far as known before."""
-        cls = method(labels.variant.method)
-        asked = cls.relabelling(labels.options, labels.plan, ARTEFACT_SEED)
-        if asked is None:
-            return []
-        classes = len(self.dataset.class_names)
-        return label_shards.parts_of(classes, labels.plan, asked.numbers)
+    def missing_shards(self, labels: ResolvedLabels) -> dict[Path, Sequence[int]]:
+        """The stages of the shards that the fit reads and that are missing, and their batches."""
+        asked = self._relabelling(labels)
+        return {} if asked is None else self._shards(labels).missing(asked)
 
     def label_shard(self, labels: ResolvedLabels, part: Sequence[int]) -> None:
-        """Make one of these shards."""
-        cls = method(labels.variant.method)
-        asked = cls.relabelling(labels.options, labels.plan, ARTEFACT_SEED)
+        """Make the shard of these batches."""
+        asked = self._relabelling(labels)
         with TemporaryDirectory() as scratch:
             task, _ = self.fitting_task(labels, Path(scratch))
-            if asked is not None:
-                task = taught_by(task, asked.teachers)
+            task = taught_by(task, asked.teachers) if asked is not None else task
             assert task.label_shards is not None
             task.label_shards.make(task, part, f"label {len(part)} batches")
+
+    def _relabelling(self, labels: ResolvedLabels) -> Relabelling | None:
+        cls = method(labels.variant.method)
+        return cls.relabelling(labels.options, labels.plan, ARTEFACT_SEED)
+
+    def _shards(self, labels: ResolvedLabels) -> LabelShards:
+        key = {
+            "images": digest(labels.images.key),
+            "teacher": self.teacher_key if labels.needs.teacher else None,
+            "snapshots": self.training_key if labels.needs.snapshots else None,
+        }
+        key = self.key(key, label_shards.__name__)
+        return LabelShards(self.cache, key, labels.plan, len(self.dataset.class_names))
 
     def missing(self, labels: ResolvedLabels) -> bool:
         """Whether any stage that a student of these labels needs has yet to be made."""

@@ -46,5 +46,5 @@ def taught_by(task: LabelTask, teachers: Teachers) -> LabelTask:
     if teachers == "final":
         return task
     teacher, shards = Mean(task.snapshots()), task.label_shards
-    shards = shards and shards.of_teacher(teacher, teachers)
+    shards = shards and shards.of(task.images, teacher, teachers)
     return replace(task, teacher=teacher, label_shards=shards)  # type: ignore[arg-type]

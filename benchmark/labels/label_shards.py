@@ -55,40 +55,60 @@ class LabelShards:
     Args:
         cache: of the work folder.
         key: what decides the logits, beside the plan and which teacher it is.
-        images, plan, teacher: of the task that they are the labels of.
+        plan: whose views are labelled.
+        classes: how many.
 
     Attributes:
         spared: seconds that each shard took which was there already; a fit's cost counts them.
     """
 
-    def __init__(
-        self,
-        cache: Cache,
-        key: Mapping[str, Any],
-        images: ResidentImages,
-        plan: ViewPlan,
-        teacher: nn.Module | None,
-        teachers: Teachers = "final",
-    ) -> None:
-        self._cache, self._key, self._teachers = cache, key, teachers
-        self._images, self._plan, self._teacher = images, plan, teacher
-        self._each = _batches_each(len(images.class_names), plan)
+    def __init__(self, cache: Cache, key: Mapping[str, Any], plan: ViewPlan, classes: int) -> None:
+        self._cache, self._key, self._plan, self._classes = cache, key, plan, classes
+        self._teachers: Teachers = "final"
+        self._of: tuple[ResidentImages, nn.Module | None] | None = None
         self._used: set[Path] = set()
         self.spared: list[float] = []
 
-    def of_teacher(self, teacher: nn.Module, teachers: Teachers) -> "LabelShards":
-        """The shards of another teacher's labels of the same views."""
+    def of(
+        self, images: ResidentImages, teacher: nn.Module | None, teachers: Teachers = "final"
+    ) -> "LabelShards":
+        """The same for a task of these images and this teacher, or of others than before."""
         other = copy.copy(self)
-        other._teacher, other._teachers = teacher, teachers
+        other._of, other._teachers = (images, teacher), teachers
         return other
 
     def serve(self, task: "LabelTask") -> bool:
         """Whether these are the labels of a task: of its images, plan and teacher."""
-        return (
-            task.images is self._images
-            and task.plan == self._plan
-            and task.teacher is self._teacher
-        )
+        if self._of is None or task.plan != self._plan:
+            return False
+        return task.images is self._of[0] and task.teacher is self._of[1]
+
+    def missing(self, asked: Relabelling) -> dict[Path, Sequence[int]]:
+        """The stage of each shard that a fit reads and nobody has made, and its batches.
+
+        Labels that fill no more than one shard are made by the fit: none.
+        """
+        other, found = copy.copy(self), self.parts(asked.numbers)
+        other._teachers = asked.teachers
+        missing = [part for part in found if len(found) > 1 and not other.made(part)]
+        return {self._cache.folder(KIND, other._key_of(part)): part for part in missing}
+
+    def parts(self, numbers: Sequence[int]) -> list[Sequence[int]]:
+        """Batches in runs that fall into the same shard of the plan, in their order."""
+        each = self._each
+        return [list(run) for _, run in groupby(numbers, lambda number: number // each)]
+
+    @property
+    def _each(self) -> int:
+        """Batches of a shard.
+
+        Raises:
+            UserError: the environment names no number of bytes.
+        """
+        text = os.environ.get(BYTES, str(USUAL_BYTES))
+        if not text.isdigit() or not int(text):
+            raise UserError(f"{BYTES} is a number of bytes from 1, got {text!r}.")
+        return max(1, int(text) // (2 * self._classes * self._plan.sizes()[0]))
 
     def make(self, task: "LabelTask", numbers: Sequence[int], label: str = "label views") -> Path:
         """The stage of one shard, made if it is not there.
@@ -125,7 +145,7 @@ class LabelShards:
 
         Labels that fill no more than one shard, which nobody has made, are made without any.
         """
-        found = parts(numbers, self._each)
+        found = self.parts(numbers)
         if len(found) == 1 and self._holding(found[0]) is None:
             yield from label_batches(task, numbers, label)
             return
@@ -136,36 +156,15 @@ class LabelShards:
 
     def _holding(self, part: Sequence[int]) -> Sequence[int] | None:
         """The batches of a shard that is there and holds these; None if none is."""
-        first = part[0] // self._each * self._each
-        last = min(first + self._each, self._plan.steps)
+        each = self._each
+        first = part[0] // each * each
+        last = min(first + each, self._plan.steps)
         return next((n for n in (part, range(first, last)) if self.made(n)), None)
 
     def _key_of(self, numbers: Sequence[int]) -> dict[str, Any]:
         plan = asdict(self._plan)
         del plan["epochs"]  # views are a function of their address alone
         return {**self._key, "plan": plan, "teachers": self._teachers, "batches": _spelled(numbers)}
-
-
-def parts_of(classes: int, plan: ViewPlan, numbers: Sequence[int]) -> list[Sequence[int]]:
-    """The batches of each shard that these batches of a plan are labelled in."""
-    return parts(numbers, _batches_each(classes, plan))
-
-
-def parts(numbers: Sequence[int], each: int) -> list[Sequence[int]]:
-    """Batches in runs that fall into the same `each` of the plan, in their order."""
-    return [list(run) for _, run in groupby(numbers, lambda number: number // each)]
-
-
-def _batches_each(classes: int, plan: ViewPlan) -> int:
-    """Batches of a shard.
-
-    Raises:
-        UserError: the environment names no number of bytes.
-    """
-    text = os.environ.get(BYTES, str(USUAL_BYTES))
-    if not text.isdigit() or not int(text):
-        raise UserError(f"{BYTES} is a number of bytes from 1, got {text!r}.")
-    return max(1, int(text) // (2 * classes * plan.sizes()[0]))
 
 
 def _spelled(numbers: Sequence[int]) -> list[int] | str:

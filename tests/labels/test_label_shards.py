@@ -10,7 +10,7 @@ from tiny import contents, tiny_task
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.labels import label_shards
-from benchmark.labels.label_shards import KIND, LabelShards, parts_of
+from benchmark.labels.label_shards import KIND, LabelShards
 from benchmark.labels.task import LabelTask
 from benchmark.labels.teacher_logits import teacher_logits
 from benchmark.methods.lpqld import LPQLD
@@ -29,8 +29,13 @@ def task(tmp_path, monkeypatch) -> LabelTask:
 
 
 def sharded(task: LabelTask, work: Path) -> LabelTask:
-    shards = LabelShards(Cache(work / "stages"), {}, task.images, task.plan, task.teacher)
-    return replace(task, label_shards=shards)
+    shards = LabelShards(Cache(work / "stages"), {}, task.plan, task.classes)
+    return replace(task, label_shards=shards.of(task.images, task.teacher))
+
+
+def shards_of(task: LabelTask) -> LabelShards:
+    assert task.label_shards is not None
+    return task.label_shards
 
 
 def made(work: Path) -> list[Path]:
@@ -60,12 +65,13 @@ def test_artefacts_of_shards_made_in_any_order_are_those_made_in_one_go(
 ):
     options = method.resolve_options(options, task.shape, None)
     asked = method.relabelling(options, task.plan, task.seed)
-    found = parts_of(task.classes, task.plan, asked.numbers)
+    stages = task.label_shards.missing(asked)
+    found = list(stages.values())
     assert len(found) > 3
     for part in [*found[1::2], *reversed(found[::2])]:  # by two others, in orders of their own
-        sharded(task, tmp_path).label_shards.make(task, part)
+        shards_of(sharded(task, tmp_path)).make(task, part)
     there = made(tmp_path)
-    assert len(there) == len(found)
+    assert there == sorted(stages)
     fitted = method.fit(task, options)
     assert made(tmp_path) == there  # nothing but these was asked for
     assert len(task.label_shards.spared) == len(found)
@@ -112,10 +118,10 @@ def test_shards_serve_the_views_and_the_teacher_that_they_are_of_alone(task, tmp
     more = sharded(replace(task, plan=longer), tmp_path)
     assert rows(more, range(15))[: len(expected)].equal(expected)
     assert len(made(tmp_path)) == 8
-    assert len(more.label_shards.spared) == 6
+    assert len(shards_of(more).spared) == 6
 
 
 def test_a_shards_size_is_a_number(task, monkeypatch):
     monkeypatch.setenv(label_shards.BYTES, "many")
     with pytest.raises(UserError, match="LABELBENCH_SHARD_BYTES is a number of bytes from 1, got"):
-        parts_of(10, task.plan, range(4))
+        task.label_shards.parts(range(4))
