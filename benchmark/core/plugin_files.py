@@ -40,7 +40,7 @@ def packed() -> list[PluginFiles]:
 
 def unpacked(sent: Sequence[PluginFiles]) -> list[Path]:
     """The paths of these plugins on this machine; written down where they do not lie there."""
-    return [_unpacked(each) for each in sent]
+    return [each.path if _lies_here(each) else _written(each) for each in sent]
 
 
 def _packed(path: Path) -> PluginFiles:
@@ -60,11 +60,15 @@ def _packed(path: Path) -> PluginFiles:
     return PluginFiles(path, tuple((name, file.read_bytes()) for name, file in named))
 
 
+def _lies_here(sent: PluginFiles) -> bool:
+    try:
+        return all((sent.path.parent / name).read_bytes() == data for name, data in sent.files)
+    except OSError:
+        return False
+
+
 @cache
-def _unpacked(sent: PluginFiles) -> Path:
-    there = sent.path.parent
-    if all(_holds(there / name, data) for name, data in sent.files):
-        return sent.path
+def _written(sent: PluginFiles) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="labelbench-")).resolve()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name, data in sent.files:
@@ -72,10 +76,3 @@ def _unpacked(sent: PluginFiles) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
     return folder / sent.path.name
-
-
-def _holds(file: Path, data: bytes) -> bool:
-    try:
-        return file.read_bytes() == data
-    except OSError:
-        return False

@@ -4,7 +4,8 @@ Teachers, images a range of classes at a time, shards of labels, fits, students 
 what one task makes, others find in the work folder, which every machine must reach, as it must the
 working directory, the data root and the installed package. Plugins, those of notebooks too, are
 sent along. A task has one GPU, or as many CPUs as this process has threads, and the memory that it
-is thought to take; fits and students have processes of their own.
+is thought to take. Beside each process that trains students one makes the stages: no fit reaches a
+student.
 
 A machine that dies takes its tasks with it, which others begin anew: what was half made goes on
 from its checkpoint. A lost driver loses nothing: the same command goes on.
@@ -20,7 +21,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import cloudpickle
@@ -33,6 +33,7 @@ from ..core.errors import UserError
 from ..core.files import disk_is_full
 from ..core.plugin_files import PluginFiles
 from ..core.progress import say
+from . import fitter
 from .failures import Failed, Failure, describe
 from .fitter import Given
 from .run_cell import FAILURES, Cells, ResolvedCell
@@ -178,22 +179,20 @@ class _Driver:
                 self._end(task, wrong[0])
             elif all(each in self.ended for each in (*task.after, *task.helps)):
                 self.waiting.remove(task)
-                role = STUDENTS if task.kind == STUDENTS else "stages"
                 remote = ray.remote(_work).options(
                     name=task.kind,
                     num_cpus=self.needed["CPU"],
                     num_gpus=self.needed["GPU"],
                     memory=min(task.bytes, self.room.memory),
                     max_retries=RETRIES,
-                    # Processes serve tasks of one environment: no fit reaches a student's.
-                    runtime_env={"env_vars": {"LABELBENCH_ROLE": role}},
                 )
-                self.running[remote.remote(common, cloudpickle.dumps(task.work))] = task
+                work = cloudpickle.dumps(task.work)
+                self.running[remote.remote(common, task.kind, work)] = task
 
     def _take(self, task: Task, done: Any) -> None:
         """Note what became of a task."""
         try:
-            outcome, row = ray.get(done)
+            became, row = ray.get(done)
         except RayTaskError as error:
             cause = error.cause or error
             if isinstance(cause, UserError) or disk_is_full(cause):
@@ -202,15 +201,17 @@ class _Driver:
         except RayError as error:  # the process, again and again, or the machine
             self._end(task, describe(error, ()))
             return
-        self.rows.append(replace(row, kind=task.kind, about=task.about))
-        failed = dict(outcome.failed)
-        self.failed |= failed
-        for cell, took in outcome.told:
+        self.rows.append(replace(row, about=task.about))
+        if isinstance(became, Failure):
+            self._end(task, became)
+            return
+        self.ended[task] = None
+        if became is None:
+            say(f"{task.kind}, {task.about}: {row.seconds:.1f} s on {row.node}")
+            return
+        self.failed |= dict(became.failed)
+        for cell, took in became.told:
             self.runner.tally.tell(cell, took)
-        if not task.cells:
-            wrong = f"FAILED: {outcome.failure.message}" if outcome.failure else ""
-            say(f"{task.kind}, {task.about}: {wrong or f'{row.seconds:.1f} s'} on {row.node}")
-        self.ended[task] = outcome.failure
 
     def _end(self, task: Task, failure: Failure) -> None:
         """Give a task up, and with it the cells that it measures."""
@@ -239,15 +240,15 @@ def who_did_what(rows: Sequence[Row]) -> list[str]:
 
 
 def _work(
-    common: tuple[Surroundings, list[PluginFiles], bytes], work: bytes
-) -> tuple[Outcome, Row]:
-    """Do a task in this process, of whichever machine."""
+    common: tuple[Surroundings, list[PluginFiles], bytes], kind: str, work: bytes
+) -> tuple[Outcome | Failure | None, Row]:
+    """Do a task of some kind in this process, of whichever machine, or in the one beside it."""
     here, sent, experiment = common
     # With as many threads, or it would be another world.
     replace(here, plugins=plugin_files.unpacked(sent)).take_over()
     given: Given = pickle.loads(experiment)
-    do: partial[Outcome] = pickle.loads(work)
+    do: Any = pickle.loads(work)
     started = time.monotonic()
-    outcome = do(given.opened())
+    became = do(given) if kind == STUDENTS else fitter.call(do, given)
     node = f"{platform.node()} {ray.get_runtime_context().get_node_id()[:6]}"
-    return outcome, Row(node, "", "", time.monotonic() - started)
+    return became, Row(node, kind, "", time.monotonic() - started)

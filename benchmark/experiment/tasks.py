@@ -7,6 +7,7 @@ fit -> students, with their tests and records. Whatever is there already has no 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from ..data.images import ResidentImages
@@ -14,7 +15,7 @@ from ..labels.contract import method
 from ..labels.task import task_shape
 from ..labels.teacher_logits import RESIDENT_BYTES
 from .failures import Failed, Failure
-from .fitter import told
+from .fitter import Given, told
 from .grid import Cell
 from .groups import Group, grouped
 from .image_stages import ResolvedImages
@@ -28,20 +29,18 @@ STUDENTS = "students"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task.
+    """What became of students.
 
     Attributes:
-        failure: what went wrong with all of it, if anything did.
         failed: cells that failed, each by itself.
         told: of each cell that was measured, how long it took, or why it failed.
     """
 
-    failure: Failure | None = None
     failed: tuple[tuple[Cell, Failure], ...] = ()
     told: tuple[Told, ...] = ()
 
 
-Work = Callable[[Experiment], Outcome]
+Work = Callable[[Given], Failure | None] | Callable[[Given], Outcome]
 
 
 @dataclass(eq=False)
@@ -51,7 +50,8 @@ class Task:
     Attributes:
         kind: of stage, in a word or two.
         about: what of, in a line.
-        work: what is done; it can be sent to another process.
+        work: what is done; it can be sent to another process. Students' gives an `Outcome`, and
+            must be done in another process than the others'.
         bytes: of memory that it takes, about.
         after: what has to be there before.
         helps: what is better there before, and made on the way where it failed.
@@ -132,24 +132,22 @@ class Tasks:
                 base = self._images(images.base) if images.base is not None else None
                 after = _those([self._teacher(images), base])
                 ranges = given.image_stages.parts(images)
-                parts = [
-                    self._add(
-                        Task(
-                            "images of classes",
-                            f"{each.start} to {each.stop - 1} of {about}",
-                            partial(make_images, images=images, classes=each),
-                            self._bytes(images),
-                            after,
-                        )
-                    )
+                parts = tuple(
+                    self._part(images, each, after)
                     for each in (ranges if len(ranges) > 1 else ())
                     if not given.image_stages.has(images, each)
-                ]
-                work = partial(make_images, images=images, classes=None)
-                task = Task("images", about, work, self._bytes(images), after, tuple(parts))
+                )
+                work = partial(make, name="", stage="image_stages.folder", arguments=(images,))
+                task = Task("images", about, work, self._bytes(images), after, parts)
                 self._add(task)
             self._known[folder] = task
         return self._known[folder]
+
+    def _part(self, images: ResolvedImages, classes: range, after: tuple[Task, ...]) -> Task:
+        """The images of a range of classes."""
+        about = f"{classes.start} to {classes.stop - 1} of {images.source} IPC {images.ipc}"
+        work = partial(make, name="", stage="image_stages.part", arguments=(images, classes))
+        return self._add(Task("images of classes", about, work, self._bytes(images), after))
 
     def _similarity(self, images: ResolvedImages) -> Task | None:
         given = self.experiment
@@ -159,7 +157,7 @@ class Tasks:
             task = None
             if not given.cache.done("similarity", key):
                 about = f"{images.source} IPC {images.ipc}"
-                work = partial(measure_similarity, images=images)
+                work = partial(make, name="", stage="image_stages.similarity", arguments=(images,))
                 after = _those([self._teacher(), self._images(images)])
                 task = self._add(Task("similarity", about, work, self._bytes(images), after))
             self._known[folder] = task
@@ -217,36 +215,22 @@ def _those(tasks: Iterable[Task | None]) -> tuple[Task, ...]:
     return tuple(task for task in tasks if task is not None)
 
 
-def make(experiment: Experiment, name: str, stage: str, arguments: Sequence[Any]) -> Outcome:
-    """Make a stage of an experiment, by the name of its method.
+def make(given: Given, name: str, stage: str, arguments: Sequence[Any]) -> Failure | None:
+    """Make a stage of an experiment.
 
     Args:
         name: of the label source whose code may fail, if any.
+        stage: the experiment's method that makes it, with dots.
+        arguments: of that.
     """
     with told(name) as failed:
-        getattr(experiment, stage)(*arguments)
-    return Outcome(failed[0] if failed else None)
+        attrgetter(stage)(given.opened())(*arguments)
+    return failed[0] if failed else None
 
 
-def make_images(experiment: Experiment, images: ResolvedImages, classes: range | None) -> Outcome:
-    """Make images, or those of some classes."""
-    with told("") as failed:
-        if classes is None:
-            experiment.image_stages.folder(images)
-        else:
-            experiment.image_stages.part(images, classes)
-    return Outcome(failed[0] if failed else None)
-
-
-def measure_similarity(experiment: Experiment, images: ResolvedImages) -> Outcome:
-    """Measure how alike the images of a class are."""
-    with told("") as failed:
-        experiment.image_stages.similarity(images)
-    return Outcome(failed[0] if failed else None)
-
-
-def measure_students(experiment: Experiment, cells: Sequence[Cell]) -> Outcome:
+def measure_students(given: Given, cells: Sequence[Cell]) -> Outcome:
     """Train students, test them, and write their records."""
+    experiment = given.opened()
     runner, labels = Cells(experiment), experiment.resolve(cells).labels
     spoken: list[Told] = []
     failed: Failed = measure(
@@ -254,4 +238,4 @@ def measure_students(experiment: Experiment, cells: Sequence[Cell]) -> Outcome:
         [runner.resolve(cell, labels[cell]) for cell in cells],
         lambda cell, took: spoken.append((cell, took)),
     )
-    return Outcome(None, tuple(failed.items()), tuple(spoken))
+    return Outcome(tuple(failed.items()), tuple(spoken))
