@@ -34,7 +34,7 @@ from benchmark.models import training
 GRID = [
     *("run", "--dataset", "digits", "--students", "convnet-d1-w4", "--device", "cpu"),
     *("--teacher", "convnet-d2-w8-bn", "--set", "teacher.epochs=3", "--jobs", "1"),
-    *("--images", "sre2l[iterations=60],rded", "--ipc", "2", "--seeds", "1"),
+    *("--images", "sre2l[iterations=30],rded", "--ipc", "2", "--seeds", "1"),
     *("--recipe", "quick", "--set", "recipe.epochs=6", "--methods", "lpqld,vqae"),
     *("--set", "vqae.steps=60", "--work", "work"),
 ]
@@ -103,7 +103,7 @@ def at_work_on(folder: Path) -> str:
 def killed(folder: Path, draw: random.Random, usual: float) -> str | None:
     """Kill a run at a random moment; what it was doing, or None if it had ended before.
 
-    Half of the moments are drawn from all its time, half from the time of one stage.
+    The moment is drawn from all its time, or from the first of one stage's.
     """
     child, started = begun(folder), time.monotonic()
     stage = draw.choice([None, *sorted({*STAGES.values()}), "student", "collect"])
@@ -151,8 +151,8 @@ def left(folder: Path) -> dict[str, Any]:
 def untimed(table: Path) -> str:
     """A file of tables without those of times."""
     text = "" if "throughput" in table.name else table.read_text()
-    parts = text.split("\n## ")
-    return "\n## ".join(part for part in parts if "hroughput" not in part.partition("\n")[0])
+    parts = text.split("\n### ")
+    return "\n### ".join(part for part in parts if "hroughput" not in part.partition("\n")[0])
 
 
 def measured(record: dict[str, Any]) -> dict[str, Any]:

@@ -174,9 +174,6 @@ def test_tasks_that_no_machine_can_do_are_refused(monkeypatch):
     monkeypatch.setattr("ray.nodes", lambda: nodes)
     assert _room({"CPU": 2, "GPU": 0}).tasks == 4
     assert _room({"CPU": 2, "GPU": 0}).memory == 5e9
-    for needed, told in (
-        ({"CPU": 8, "GPU": 0}, "8 CPU, .* has 4"),
-        ({"CPU": 1, "GPU": 1}, "1 GPU"),
-    ):
+    for cpus, gpus, told in ((8, 0, "8 CPU, .* has 4"), (1, 1, "1 GPU")):
         with pytest.raises(UserError, match=f"A task takes {told}"):
-            _room(needed)
+            _room({"CPU": cpus, "GPU": gpus})
