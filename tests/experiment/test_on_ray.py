@@ -50,8 +50,12 @@ WORDS = [
 PATIENCE = 400.0  # seconds
 
 
+# No token is written into the user's home, and workers are not put behind all else.
+RAY = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
 def settings(**more: str) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", **more}
+    return {**os.environ, "OMP_NUM_THREADS": "1", **RAY, **more}
 
 
 def begun(folder: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
@@ -103,7 +107,8 @@ def wait_for(folder: Path, count: int, child: subprocess.Popen[str]) -> None:
 @pytest.fixture
 def cluster(monkeypatch) -> Iterator[Cluster]:
     """Two machines of one core each, as processes here."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    for name, value in RAY.items():
+        monkeypatch.setenv(name, value)
     room: dict[str, Any] = {"num_cpus": 1, "memory": 8 * 2**30, "object_store_memory": 80 * 2**20}
     made = Cluster(initialize_head=True, head_node_args={**room, "include_dashboard": False})
     made.add_node(**room)
