@@ -30,6 +30,7 @@ from benchmark.core.cache import damage
 from benchmark.experiment import evaluate, fitter, image_stages, pace
 from benchmark.experiment.throughput import Timings
 from benchmark.models import training
+from benchmark.report import site
 
 GRID = [
     *("run", "--dataset", "digits", "--students", "convnet-d1-w4", "--device", "cpu"),
@@ -59,6 +60,7 @@ def quickened() -> None:
     training.CHECKPOINT_EVERY_SECONDS = 0.0
     image_stages.LARGE = 0
     pace.LEAST = 5e-5
+    site.write_site = lambda *_, **__: Path("site")  # which takes longer than all else
     os.environ["LABELBENCH_SHARD_BYTES"] = "1000"
     torch.set_num_threads(1)
 
@@ -95,7 +97,7 @@ def at_work_on(folder: Path) -> str:
         return "test"
     if list((folder / "work/checkpoints").glob("*.pt")):
         return "student"
-    if list((folder / "work").glob("site*")) or (folder / "work/tables").exists():
+    if (folder / "work/tables").exists():
         return "collect"
     return "between"
 
@@ -130,7 +132,8 @@ def left(folder: Path) -> dict[str, Any]:
         AssertionError: something is half there.
     """
     work = folder / "work"
-    assert not list(work.rglob("*.partial")), "something is half made"
+    half = [path.name for path in (work / "stages").rglob("*.partial")]
+    assert not half, f"half made: {half}"
     assert not list(work.glob("checkpoints/*.pt")), "a checkpoint is left"
     assert not list(work.glob("failures/*")), "a cell failed"
     stages = sorted(path for path in work.glob("stages/*-*") if path.is_dir())
