@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Room:
-    """What the largest machine of a cluster has, and how many tasks run at once on all.
+    """What the largest machine of a cluster has, and how many tasks run at once on how many.
 
     Attributes:
         memory: bytes.
@@ -65,6 +65,7 @@ class Room:
 
     memory: int
     tasks: int
+    machines: int
 
 
 def execute(runner: Cells, missing: list[ResolvedCell], address: str | None = None) -> Failed:
@@ -129,7 +130,8 @@ def _room(needed: dict[str, float]) -> Room:
                 "take another --device."
             )
     slots = [min(node.get(n, 0) // count for n, count in needed.items() if count) for node in alive]
-    return Room(int(max(found.get("memory", 0) for found in alive)), int(max(1, sum(slots))))
+    memory = max(found.get("memory", 0) for found in alive)
+    return Room(int(memory), int(max(1, sum(slots))), len(alive))
 
 
 @dataclass
@@ -156,7 +158,8 @@ class _Driver:
         given, total = Given.of(self.runner.experiment), len(self.waiting)
         # What is the same for all tasks is sent once.
         common = ray.put((self.here, plugin_files.packed(), cloudpickle.dumps(given)))
-        say(f"{total} tasks on {len(ray.nodes())} machines, {self.room.tasks} at once")
+        many = "machine" if self.room.machines == 1 else "machines"
+        say(f"{total} tasks on {self.room.machines} {many}, {self.room.tasks} at once")
         try:
             while self.waiting or self.running:
                 self._start(common)

@@ -19,7 +19,7 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'labelbench
 
 from ray.cluster_utils import Cluster
 
-from benchmark.experiment.on_ray import LONGEST_TABLE, Row, _room, who_did_what
+from benchmark.experiment.on_ray import LONGEST_TABLE, Room, Row, _room, who_did_what
 
 # It makes timing a student's step quick, wherever it is imported; one of its cells raises, once.
 RAISES = '''"""A plugin."""
@@ -139,6 +139,7 @@ def test_dead_machines_and_drivers_and_cells_that_raise_change_no_record(cluster
     assert len(found) == 40
     assert found == measured(expected)
     assert not list((folder / "work/failures").iterdir())
+    assert re.search(r"^\d+ tasks on 1 machine, 1 at once$", said, re.MULTILINE)
     # A table of who did what stands at the end.
     assert re.search(r"^machine +stage +of +seconds$", said, re.MULTILINE)
     assert re.search(r"^\S+ [0-9a-f]{6} +students +gift on random IPC 1, .*\d$", said, re.MULTILINE)
@@ -158,7 +159,7 @@ def test_a_run_starts_a_cluster_of_its_own_and_a_cell_that_raises_leaves_the_oth
     assert {"teacher", "teacher-accuracy", "images", "image-part", "relabelled", "labels"} <= kinds
     again = ended(begun(tmp_path, *few), 0)
     assert "4 cells: 3 cached, 1 to run" in again
-    assert re.search(r"^1 tasks on 1 machines", again, re.MULTILINE)
+    assert re.search(r"^1 tasks on 1 machine, ", again, re.MULTILINE)
 
 
 def test_a_long_table_is_added_up():
@@ -177,8 +178,7 @@ def test_tasks_that_no_machine_can_do_are_refused(monkeypatch):
     nodes = [{"Alive": True, "Resources": {"CPU": 4.0, "memory": 5e9}}] * 2
     nodes += [{"Alive": False, "Resources": {"CPU": 64.0, "memory": 9e9}}]
     monkeypatch.setattr("ray.nodes", lambda: nodes)
-    assert _room({"CPU": 2, "GPU": 0}).tasks == 4
-    assert _room({"CPU": 2, "GPU": 0}).memory == 5e9
+    assert _room({"CPU": 2, "GPU": 0}) == Room(int(5e9), 4, 2)
     for cpus, gpus, told in ((8, 0, "8 CPU, .* has 4"), (1, 1, "1 GPU")):
         with pytest.raises(UserError, match=f"A task takes {told}"):
             _room({"CPU": cpus, "GPU": gpus})
