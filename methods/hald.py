@@ -32,10 +32,11 @@ from torch import Tensor
 
 from benchmark.core.errors import UserError
 from benchmark.core.work import TEACHER, Passes, Work
-from benchmark.data.views import ViewBatch
+from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.label_pool import LabelPool, batches_within, labels_of, restored
+from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
 from benchmark.labels.teacher_logits import teacher_logits
 from benchmark.labels.writer import Stored, TensorWriter
@@ -135,6 +136,10 @@ class HALD(LabelSource[Options]):
     def work(cls, options: Options, amounts: Amounts) -> Work:
         shape = amounts.shape
         return Work((Passes(TEACHER, labels_of(shape, options.batches), shape.batch_size(0)),))
+
+    @classmethod
+    def relabelling(cls, options: Options, plan: ViewPlan, seed: int) -> Relabelling:
+        return Relabelling(range(options.batches))
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

@@ -21,14 +21,16 @@ from torch import Tensor
 
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.core.work import TEACHER, Passes, Work
-from benchmark.data.views import ViewBatch
+from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import Json, LabelSource
-from benchmark.labels.label_basis import centred, orthonormal, power_of, principal, shipped, span
+from benchmark.labels.label_basis import LEAST_POWER, centred, orthonormal, shipped, strongest
+from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.range_coding import MOST, Decoder, Encoder
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
 from benchmark.labels.teacher_logits import teacher_logits
 from benchmark.labels.view_function import fit, view_function
+from benchmark.labels.writer import Stored, TensorWriter
 
 CONTAINER_BYTES = 1152  # the manifest and headers stay below this
 USUAL_DIMS = 64
@@ -134,22 +136,38 @@ class LabelFunction(LabelSource[Options]):
         return Work((Passes(TEACHER, epochs * shape.images, shape.batch_size(0)),))
 
     @classmethod
+    def relabelling(cls, options: Options, plan: ViewPlan, seed: int) -> Relabelling:
+        return Relabelling(range(min(plan.epochs, options.epochs + UNSEEN) * plan.batches))
+
+    @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
         plan, function = task.plan, view_function(task, "cpu")
         epochs = min(plan.epochs, options.epochs + UNSEEN)
-        found = list(teacher_logits(task, range(epochs * plan.batches), "label views"))
-        fitted = found[: options.epochs * plan.batches]
-        logits = centred(torch.cat([rows.cpu() for _, rows in fitted]))
-        power, directions = power_of(logits), span(logits, options.dims)
-        axes = directions @ principal(logits @ directions)
+        last, fitted = epochs * plan.batches, options.epochs * plan.batches
+        # Labels of all classes lie on disk; of their moment, and of their coordinates, there is
+        # little.
+        writer = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
+        moment, count = torch.zeros(task.classes, task.classes, dtype=torch.float64), 0
+        for number, (_, rows) in enumerate(teacher_logits(task, range(last), "label views")):
+            writer.add(rows)
+            if number < fitted:
+                logits = centred(rows.cpu())
+                moment += logits.T @ logits
+                count += len(logits)
+        stored = writer.stored()
+        power = max(float(moment.trace() / (count * task.classes)) ** 0.5, LEAST_POWER)
+        directions = strongest(moment, options.dims)
+        axes = directions @ strongest(directions.T @ moment @ directions, options.dims)
         basis = orthonormal(shipped(axes))
-        design = function.design([views for views, _ in fitted])
-        coefficients = fit(design, logits @ basis.T / power)
+        labelled = [plan.batch(*divmod(n, plan.batches)) for n in range(min(fitted, last))]
+        coordinates = [centred(stored[_rows(plan, views)]) @ basis.T / power for views in labelled]
+        coefficients = fit(function.design(labelled), torch.cat(coordinates))
         code, most, step = coded(coefficients / step_scales(task)[:, None], options)
         made = cls(task, options, code, shipped(axes), Extra(most, power, step))
-        made.notes = {"labels": len(logits)}
-        if unseen := found[len(fitted) :]:
-            made.notes["r2_unseen"] = _explained(made, unseen)
+        made.notes = {"labels": count}
+        if last > fitted:
+            unseen = (plan.batch(*divmod(n, plan.batches)) for n in range(fitted, last))
+            made.notes["r2_unseen"] = _explained(made, unseen, stored)
         return made
 
     def manifest(self) -> Mapping[str, Json]:
@@ -229,11 +247,17 @@ def decoded(code: bytes, size: int, dims: int, most: int) -> Tensor:
     return torch.from_numpy(np.concatenate([coder.take(min(ROWS, size - s)) for s in starts]))
 
 
-def _explained(source: LabelFunction, unseen: list[tuple[ViewBatch, Tensor]]) -> float:
+def _rows(plan: ViewPlan, views: ViewBatch) -> slice:
+    """Where a batch's labels stand among those of the plan's first epochs."""
+    return plan.rows(views.epoch, views.batch)
+
+
+def _explained(source: LabelFunction, unseen: Iterable[ViewBatch], stored: Stored) -> float:
     """Share of the power of unseen views' centred labels that the function explains."""
     wrong = power = 0.0
-    for views, rows in unseen:
-        exact = centred(rows.cpu())
+    for views in unseen:
+        rows = stored[_rows(source.task.plan, views)]
+        exact = centred(rows)
         found = source.targets(views.to(source.task.device), rows, 0).cpu()
         wrong += float((found - exact).square().sum())
         power += float(exact.square().sum())

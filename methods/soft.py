@@ -10,10 +10,11 @@ from torch import Tensor
 from benchmark.core.errors import ArtefactError
 from benchmark.core.needs import Needs
 from benchmark.core.work import Work
-from benchmark.data.views import ViewBatch
+from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.ensemble import Teachers, labelling, needs_of, taught_by
+from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
 from benchmark.labels.teacher_logits import ahead, resident, teacher_logits
 from benchmark.labels.writer import Stored, TensorWriter
@@ -56,6 +57,10 @@ class Soft(LabelSource[Options]):
     def work(cls, options: Options, amounts: Amounts) -> Work:
         shape = amounts.shape
         return Work((labelling(options.teachers, shape.labels, shape.batch_size(0), amounts),))
+
+    @classmethod
+    def relabelling(cls, options: Options, plan: ViewPlan, seed: int) -> Relabelling:
+        return Relabelling(range(plan.steps), options.teachers)
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

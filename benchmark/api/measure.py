@@ -1,6 +1,7 @@
 """Measuring a grid: what the command line and Python both do of `run`'s words."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,8 @@ def _executor(
 
     if at.executor == "ray":
         return 1, _ray(at)
+    if at.address is not None:
+        raise UserError(f"--address {at.address} is a Ray cluster's: add --executor ray.")
     count = jobs.number_of(at.jobs, compute, cells)
     if count == 1:
         return 1, None
@@ -155,7 +158,7 @@ def _ray(at: Surroundings) -> Callable[..., Any]:
         raise UserError(
             f"--executor ray needs ray ({error}): pip install 'labelbench[ray]'."
         ) from error
-    return execute
+    return partial(execute, address=at.address)
 
 
 def _shard(cells: list[Cell], shard: str | None) -> list[Cell]:
@@ -164,4 +167,4 @@ def _shard(cells: list[Cell], shard: str | None) -> list[Cell]:
     number, _, count = shard.partition("/")
     if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
         raise UserError(f"--shard takes I/N with 0 <= I < N, got {shard!r}.")
-    return cells[int(number) :: int(count)]
+    return grids.shards(cells, int(count))[int(number)]

@@ -41,6 +41,7 @@ def run(
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     shard: str | None = None,
     executor: Literal["local", "ray"] = "local",
+    address: str | None = None,
     jobs: int | str = "auto",
     share_stream: Literal["auto", "off"] = "auto",
     batched: int = 1,

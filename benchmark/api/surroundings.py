@@ -52,11 +52,19 @@ class Surroundings(Place):
     """
 
     shard: Annotated[
-        str | None, typer.Option(help="I/N: only every N-th cell from the I-th (from 0).")
+        str | None,
+        typer.Option(help="I/N: the I-th (from 0) of N parts of the cells, as in a Slurm array."),
     ] = None
     executor: Annotated[
-        Literal["local", "ray"], typer.Option(help="ray needs labelbench\\[ray].")
+        Literal["local", "ray"],
+        typer.Option(help="ray: every stage a task on a Ray cluster; needs labelbench\\[ray]."),
     ] = "local"
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the Ray cluster; by default RAY_ADDRESS, or one started on this machine."
+        ),
+    ] = None
     jobs: Annotated[
         str,
         typer.Option(help="Processes side by side; auto: one a thread on a CPU, one on a GPU."),

@@ -18,6 +18,7 @@ __all__ = [
     "needs",
     "options",
     "pickles",
+    "plugin_files",
     "plugins",
     "progress",
     "ranks",

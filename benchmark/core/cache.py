@@ -132,6 +132,9 @@ class Cache:
                 remove(final)
             partial = final.with_name(final.name + ".partial")
             partial.mkdir(exist_ok=True)
+            for rest in partial.rglob(".*.partial"):  # of a file whose writing was killed
+                if rest.is_file():
+                    rest.unlink()
             resumed = any(partial.iterdir())  # the time before is not known
             try:
                 with _timed() as took:

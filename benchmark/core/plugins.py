@@ -261,6 +261,11 @@ def paths() -> list[Path]:
     return list(_added)
 
 
+def imported(path: Path) -> str:
+    """The dotted name of the module of a plugin that was added by this path."""
+    return _import_path(path.resolve()).__name__
+
+
 def use(paths: Iterable[Path]) -> None:
     """Know these added plugins and no others; for a process that works for another."""
     _added.clear()

@@ -1,8 +1,9 @@
 """What of a work folder, and of the shared cache, nothing refers to any more.
 
 A stage stays if a record's labels, images or teacher are it, were made from it, or it was measured
-of them. While something is unfinished, a stage half made or a student half trained, all stages
-stay, as the same command goes on from them. Records, failures, tables and sites always stay.
+of them; parts of images, and shards of labels, go once what is made of them is there. While
+something is unfinished, a stage half made or a student half trained, all stages stay, as the same
+command goes on from them. Records, failures, tables and sites always stay.
 """
 
 import json
@@ -18,13 +19,16 @@ from ..core.cache import KEY
 from ..core.errors import UserError
 from ..core.files import digest
 from ..data.images import source_of
+from ..labels import label_shards
 from ..records import store
 from ..records.record import Record
+from .image_stages import PART
 from .run_cell import CHECKPOINTS, LOCKS, RECORDS, RUN
 
 DIGEST = re.compile("[0-9a-f]{64}")
 SHOWN = 20  # digits of a digest in a stage's name
 MADE = ("labels", "images", "teacher")  # kinds of stages that records refer to
+PARTS = (label_shards.KIND, PART)  # kinds that one of these is put together from
 PARTIAL, DAMAGED = ".partial", ".damaged"
 
 
@@ -112,7 +116,7 @@ def kept(keys: dict[Path, Any], records: Iterable[Record]) -> set[Path]:
         known |= more
         waiting += [name for name in more if name in suffixes]
     found = {suffixes[name] for name in known if name in suffixes}
-    beside = {folder for folder in keys if folder.name.rpartition("-")[0] not in MADE}
+    beside = {f for f in keys if f.name.rpartition("-")[0] not in (*MADE, *PARTS)}
     return found | {folder for folder in beside if referred(keys[folder]) & known}
 
 

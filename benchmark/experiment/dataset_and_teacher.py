@@ -193,7 +193,7 @@ class DatasetAndTeacher:
         key = {"network": network, **self.facts, "options": asdict(self.teacher_options)}
         return self.key(key, teachers.__name__, networks.module_of(network))
 
-    def _trained(self) -> Path:
+    def trained(self) -> Path:
         """The stage of a teacher that is trained here, and its snapshots."""
         return self.cache.make("teacher", self.training_key, self.train_teacher)
 
@@ -224,7 +224,7 @@ class DatasetAndTeacher:
         classes = len(self.dataset.class_names)
         size = (classes, images.channels, images.resolution)
         if file is None:
-            file = self._trained() / teachers.WEIGHTS
+            file = self.trained() / teachers.WEIGHTS
             return teachers.load(network, file, *size, compute.device).teacher
         if file == PRETRAINED:
             teacher, recorded = teachers.pretrained(network, classes, compute.device), None
@@ -274,7 +274,7 @@ class DatasetAndTeacher:
 
         A teacher from a file has no training to look back on: one is made for them.
         """
-        images, folder = self.dataset.train, self._trained()
+        images, folder = self.dataset.train, self.trained()
         size = (len(self.dataset.class_names), images.channels, images.resolution)
         device = self.runtime.compute.device
         return [

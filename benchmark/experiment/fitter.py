@@ -97,14 +97,14 @@ def _opened(pickled: bytes) -> Experiment:
 
 def make_stages(given: Given, labels: ResolvedLabels) -> Failure | None:
     """Make all that a student of these labels needs; what goes wrong is returned, not raised."""
-    with _told(labels.variant.method) as failed:
+    with told(labels.variant.method) as failed:
         given.opened().make_stages(labels)
     return failed[0] if failed else None
 
 
 def make_teacher(given: Given) -> Failure | None:
     """Make the teacher, and what else all labels wait for."""
-    with _told("") as failed:
+    with told("") as failed:
         given.opened().teacher_accuracy()
     return failed[0] if failed else None
 
@@ -112,7 +112,7 @@ def make_teacher(given: Given) -> Failure | None:
 def prepare(given: Given, alike: list[ResolvedLabels]) -> Failure | None:
     """Let a method `prepare` artefacts that differ only in the draw of their images."""
     first = alike[0]
-    with _told(first.variant.method) as failed:
+    with told(first.variant.method) as failed:
         experiment = given.opened()
         with TemporaryDirectory() as scratch:
             tasks = [experiment.fitting_task(labels, Path(scratch))[0] for labels in alike]
@@ -121,13 +121,17 @@ def prepare(given: Given, alike: list[ResolvedLabels]) -> Failure | None:
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[list[Failure]]:
-    """Catch what goes wrong with a method of that name, or with none."""
+def told(name: str) -> Iterator[list[Failure]]:
+    """Catch what goes wrong with a method of that name, or with none.
+
+    It is the one item of the list that is given, afterwards. A full disk is raised: so would it be
+    for every other method.
+    """
     failed: list[Failure] = []
     try:
         yield failed
     except Exception as error:
-        if disk_is_full(error):  # so would it be for every other method
+        if disk_is_full(error):
             raise
         failed.append(describe(error, plugins.sources_of(plugins.METHODS, name) if name else ()))
         if torch.cuda.is_available():

@@ -3,10 +3,12 @@
 import shutil
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import PIL
+import torch
 from torch import nn
 
 from ..core.errors import UserError
@@ -25,6 +27,9 @@ from .grid import parse_images, written_images
 from .similarity import within_class
 
 ARTEFACT_SEED = 0
+PART = "image-part"  # kind of the stages of a range of classes
+MOST_PARTS, LEAST_CLASSES = 32, 5  # of images that are made in parts; of a part
+LARGE = 64 * 2**20  # bytes of images that are made in parts, so that a kill loses only one
 
 
 @dataclass(frozen=True)
@@ -139,26 +144,58 @@ class ImageStages:
 
     def folder(self, resolved: ResolvedImages) -> Path:
         """The images' stage."""
-        given, needs = self.given, resolved.needs
 
         def build_stage(folder: Path) -> None:
-            scratch = folder / "scratch"
-            scratch.mkdir(exist_ok=True)
-            task = ImageTask(
-                given.dataset,
-                resolved.ipc,
-                ARTEFACT_SEED,
-                given.runtime.compute,
-                scratch,
-                given.teacher if needs.teacher else None,
-                self.images(resolved.base) if resolved.base else None,
-                {name: given.open(name) for name in needs.datasets},
-            )
-            made = image_source(resolved.name)(resolved.options).make(task)
-            distilled.write(folder, made)
-            shutil.rmtree(scratch)
+            train, parts = self.given.dataset.train, self.parts(resolved)
+            size = resolved.ipc * len(train.class_names) * train.channels * train.resolution**2
+            begun = any(self.has(resolved, part) for part in parts)
+            if len(parts) > 1 and (begun or size > LARGE):
+                cpu = torch.device("cpu")
+                made = [distilled.read(self.part(resolved, part), cpu) for part in parts]
+                pixels = torch.cat([images.pixels for images in made])
+                labels = torch.cat([images.labels for images in made])
+                distilled.write(folder, ResidentImages(pixels, labels, train.class_names))
+            else:
+                self._make(resolved, folder, None)
 
-        return given.cache.make("images", resolved.key, build_stage)
+        return self.given.cache.make("images", resolved.key, build_stage)
+
+    def parts(self, resolved: ResolvedImages) -> list[range]:
+        """The ranges of classes that the images can be made in, by processes side by side."""
+        count = len(self.given.dataset.class_names)
+        number = min(MOST_PARTS, count // LEAST_CLASSES)
+        if not image_source(resolved.name).by_class or number < 2:
+            return [range(count)]
+        ends = [count * n // number for n in range(number + 1)]
+        return [range(first, end) for first, end in pairwise(ends)]
+
+    def part(self, resolved: ResolvedImages, classes: range) -> Path:
+        """The stage of the images of one of these ranges."""
+        key = _part_key(resolved, classes)
+        return self.given.cache.make(PART, key, lambda f: self._make(resolved, f, classes))
+
+    def has(self, resolved: ResolvedImages, classes: range) -> bool:
+        """Whether that is there."""
+        return self.given.cache.done(PART, _part_key(resolved, classes))
+
+    def _make(self, resolved: ResolvedImages, folder: Path, classes: range | None) -> None:
+        """Have the source make the images of some classes, or of all."""
+        given, needs, scratch = self.given, resolved.needs, folder / "scratch"
+        scratch.mkdir(exist_ok=True)
+        task = ImageTask(
+            given.dataset,
+            resolved.ipc,
+            ARTEFACT_SEED,
+            given.runtime.compute,
+            scratch,
+            given.teacher if needs.teacher else None,
+            self.images(resolved.base) if resolved.base else None,
+            {name: given.open(name) for name in needs.datasets},
+            classes,
+        )
+        made = image_source(resolved.name)(resolved.options).make(task)
+        distilled.write(folder, made)
+        shutil.rmtree(scratch)
 
     def images(self, resolved: ResolvedImages) -> ResidentImages:
         """The images, on the device."""
@@ -197,3 +234,7 @@ class ImageStages:
 
         folder = given.cache.make("similarity", self.similarity_key(resolved), build_stage)
         return read_json(folder / "similarity.json", Similarity).similarity
+
+
+def _part_key(resolved: ResolvedImages, classes: range) -> dict[str, Any]:
+    return {**resolved.key, "classes": [classes.start, classes.stop]}

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..core import plugins
@@ -21,8 +22,10 @@ from ..data.images import IMAGENET_MEAN, IMAGENET_STD
 from ..data.recipe import Recipe
 from ..data.recipe_source import RecipeSetting
 from ..data.views import ViewPlan
-from ..labels import contract
+from ..labels import contract, label_shards
 from ..labels.contract import LabelSource, method
+from ..labels.ensemble import taught_by
+from ..labels.label_shards import LabelShards, Relabelling
 from ..labels.shared_cache import Shared
 from ..labels.task import LabelTask, task_shape
 from ..models import networks
@@ -238,6 +241,7 @@ class Experiment(DatasetAndTeacher):
             started = time.perf_counter()
             source = method(labels.variant.method).fit(task, labels.options)
             seconds = time.perf_counter() - started + shared.spared
+            seconds += sum(task.label_shards.spared) if task.label_shards else 0.0
             source.save(target)
             shutil.rmtree(scratch)
             write_json(folder / "fit.json", Fit(seconds, source.notes))
@@ -276,9 +280,12 @@ class Experiment(DatasetAndTeacher):
     def fitting_task(self, labels: ResolvedLabels, scratch: Path) -> tuple[LabelTask, Shared]:
         """What a source of these labels is fitted with."""
         shared = Shared(self.cache, labels.fitting)
+        task, needs = self.task(labels, ARTEFACT_SEED), labels.needs
+        teacher = self.teacher if needs.teacher else None
         fitting = replace(
-            self.task(labels, ARTEFACT_SEED),
-            teacher=self.teacher if labels.needs.teacher else None,
+            task,
+            teacher=teacher,
+            label_shards=self._shards(labels).of(task.images, teacher),
             train=self.dataset.train,
             snapshot_source=(lambda: self.snapshots) if labels.needs.snapshots else None,
             shared=shared,
@@ -286,6 +293,33 @@ class Experiment(DatasetAndTeacher):
             accepted=self.grid.accept,
         )
         return fitting, shared
+
+    def missing_shards(self, labels: ResolvedLabels) -> dict[Path, Sequence[int]]:
+        """The stages of the shards that the fit reads and that are missing, and their batches."""
+        asked = self._relabelling(labels)
+        return {} if asked is None else self._shards(labels).missing(asked)
+
+    def label_shard(self, labels: ResolvedLabels, part: Sequence[int]) -> None:
+        """Make the shard of these batches."""
+        asked = self._relabelling(labels)
+        with TemporaryDirectory() as scratch:
+            task, _ = self.fitting_task(labels, Path(scratch))
+            task = taught_by(task, asked.teachers) if asked is not None else task
+            assert task.label_shards is not None
+            task.label_shards.make(task, part, f"label {len(part)} batches")
+
+    def _relabelling(self, labels: ResolvedLabels) -> Relabelling | None:
+        cls = method(labels.variant.method)
+        return cls.relabelling(labels.options, labels.plan, ARTEFACT_SEED)
+
+    def _shards(self, labels: ResolvedLabels) -> LabelShards:
+        key = {
+            "images": digest(labels.images.key),
+            "teacher": self.teacher_key if labels.needs.teacher else None,
+            "snapshots": self.training_key if labels.needs.snapshots else None,
+        }
+        key = self.key(key, label_shards.__name__)
+        return LabelShards(self.cache, key, labels.plan, len(self.dataset.class_names))
 
     def missing(self, labels: ResolvedLabels) -> bool:
         """Whether any stage that a student of these labels needs has yet to be made."""

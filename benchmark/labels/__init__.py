@@ -10,6 +10,7 @@ __all__ = [
     "label_basis",
     "label_learning",
     "label_pool",
+    "label_shards",
     "manifest",
     "packing",
     "range_coding",

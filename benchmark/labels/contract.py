@@ -32,6 +32,7 @@ from ..data.views import ViewBatch, ViewPlan
 from ..records.ledger import Ledger
 from . import artefact
 from .artefact import Artefact, StoredTensor
+from .label_shards import Relabelling
 from .manifest import Requirement
 from .task import Amounts, LabelTask, StoredViewCount, TaskShape, classes_digest
 
@@ -135,6 +136,18 @@ class LabelSource(ABC, Generic[OptionsT]):
 
         Args:
             options: as `resolve_options` gives them.
+        """
+        return None
+
+    @classmethod
+    def relabelling(cls, options: OptionsT, plan: ViewPlan, seed: int) -> Relabelling | None:
+        """What `fit` asks `teacher_logits` for, as far as it is known before; None if it is not.
+
+        Machines side by side then make it in shards, ahead of the fit.
+
+        Args:
+            options: as `resolve_options` gives them.
+            seed: of the task that is fitted.
         """
         return None
 

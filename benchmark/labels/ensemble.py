@@ -45,4 +45,6 @@ def taught_by(task: LabelTask, teachers: Teachers) -> LabelTask:
     """
     if teachers == "final":
         return task
-    return replace(task, teacher=Mean(task.snapshots()))  # type: ignore[arg-type]
+    teacher, shards = Mean(task.snapshots()), task.label_shards
+    shards = shards and shards.of(task.images, teacher, teachers)
+    return replace(task, teacher=teacher, label_shards=shards)  # type: ignore[arg-type]

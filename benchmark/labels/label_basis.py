@@ -19,12 +19,17 @@ def power_of(logits: Tensor) -> float:
 
 def span(logits: Tensor, dims: int) -> Tensor:
     """The directions in which centred logits (n, C) have most power, float64 (C, dims)."""
-    return torch.linalg.eigh(logits.T @ logits).eigenvectors[:, -dims:].flip(1)
+    return strongest(logits.T @ logits, dims)
+
+
+def strongest(moment: Tensor, dims: int) -> Tensor:
+    """The directions with most power of a second moment (C, C), float64 (C, dims)."""
+    return torch.linalg.eigh(moment).eigenvectors[:, -dims:].flip(1)
 
 
 def principal(rows: Tensor) -> Tensor:
     """The principal axes of rows (n, d), from the strongest on, float64 (d, d)."""
-    return torch.linalg.eigh(rows.T @ rows).eigenvectors.flip(1)
+    return strongest(rows.T @ rows, rows.shape[1])
 
 
 def shipped(axes: Tensor) -> Tensor:

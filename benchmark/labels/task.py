@@ -20,6 +20,7 @@ from ..data.whitening import Whitening
 
 if TYPE_CHECKING:
     from ..models.teachers import Teacher
+    from .label_shards import LabelShards
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class LabelTask:
         snapshot_source: gives snapshots along one training of the teacher's network; only while
             fitting.
         shared: makes what several artefacts share; see `shared_cache`; only while fitting.
+        label_shards: where `teacher_logits` keeps what it makes; only while fitting, in a run.
         scratch: a folder for temporary files and checkpoints; only while fitting.
         accepted: joins let through though they disagree; see `benchmark.models.joins`.
     """
@@ -119,6 +121,7 @@ class LabelTask:
     train: Images | None = None
     snapshot_source: "Callable[[], Sequence[Teacher]] | None" = None
     shared: Callable[[str, Mapping[str, object], Callable[[Path], None]], Path] | None = None
+    label_shards: "LabelShards | None" = None
     scratch: Path | None = None
     accepted: tuple[str, ...] = ()
 

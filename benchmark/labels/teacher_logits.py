@@ -16,14 +16,14 @@ from .writer import Stored
 RESIDENT_BYTES = 2 * 2**30
 
 
-@torch.no_grad()
 def teacher_logits(
     task: LabelTask, numbers: Sequence[int], label: str
 ) -> Iterator[tuple[ViewBatch, Tensor]]:
     """Each batch's views, on the CPU, with the teacher's logits for them, fp16 (B, C).
 
     Nothing is kept from batch to batch: a caller that streams them to disk (`writer`) needs no
-    more memory for many epochs than for one.
+    more memory for many epochs than for one. In a run, labels of more than a shard's bytes are
+    made and kept in shards (`label_shards`): after a kill, those that are there are read.
 
     Args:
         numbers: of the plan's batches, counted from 0 through all epochs.
@@ -32,6 +32,17 @@ def teacher_logits(
     Raises:
         UserError: a logit is no number, or beyond what float16 holds.
     """
+    shards = task.label_shards
+    if shards is not None and shards.serve(task):
+        return shards.read(task, numbers, label)
+    return label_batches(task, numbers, label)
+
+
+@torch.no_grad()
+def label_batches(
+    task: LabelTask, numbers: Sequence[int], label: str
+) -> Iterator[tuple[ViewBatch, Tensor]]:
+    """What `teacher_logits` gives, made now; arguments and errors as there."""
     teacher, _, _ = task.fitting()
     for number in track(numbers, label):
         views = task.plan.batch(*divmod(number, task.plan.batches))

@@ -33,6 +33,7 @@ class ImageTask:
         base: the images to start from, class by class in label order; only for sources that
             need images.
         others: other real datasets, by their names as for `--dataset`; those that `needs` names.
+        part: the classes to make images of, where not all; only for sources that are `by_class`.
     """
 
     dataset: Dataset
@@ -43,6 +44,12 @@ class ImageTask:
     teacher: "Teacher | None" = None
     base: ResidentImages | None = None
     others: Mapping[str, Dataset] = field(default_factory=dict)
+    part: range | None = None
+
+    @property
+    def classes(self) -> range:
+        """The classes to make images of."""
+        return range(len(self.dataset.class_names)) if self.part is None else self.part
 
     @property
     def device(self) -> torch.device:
@@ -80,6 +87,9 @@ class ImageSource(ABC, Generic[OptionsT]):
             one another; empty if none.
         baseline: whether these are real images, which distilled ones must beat.
         labelled: whether its images show the dataset's classes.
+        by_class: whether the images of a class owe nothing to those of other classes, so that
+            machines side by side make a range of classes each: `make` then gives the images of
+            `task.classes` alone.
         brought: whether images and classes are others' work, so that the teacher is asked
             whether they fit.
     """
@@ -90,6 +100,7 @@ class ImageSource(ABC, Generic[OptionsT]):
     draws: ClassVar[str] = ""
     baseline: ClassVar[bool] = False
     labelled: ClassVar[bool] = True
+    by_class: ClassVar[bool] = False
     brought: ClassVar[bool] = False
     Options: ClassVar[type] = NoOptions
 
@@ -131,7 +142,8 @@ class ImageSource(ABC, Generic[OptionsT]):
     def make(self, task: ImageTask) -> ResidentImages:
         """The images: exactly `task.ipc` of every class, class by class in label order.
 
-        They are on the CPU, at the dataset's resolution.
+        They are on the CPU, at the dataset's resolution. Of sources that are `by_class`, those of
+        `task.classes`.
         """
 
 

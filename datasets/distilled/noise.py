@@ -18,6 +18,7 @@ class Noise(ImageSource[Options]):
     """Uniform noise, the control of what labels teach without images."""
 
     draws = "draw"
+    by_class = True
 
     def work(self, dataset: Dataset, ipc: int) -> Work:
         return Work()
@@ -31,8 +32,8 @@ class Noise(ImageSource[Options]):
         shape = (train.channels, train.resolution, train.resolution)
         size = task.ipc * train.channels * train.resolution**2
         classes = []
-        for label in range(len(names)):
+        for label in task.classes:
             words = random_words(task.seed, label, self.options.draw, SAMPLE, -(-size // 8))
             classes.append(torch.from_numpy(words.view("u1")[:size]).view(task.ipc, *shape))
-        labels = torch.arange(len(names)).repeat_interleave(task.ipc)
+        labels = torch.tensor(task.classes).repeat_interleave(task.ipc)
         return ResidentImages(torch.cat(classes), labels, names)

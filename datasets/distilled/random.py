@@ -29,6 +29,7 @@ class RandomImages(ImageSource[Options]):
 
     draws = "draw"
     baseline = True
+    by_class = True
 
     def validate(self, dataset: Dataset, ipc: int, network: nn.Module) -> None:
         for label, available in enumerate(dataset.train.labels.bincount().tolist()):
@@ -46,7 +47,7 @@ class RandomImages(ImageSource[Options]):
             UserError: `ipc` is below 1, or a class holds fewer images.
         """
         dataset, drawn = task.dataset, []
-        for label in range(len(dataset.class_names)):
+        for label in task.classes:
             order = random_order(dataset, label, task.seed, self.options.draw)
             check_enough(task.ipc, len(order), dataset.class_names[label], "the training set")
             drawn.append(order[: task.ipc])

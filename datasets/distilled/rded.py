@@ -68,6 +68,7 @@ class RDED(ImageSource[Options]):
 
     paper = "Sun et al., On the Diversity and Realism of Distilled Dataset, arXiv 2312.03526"
     draws = "draw"
+    by_class = True
 
     def needs(self, ipc: int) -> Needs:
         return Needs(teacher=True)
@@ -103,7 +104,7 @@ class RDED(ImageSource[Options]):
         self.validate(dataset, ipc, teacher)
         parts = self.options.factor**2
         mosaics = []
-        for label in track(range(len(dataset.class_names)), "RDED classes"):
+        for label in track(task.classes, "RDED classes"):
             order = random_order(dataset, label, task.seed, self.options.draw)
             if self.options.candidates >= ipc * parts:
                 order = order[: self.options.candidates]
@@ -114,7 +115,7 @@ class RDED(ImageSource[Options]):
             ranked = patches[losses.argsort(stable=True)[: ipc * parts]]
             mosaic = tile(ranked, self.options.factor).cpu()
             mosaics.append(through_jpeg(mosaic) if self.options.jpeg else mosaic)
-        labels = torch.arange(len(mosaics)).repeat_interleave(ipc)
+        labels = torch.tensor(task.classes).repeat_interleave(ipc)
         return ResidentImages(torch.cat(mosaics), labels, dataset.class_names)
 
 

@@ -21,7 +21,7 @@ classes makes that factor a hundredfold step, and students stay at chance.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -33,11 +33,12 @@ from benchmark.core.errors import ArtefactError, UserError
 from benchmark.core.needs import Needs
 from benchmark.core.options import build
 from benchmark.core.work import Work
-from benchmark.data.views import ViewBatch
+from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.exchange.official import open_folder
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.ensemble import labelling, needs_of, taught_by
+from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.packing import MAX_WIDTH, packed_bytes, width_for
 from benchmark.labels.reuse import calibrated, label_temperature
 from benchmark.labels.stored_views import StoredViews
@@ -156,6 +157,15 @@ class LPQLD(LabelSource[Options]):
         return Work((labelling(options.teachers, views, batch, amounts),))
 
     @classmethod
+    def relabelling(cls, options: Options, plan: ViewPlan, seed: int) -> Relabelling | None:
+        if options.path:
+            return None
+        numbers: Sequence[int] = range(plan.steps)  # to be scored, and then stored in part
+        if options.select in ("first", "random"):
+            numbers = chosen_of(options, plan, plan.steps, seed, ())
+        return Relabelling(numbers, options.teachers)
+
+    @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
         task = taught_by(task, options.teachers)
         supply = Imported(task, options) if options.path else Made(task)
@@ -163,15 +173,7 @@ class LPQLD(LabelSource[Options]):
             score(options.select, logits, task.hard_labels(views.to(task.device)))
             for views, logits in supply.labels(range(supply.batches), "score batches")
         )
-        chosen = choose(
-            options.select,
-            options.order,
-            options.batches,
-            1 if options.granularity == "pool" else task.plan.batches,
-            supply.batches,
-            task.seed,
-            scores,
-        )
+        chosen = chosen_of(options, task.plan, supply.batches, task.seed, scores)
         labels = CodedWriter(coding_of(options, task), task.workspace())
         for _, logits in supply.labels(chosen, f"label {len(chosen)} batches"):
             labels.add(logits)
@@ -265,6 +267,14 @@ class LPQLD(LabelSource[Options]):
 
 
 SPARSE_FROM = 8  # times as many classes as are kept
+
+
+def chosen_of(
+    options: Options, plan: ViewPlan, available: int, seed: int, scores: Iterable[float]
+) -> list[int]:
+    """The batches to store, of so many; see `choose`."""
+    group = 1 if options.granularity == "pool" else plan.batches
+    return choose(options.select, options.order, options.batches, group, available, seed, scores)
 
 
 def coding_of(options: Options, task: LabelTask) -> Coding:

@@ -34,12 +34,13 @@ from torch import Tensor
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.core.progress import track
 from benchmark.core.work import TEACHER, Passes, Work
-from benchmark.data.views import ViewBatch
+from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.image_labels import container_bytes
 from benchmark.labels.label_basis import LEAST_POWER, centred
 from benchmark.labels.label_pool import LabelPool
+from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.packing import MAX_WIDTH
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
 from benchmark.labels.teacher_logits import RESIDENT_BYTES, teacher_logits
@@ -117,6 +118,10 @@ class Score(LabelSource[Options]):
     def work(cls, options: Options, amounts: Amounts) -> Work:
         shape = amounts.shape
         return Work((Passes(TEACHER, options.epochs * shape.images, shape.batch_size(0)),))
+
+    @classmethod
+    def relabelling(cls, options: Options, plan: ViewPlan, seed: int) -> Relabelling:
+        return Relabelling(range(options.epochs * plan.batches))
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

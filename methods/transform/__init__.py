@@ -37,11 +37,12 @@ from torch import Tensor
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.core.progress import track
 from benchmark.core.work import TEACHER, Passes, Work
-from benchmark.data.views import MIRROR, ViewBatch, random_words, unit
+from benchmark.data.views import MIRROR, ViewBatch, ViewPlan, random_words, unit
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.label_basis import orthonormal
 from benchmark.labels.label_pool import LabelPool
+from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.range_coding import MOST
 from benchmark.labels.reuse import DECAY, FLOOR, INTERVAL, calibrated, label_temperature
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
@@ -133,6 +134,12 @@ class TransformCoder(LabelSource[Options]):
         batches = options.batches or shape.epochs * shape.batches
         batch = shape.batch_size(0)
         return Work((Passes(TEACHER, batches * batch, batch),))
+
+    @classmethod
+    def relabelling(cls, options: Options, plan: ViewPlan, seed: int) -> Relabelling | None:
+        if options.bytes:  # as far as they last
+            return None
+        return Relabelling(range(options.batches or plan.steps))
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

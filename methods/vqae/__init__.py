@@ -29,11 +29,12 @@ from torch import Tensor
 
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.core.work import TEACHER, Passes, Work
-from benchmark.data.views import ViewBatch
+from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.label_basis import LEAST_POWER, centred
 from benchmark.labels.label_pool import LabelPool, labels_of
+from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.packing import unpack, width_for
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
 from benchmark.labels.teacher_logits import RESIDENT_BYTES, teacher_logits
@@ -96,6 +97,10 @@ class VQAE(LabelSource[Options]):
     def work(cls, options: Options, amounts: Amounts) -> Work:
         shape = amounts.shape
         return Work((Passes(TEACHER, labels_of(shape, options.batches), shape.batch_size(0)),))
+
+    @classmethod
+    def relabelling(cls, options: Options, plan: ViewPlan, seed: int) -> Relabelling:
+        return Relabelling(range(options.batches))
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

@@ -170,6 +170,7 @@ BAD = [
     ("--dataset cifar10", "needs a data root: pass --data-root PATH or set LABELBENCH_DATA"),
     ("--dataset cifar10 --data-root empty", "'cifar10' is not in the data root 'empty': put"),
     ("--dataset cifar10 --data-root nowhere", "The data root 'nowhere' is not a folder"),
+    ("--address head:6379", "--address head:6379 is a Ray cluster's: add --executor ray"),
     ("--shard 2/2", "--shard takes I/N with 0 <= I < N, got '2/2'"),
     (
         "--plugin nowhere.py",

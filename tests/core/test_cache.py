@@ -36,6 +36,17 @@ def test_a_stage_appears_whole_and_is_made_once(tmp_path):
     assert names(tmp_path) == ["key.json", folder.name, "made.json", "seal.json", "x"]
 
 
+def test_what_a_killed_process_left_of_a_file_is_not_sealed_into_the_stage(tmp_path):
+    made = Cache(tmp_path)
+    partial = made.folder("kind", KEY).with_name(made.folder("kind", KEY).name + ".partial")
+    (partial / "inner").mkdir(parents=True)
+    (partial / "checkpoint").write_text("kept")
+    for name in (".x.123.partial", "inner/.y.4.partial"):
+        (partial / name).write_text("half")
+    folder = made.make("kind", KEY, lambda folder: (folder / "x").write_text("1"))
+    assert names(folder) == ["checkpoint", "inner", "key.json", "seal.json", "x"]
+
+
 def test_other_keys_and_kinds_lie_apart(tmp_path):
     made = Cache(tmp_path)
     assert made.folder("kind", {"a": 1, "b": 2}) == made.folder("kind", {"b": 2, "a": 1})

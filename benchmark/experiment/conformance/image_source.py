@@ -34,8 +34,8 @@ class Case:
     teacher: Teacher
     made: list[ResidentImages] = field(default_factory=list)
 
-    def make(self, run: int) -> ResidentImages:
-        """The images, from what the source says that it needs."""
+    def make(self, run: int, part: range | None = None) -> ResidentImages:
+        """The images, from what the source says that it needs; of some classes, or of all."""
         needs = self.source.needs(IPC)
         scratch = self.scratch / str(run)
         scratch.mkdir()
@@ -56,6 +56,7 @@ class Case:
                 self.teacher if needs.teacher else None,
                 base,
                 {name: self._other(name) for name in needs.datasets},
+                part,
             )
         )
 
@@ -123,4 +124,17 @@ def repeats(case: Case) -> None:
         raise Problem("a second `make` gave other images: draw from the task's seed alone.")
 
 
-CHECKS = (declares, makes, counts, fits, repeats)
+def divides(case: Case) -> None:
+    """A source that is `by_class` gives the same images a range of classes at a time."""
+    if case.source.by_class:
+        made = [case.make(2, range(3)), case.make(3, range(3, 10))]
+        pixels, labels = (torch.cat([getattr(p, n) for p in made]) for n in ("pixels", "labels"))
+        whole = case.made[0]
+        if not (torch.equal(pixels, whole.pixels) and torch.equal(labels, whole.labels)):
+            raise Problem(
+                "classes 0..2 and 3..9 made apart are not the images of all: `make` must give "
+                "those of `task.classes`, each class by itself, or leave `by_class` out."
+            )
+
+
+CHECKS = (declares, makes, counts, fits, repeats, divides)
