@@ -83,12 +83,12 @@ def collect(
 
 
 def ship(
-    record: Annotated[Path, typer.Argument(help="A record of this work folder.")],
+    record: Annotated[str, typer.Argument(help="A record of this work folder, or its URL there.")],
     to: Annotated[
         str | None,
         typer.Argument(help="A new folder for `labels/`, `images/` and a card, or a URL of one."),
     ] = None,
-    work: Annotated[Path, typer.Option(help="Folder of stages.")] = Path("runs"),
+    work: Annotated[str, typer.Option(help="Folder of stages, or a URL of one.")] = "runs",
     license_: Annotated[
         str, typer.Option("--license", help="As the Hub names it: cc-by-4.0, mit, ...")
     ] = "unknown",

@@ -21,5 +21,7 @@ __all__ = [
     "plugins",
     "progress",
     "remote",
+    "remote_cache",
+    "remote_work",
     "work",
 ]
