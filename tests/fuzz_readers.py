@@ -1,13 +1,13 @@
 """Fuzz every reader of what strangers write; run by hand, for as long as you like:
 
-    python tests/fuzz_readers.py [--seconds 600] [--reader NAME] [--seed 0] [--list]
+    python tests/fuzz_readers.py [--minutes 60] [--reader NAME] [--seed 0] [--guided]
 
 A reader may take an input, or refuse it with a UserError of one line. Whatever else happens is a
 finding: another exception, a message of several lines, more than `SLOW` seconds, or memory that
 grows by more than `FLOOD`. Findings are printed once for each place in the code, and their inputs
-are written to the folder that the last line names. With atheris installed, inputs follow the
-coverage of `benchmark`; without it, they are drawn at random from the same mutations.
-`test_fuzzed.py` holds what was found.
+are written to a folder, which is named. Inputs are whole ones that are changed at random, in their
+bytes and, of JSON, in their values; with `--guided`, which takes atheris and one reader, they
+follow the coverage of `benchmark`. `test_fuzzed.py` holds what was found.
 """
 
 import argparse
@@ -17,37 +17,31 @@ import json
 import os
 import random
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
-
-try:
-    atheris: Any = importlib.import_module("atheris")
-except ModuleNotFoundError:
-    atheris = None
 
 HERE = Path(__file__).parent
 for folder in ("", "records", "exchange", "report"):
     sys.path.insert(0, str(HERE / folder))
 warnings.simplefilter("ignore")
 
-if atheris is not None:
-    with atheris.instrument_imports(include=["benchmark"]):
-        import fuzz_inputs
-else:
+GUIDED = "--guided" in sys.argv  # before anything is imported that it is to follow
+atheris: Any = importlib.import_module("atheris") if GUIDED else None
+with atheris.instrument_imports(include=["benchmark"]) if GUIDED else nullcontext():
     import fuzz_inputs
 
 from benchmark.core.errors import UserError  # noqa: E402 (after the instrumented imports)
 
 SLOW, FLOOD = 20.0, 500 * 2**20  # seconds; bytes of one input
+TURN = 20.0  # seconds of one reader, before the next has its turn
 LONGEST = 2000  # characters of a message
 ODD: list[Any] = [None, True, 0, -1, 1, 2**31, 2**63, 10**40, 0.5, -0.0, 1e308, 5e-324, ""]
 ODD += ["x" * 99, "../../x", "\x00", "\ud800", "nan", "a[b=c]"]
@@ -105,6 +99,7 @@ class Findings:
         self.name, self.read, self.folder = name, read, folder
         self.found: dict[str, int] = {}
         self.trials = self.taken = 0
+        self.seconds = 0.0
 
     def try_one(self, raw: bytes) -> None:
         """Read one input."""
@@ -126,11 +121,20 @@ class Findings:
             place = f"{Path(at.filename).name}:{at.lineno}"
             self._note(f"{type(error).__name__} at {place}: {str(error)[:120]}", raw, place)
         seconds = time.monotonic() - started
+        self.seconds += seconds
         if seconds > SLOW:
             self._note(f"{seconds:.0f} s", raw, "slow")
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
         if grown > FLOOD and self.trials > 20:
             self._note(f"{grown / 2**20:.0f} MiB", raw, "flood")
+
+    def tell(self) -> None:
+        """Say how many inputs there were."""
+        print(
+            f"{self.name}: {self.trials} inputs in {self.seconds:.0f} s, {self.taken} taken, "
+            f"{len(self.found)} findings; inputs in {self.folder}",
+            flush=True,
+        )
 
     def _note(self, what: str, raw: bytes, place: str = "") -> None:
         if (place or what) not in self.found:
@@ -140,28 +144,34 @@ class Findings:
         self.found[place or what] = self.found.get(place or what, 0) + 1
 
 
-def fuzz(name: str, seconds: float, seed: int, folder: Path) -> None:
-    """Fuzz one reader for so long, at random."""
-    reader = fuzz_inputs.READERS[name](folder / name)
-    findings, rng = Findings(name, reader.read, folder), random.Random(f"{name} {seed}")
-    started, pool = time.monotonic(), list(reader.seeds)
-    for raw in pool:
-        reader.read(raw)  # what is whole must be taken
-    if atheris is not None:
-        _guided(findings, reader.seeds, seconds, seed, folder)
-        return
+def fuzz(names: list[str], seconds: float, seed: int, folder: Path) -> None:
+    """Fuzz readers in turns for so long, at random."""
+    readers = {name: fuzz_inputs.READERS[name](folder / name) for name in names}
+    found = {name: Findings(name, reader.read, folder) for name, reader in readers.items()}
+    pools, rng = {name: list(reader.seeds) for name, reader in readers.items()}, random.Random(seed)
+    for name, pool in pools.items():
+        for raw in pool:
+            with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+                readers[name].read(raw)  # what is whole must be taken, or nothing is told
+        print(f"{name}: {len(pool)} whole inputs", flush=True)
+    started, turn = time.monotonic(), TURN / 10
     while time.monotonic() - started < seconds:
-        raw = mutated(rng.choice(pool), rng)
-        findings.try_one(raw)
-        if rng.random() < 0.02 and len(pool) < 200:
-            pool.append(raw)
-    _told(findings, time.monotonic() - started)
+        for name, findings in found.items():
+            pool, began = pools[name], time.monotonic()
+            while time.monotonic() - began < turn:
+                raw = mutated(rng.choice(pool), rng)
+                findings.try_one(raw)
+                if rng.random() < 0.01 and len(pool) < 200:
+                    pool.append(raw)
+        turn = TURN
+        for findings in found.values():
+            findings.tell()
 
 
-def _guided(
-    findings: Findings, seeds: list[bytes], seconds: float, seed: int, folder: Path
-) -> None:
-    """The same by libFuzzer, which ends this process."""
+def guided(name: str, seconds: float, seed: int, folder: Path) -> None:
+    """Fuzz one reader by libFuzzer, which ends this process."""
+    reader = fuzz_inputs.READERS[name](folder / name)
+    findings, seeds = Findings(name, reader.read, folder), reader.seeds
     corpus = folder / f"corpus-{findings.name}"
     corpus.mkdir()
     for number, raw in enumerate(seeds):
@@ -177,7 +187,7 @@ def _guided(
 
     def one(raw: bytes) -> None:
         if time.monotonic() - started > seconds:  # libFuzzer ends a process without a word
-            _told(findings, time.monotonic() - started)
+            findings.tell()
             os._exit(0)
         findings.try_one(raw)
 
@@ -188,31 +198,19 @@ def _guided(
     atheris.Fuzz()
 
 
-def _told(findings: Findings, seconds: float) -> None:
-    print(
-        f"{findings.name}: {findings.trials} inputs in {seconds:.0f} s, {findings.taken} taken, "
-        f"{len(findings.found)} findings; inputs in {findings.folder}",
-        flush=True,
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fuzz the readers of what strangers write.")
-    parser.add_argument("--seconds", type=float, default=600.0, help="for each reader")
-    parser.add_argument("--reader", choices=sorted(fuzz_inputs.READERS))
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--reader", choices=sorted(fuzz_inputs.READERS), help="all by default")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--guided", action="store_true")
     asked = parser.parse_args()
-    if asked.list:
-        print("\n".join(fuzz_inputs.READERS))
-        return
-    if asked.reader:
-        folder = Path(tempfile.mkdtemp(prefix="labelbench-fuzz-"))
-        fuzz(asked.reader, asked.seconds, asked.seed, folder)
-        return
-    for name in fuzz_inputs.READERS:  # each in a process of its own: libFuzzer ends it
-        words = ["--reader", name, "--seconds", str(asked.seconds), "--seed", str(asked.seed)]
-        subprocess.run([sys.executable, __file__, *words], check=False)
+    folder, seconds = Path(tempfile.mkdtemp(prefix="labelbench-fuzz-")), 60 * asked.minutes
+    if asked.guided:
+        guided(asked.reader, seconds, asked.seed, folder)
+    else:
+        names = [asked.reader] if asked.reader else list(fuzz_inputs.READERS)
+        fuzz(names, seconds, asked.seed, folder)
 
 
 if __name__ == "__main__":
