@@ -141,7 +141,7 @@ def run_main(*arguments: object) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def run_tiny(work: Path, *arguments: object) -> str:
+def run_tiny(work: Path | str, *arguments: object) -> str:
     """Run the tiny grid in the folder `work`; returns what it printed."""
     with quick_clock():
         code, out, err = run_main("run", *GRID, "--work", work, *arguments)

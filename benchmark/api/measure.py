@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UserError, unknown
+from ..core.remote_work import RemoteWork
 from ..experiment import grid as grids
 from ..experiment.grid import Cell, Grid
 from . import within
@@ -48,13 +49,14 @@ def measure(grid: Grid, at: Surroundings) -> Results:
         if cell.variant.method not in known:
             raise unknown("method", cell.variant.method, known)
     chosen = _shard(cells, at.shard)
+    remote = RemoteWork.at(at.work)
     limit = None if at.within is None else within.seconds(at.within)
 
     import torch
 
     from ..core import ranks
     from ..core.device import choose
-    from ..experiment import on_ranks, run_grid
+    from ..experiment import on_ranks, run_cell, run_grid
     from ..experiment.dataset_and_teacher import Runtime
     from ..experiment.stages import Experiment
 
@@ -67,12 +69,23 @@ def measure(grid: Grid, at: Surroundings) -> Results:
     jobs, execute = (1, None) if several else _executor(at, compute, len(chosen))
     share = at.share_stream == "auto"
     runtime = Runtime(
-        at.work, compute, at.data_root, at.download, at.force, at.batched, share, jobs, at.dry_run
+        at.folder,
+        compute,
+        at.data_root,
+        at.download,
+        at.force,
+        at.batched,
+        share,
+        jobs,
+        at.dry_run,
+        remote.url if remote else "",
     )
     experiment = Experiment(grid, runtime)
     if not ranks.leads():
         return on_ranks.follow(experiment)
     try:
+        if remote:
+            remote.open(run_cell.RECORDS, write=not at.dry_run)
         results = _results(run_grid.run(experiment, chosen, at.dry_run, execute, limit))
     except UserError:
         on_ranks.dismiss(None)
@@ -95,6 +108,7 @@ def _results(ran: "Ran") -> Results:
         cells=[cell.label for cell in ran.cells],
         missing=[cell.label for cell in ran.missing],
         left_out=ran.left_out,
+        unsaved=remote.unsaved() if remote and not at.dry_run else "",
     )
 
 

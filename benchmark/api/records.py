@@ -10,6 +10,7 @@ from .results import read
 
 if TYPE_CHECKING:
     from ..core.hub import Repository
+    from ..core.remote_work import RemoteWork
     from ..report.advise import Answer, Question
     from ..report.compare import Pair
 
@@ -98,7 +99,7 @@ def ship(
     """Copy a record's labels and images, with a card, to where others can have them.
 
     Args:
-        record: a record of the work folder, or its file.
+        record: a record of the work folder, or its file (a URL too, where `work` is one).
         to: a new folder, or a URL of one; `open_labels` takes either.
         license: as the Hub names it.
         push: OWNER/NAME[:CONFIG], a dataset repository of the Hub, made if it is not there.
@@ -112,8 +113,10 @@ def ship(
             what the record was measured with.
     """
     from ..core import remote
+    from ..core.remote_work import RemoteWork
     from ..exchange import hub
     from ..exchange.shipping import ship as copy
+    from ..experiment.run_cell import RECORDS
 
     if to is None and not push:
         raise UserError("ship takes a new folder, --push OWNER/NAME, or both.")
@@ -121,13 +124,20 @@ def ship(
     repository = repository_of(push, private, place)
     far = place is None or remote.is_url(place)
     folder = remote.scratch() / "shipped" if place is None or far else Path(place)
-    copy(_file(record, Path(work)), folder, Path(work), license)
+    kept = RemoteWork.at(work)
+    if kept:
+        kept.open(RECORDS, write=False)
+    at = kept.folder if kept else Path(work)
+    file = _file(record, at, str(work))
+    if kept:
+        _fetch_stages(file, kept)
+    copy(file, folder, at, license)
     done = []
     if place is not None:
         if far:
             remote.put_folder(folder, place)
-        at = place.rstrip("/")
-        done.append(f"wrote {at}/labels and {at}/images, and their card, {at}/README.md")
+        to = remote.shown(place).rstrip("/")
+        done.append(f"wrote {to}/labels and {to}/images, and their card, {to}/README.md")
     if repository is not None:
         done.append(hub.push(folder, repository, private))
     return done
@@ -153,18 +163,31 @@ def repository_of(push: str, private: bool, to: str | None) -> "Repository | Non
     return found
 
 
-def _file(record: str | Path | Mapping[str, Any], work: Path) -> Path:
-    """The file of a record in a work folder."""
+def _file(record: str | Path | Mapping[str, Any], work: Path, place: str) -> Path:
+    """The file of a record in a work folder; `place` is how the user names that."""
+    from ..core import remote
     from ..experiment.run_cell import RECORDS
     from ..records import store
 
     if not isinstance(record, Mapping):
+        if str(record).startswith(f"{place.rstrip('/')}/{RECORDS}/") and remote.is_url(place):
+            return work / RECORDS / remote.name_of(str(record))
         return Path(record)
     given: Any = record
     file = store.path_of(work / RECORDS, *store.identity(given))
     if not file.is_file():
-        raise UserError(f"{str(work)!r} does not hold the record {file.name!r}.")
+        raise UserError(f"{remote.shown(place)!r} does not hold the record {file.name!r}.")
     return file
+
+
+def _fetch_stages(file: Path, work: "RemoteWork") -> None:
+    """Have the stages here that a record was measured with."""
+    from ..records import store
+
+    for record in store.read([file]):
+        for name in (record["inputs"]["labels"], record["inputs"].get("images_stage", "")):
+            if name:
+                work.fetch_stage(name)
 
 
 def _paths(records: Places) -> list[Path]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.remote_work import RemoteWork
 from . import within as times
 from .measure import grid_of, measure
 from .results import PUBLISHED
@@ -38,7 +39,7 @@ def reference(
     from ..report.reference import ledger
 
     given = [records] if isinstance(records, str | Path) else records
-    paths, made = [Path(path) for path in given], Path(work)
+    paths, made = [Path(path) for path in given], str(work)
     if within is not None:
         root = data_root or os.environ.get(DATA_ROOT)
         at = Surroundings(data_root=Path(root) if root else None, work=made, device=device)
@@ -46,13 +47,17 @@ def reference(
     return ledger(_records(paths, None if within is None else made))
 
 
-def _records(paths: Sequence[Path], work: Path | None) -> "list[Record]":
+def _records(paths: Sequence[Path], work: str | None) -> "list[Record]":
     from ..experiment.run_cell import RECORDS
     from ..records.store import read
 
     places = [*(paths or [PUBLISHED])]
-    if work is not None and (work / RECORDS).is_dir():
-        places.append(work / RECORDS)
+    if work is not None:
+        remote = RemoteWork.at(work)
+        if remote:
+            remote.open(RECORDS, write=False)
+        folder = (remote.folder if remote else Path(work)) / RECORDS
+        places += [folder] if folder.is_dir() else []
     return read([place for place in places if place.exists() or paths])
 
 

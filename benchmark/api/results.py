@@ -46,6 +46,7 @@ class Results:
         cells: of a run, in a line each.
         missing: those of them that have no record; of a dry run, those that would be measured.
         left_out: methods that cannot meet their byte budget, and why.
+        unsaved: what could not be copied to the URL of the work folder, and how to go on.
     """
 
     records: "list[Record]"
@@ -54,6 +55,7 @@ class Results:
     cells: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    unsaved: str = ""
 
     def tables(self, kind: str = "") -> "list[Table]":
         """The leaderboards of all comparisons, as data frames with titles.
@@ -145,6 +147,8 @@ class Results:
                 yield f"missing {cell}"
         for method, why in self.left_out.items():
             yield f"left out {method}: {why}"
+        if self.unsaved:
+            yield self.unsaved
 
 
 def results(*paths: str | Path | Sequence[str | Path]) -> Results:

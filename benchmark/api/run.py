@@ -75,5 +75,5 @@ def _understood(words: Mapping[str, Any]) -> tuple[dict[str, Any], Surroundings]
     at["plugin"] = [Path(p) for p in ([plugin] if isinstance(plugin, str | Path) else plugin)]
     at["data_root"] = Path(root) if root else None
     at["config"] = at["config"] and Path(at["config"])
-    at["work"], at["jobs"] = Path(at["work"]), str(at["jobs"])
+    at["work"], at["jobs"] = str(at["work"]), str(at["jobs"])
     return asked, bounded.parse(TypeAdapter(Surroundings), at, "run")

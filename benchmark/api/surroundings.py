@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..core.remote_work import RemoteWork
+
 DATA_ROOT = "LABELBENCH_DATA"  # of the environment
 Device = Annotated[
     str,
@@ -35,13 +37,23 @@ class Place:
         bool, typer.Option("--download", help="Let torchvision fetch into the data root.")
     ] = False
     work: Annotated[
-        Path, typer.Option(file_okay=False, help="Folder of stages, records and tables.")
-    ] = Path("runs")
+        str, typer.Option(help="Folder of stages, records and tables, or a URL (s3://...).")
+    ] = "runs"
     device: Device = "auto"
     precision: Annotated[
         Literal["auto", "fp32", "bf16"],
         typer.Option(help="auto: bf16 where the hardware computes in it."),
     ] = "auto"
+
+    @property
+    def folder(self) -> Path:
+        """The work folder on this machine; of a URL, what keeps it here.
+
+        Raises:
+            UserError: it can be none.
+        """
+        remote = RemoteWork.at(self.work)
+        return remote.folder if remote else Path(self.work)
 
 
 @dataclass(frozen=True)

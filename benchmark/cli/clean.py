@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
+from ..core.errors import UserError
+
 SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 
 
 def clean(
-    work: Annotated[Path, typer.Option(file_okay=False, help="Folder of stages and records.")] = (
-        Path("runs")
-    ),
+    work: Annotated[str, typer.Option(help="Folder of stages and records.")] = "runs",
     unfinished: Annotated[
         bool,
         typer.Option("--unfinished", help="Also remove what interrupted runs would go on from."),
@@ -26,9 +26,16 @@ def clean(
     shared cache whose source is gone. Records, failures, tables and sites always stay, and nothing
     goes that a live run uses.
     """
+    from ..core.remote_work import RemoteWork
     from ..experiment.clean import leftovers, remove
 
-    found = leftovers(work, unfinished)
+    if remote := RemoteWork.at(work):
+        raise UserError(
+            "Nobody can tell which runs use a URL, so nothing is removed there: `verify` names "
+            f"what no record refers to. What {remote.folder} keeps of it stays below "
+            "LABELBENCH_CACHE_GB by itself."
+        )
+    found = leftovers(Path(work), unfinished)
     gone = found if dry_run else remove(found)
     for each in gone:
         if each.bytes:

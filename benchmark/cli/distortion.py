@@ -23,4 +23,4 @@ def distortion(asked: dict[str, Any], at: Place) -> None:
     from ..experiment.distortion import distortion as compare
     from ..records.measurements import DISTORTION
 
-    measured(experiment, cells, compare, at.work / DISTORTION)
+    measured(experiment, cells, compare, at.folder / DISTORTION)

@@ -7,12 +7,24 @@ import typer
 
 from ..api.measure import grid_of
 from ..api.surroundings import Place
+from ..core.errors import UserError
+from ..core.remote_work import RemoteWork
 from ..experiment import grid as grids
 
 
 def opened(asked: dict[str, Any], at: Place) -> tuple[Any, list[grids.Cell]]:
-    """The experiment that is asked for, and its cells."""
+    """The experiment that is asked for, and its cells.
+
+    Raises:
+        UserError: a name is wrong, or the work folder is at a URL.
+    """
     from ..core import plugins
+
+    if RemoteWork.at(at.work):
+        raise UserError(
+            "What is timed and compared here goes into one file of the work folder, and --work at "
+            "a URL has only records of their own: name a folder of this machine."
+        )
 
     for path in at.plugin or ():
         plugins.add(path)
@@ -23,7 +35,7 @@ def opened(asked: dict[str, Any], at: Place) -> tuple[Any, list[grids.Cell]]:
     from ..experiment.dataset_and_teacher import Runtime
     from ..experiment.stages import Experiment
 
-    runtime = Runtime(at.work, choose(at.device, at.precision), at.data_root, at.download)
+    runtime = Runtime(at.folder, choose(at.device, at.precision), at.data_root, at.download)
     return Experiment(grid, runtime), cells
 
 

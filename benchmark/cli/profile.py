@@ -23,4 +23,4 @@ def profile(asked: dict[str, Any], at: Place) -> None:
     from ..experiment.profile import profile as take_apart
     from ..records.measurements import PROFILE
 
-    measured(experiment, cells, take_apart, at.work / PROFILE)
+    measured(experiment, cells, take_apart, at.folder / PROFILE)

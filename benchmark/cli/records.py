@@ -1,9 +1,11 @@
 """`verify`, `collect`, `ship`, `pull`: records that are published, labels that are given away."""
 
+import json
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,23 +14,40 @@ from ..api.records import ship as give
 from ..core.errors import UserError
 from .tables import record_path
 
+if TYPE_CHECKING:
+    from ..report.verify import Report
+
 Private = Annotated[
     bool, typer.Option("--private", help="A repository that is made is for you alone to see.")
 ]
 
 
 def verify(
-    paths: Annotated[
-        list[Path],
+    places: Annotated[
+        list[str],
         typer.Argument(
-            parser=record_path,
-            metavar="RECORDS",
-            help="Record files and folders, URLs, hf:OWNER/NAME.",
+            metavar="PLACES",
+            help="Records, work folders, shipped folders; files, folders, URLs, hf:OWNER/NAME.",
         ),
     ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
-    """Check records before they are published: each whole, rows and controls complete."""
-    report = _verified(paths)
+    """Check records, and hash again what they were measured with.
+
+    Records are checked before they are published: each whole, rows and controls complete. Of a work
+    folder every stage is hashed again and held to its seal, of a shipped folder labels and images;
+    what is missing, changed or orphaned is named. Exits with 1 if there are problems; what is
+    orphaned is none.
+    """
+    from ..report.verify_folders import verify_places
+
+    report, hashed = verify_places(places)
+    if as_json:
+        typer.echo(json.dumps({**asdict(report), **asdict(hashed)}))
+        raise typer.Exit(bool(report.problems))
+    _show(report)
+    if hashed.counts:
+        typer.echo(hashed.table())
     if report.problems:
         typer.echo(f"{report.count} records: {len(report.problems)} problems")
         raise typer.Exit(1)
@@ -83,12 +102,12 @@ def collect(
 
 
 def ship(
-    record: Annotated[Path, typer.Argument(help="A record of this work folder.")],
+    record: Annotated[str, typer.Argument(help="A record of this work folder, or its URL there.")],
     to: Annotated[
         str | None,
         typer.Argument(help="A new folder for `labels/`, `images/` and a card, or a URL of one."),
     ] = None,
-    work: Annotated[Path, typer.Option(help="Folder of stages.")] = Path("runs"),
+    work: Annotated[str, typer.Option(help="Folder of stages, or a URL of one.")] = "runs",
     license_: Annotated[
         str, typer.Option("--license", help="As the Hub names it: cc-by-4.0, mit, ...")
     ] = "unknown",
@@ -134,13 +153,17 @@ def _collect(
     typer.echo(f"{to}: {added} {what} added, {count} in all")
 
 
-def _verified(paths: list[Path]) -> Any:
+def _verified(paths: list[Path]) -> "Report":
     """The report on these records, shown."""
     from ..report.verify import verify_records
 
     report = verify_records(paths)
+    _show(report)
+    return report
+
+
+def _show(report: "Report") -> None:
     for line in report.warnings:
         typer.echo(f"warning: {line}")
     for line in report.problems:
         typer.echo(f"problem: {line}")
-    return report

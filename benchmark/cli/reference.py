@@ -21,9 +21,7 @@ class Asked:
         str | None,
         typer.Option(help="Measure what is owed and fits into so long on one core: 30m, 2h."),
     ] = None
-    work: Annotated[Path, typer.Option(file_okay=False, help="Folder of stages and records.")] = (
-        Path("runs")
-    )
+    work: Annotated[str, typer.Option(help="Folder of stages and records, or a URL.")] = "runs"
     data_root: Annotated[
         Path | None, typer.Option(envvar=DATA_ROOT, help="Where real datasets lie.")
     ] = None

@@ -1,6 +1,5 @@
 """`run`: measure a grid of cells, and show what it came to."""
 
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -28,30 +27,33 @@ def run(asked: dict[str, Any], at: Surroundings) -> None:
             typer.echo(f"{'missing' if cell in results.missing else 'cached '}  {cell}")
         return
     if ranks.leads():
-        show(results, at.work)
+        show(results, at)
 
 
-def show(results: Results, work: Path) -> None:
+def show(results: Results, at: Surroundings) -> None:
     """Print and write the tables of a run, and their site.
 
     Raises:
-        UserError: cells failed.
+        UserError: cells failed, or something could not be written to the work folder's URL.
     """
     from ..core.progress import say
+    from ..core.remote import shown
     from ..experiment.run_cell import FAILURES, RECORDS
     from ..records import measurements
     from ..report.leaderboard import tables
     from ..report.site import write_site
     from ..report.tables import write_tables
 
-    made = results.comparisons
+    made, work, place = results.comparisons, at.folder, shown(at.work)
     for table in tables(made):
         typer.echo(table.text())
-    say(f"records: {work / RECORDS}, tables: {write_tables(made, work / 'tables')[0]}")
+    say(f"records: {place}/{RECORDS}, tables: {write_tables(made, work / 'tables')[0]}")
     say(f"site: {write_site(made, work / 'site', timed=measurements.read([work]))}")
     if results.failures:
         told = " ".join(dict.fromkeys(failure.message for failure in results.failures))
         raise UserError(
             f"{len(results.failures)} of {len(results.cells)} cells failed "
-            f"(see {work / FAILURES}): {told}"
+            f"(see {place}/{FAILURES}): {told} {results.unsaved}".rstrip()
         )
+    if results.unsaved:
+        raise UserError(results.unsaved)

@@ -23,5 +23,7 @@ __all__ = [
     "progress",
     "ranks",
     "remote",
+    "remote_cache",
+    "remote_work",
     "work",
 ]

@@ -55,8 +55,14 @@ class BoundedCache(Cache):
         most: bytes of stages that are kept, but for those in use.
     """
 
-    def __init__(self, root: Path, most: int, look_only: bool = False) -> None:
-        super().__init__(root, look_only)
+    def __init__(
+        self,
+        root: Path,
+        most: int,
+        look_only: bool = False,
+        machine: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(root, look_only, machine)
         self.most = most
 
     @classmethod
@@ -69,7 +75,7 @@ class BoundedCache(Cache):
         if self.look_only:
             return super().make(kind, key, build)
         folder = self.folder(kind, key)
-        _hold(folder)
+        use(folder)
         there = self.done(kind, key)
         made = super().make(kind, key, build)
         if not there:
@@ -89,9 +95,13 @@ class BoundedCache(Cache):
         for folder, size in sizes.items():
             if total <= self.most:
                 return
-            if discard(folder):
+            if self.may_go(folder) and discard(folder):
                 say(f"{folder.name} leaves the cache, {size / 1e9:.2f} GB")
                 total -= size
+
+    def may_go(self, folder: Path) -> bool:
+        """Whether a stage that nobody uses can be had again."""
+        return True
 
 
 def discard(folder: Path) -> bool:
@@ -142,7 +152,7 @@ def held(folder: Path) -> Iterator[None]:
             os.close(handle)
 
 
-def _hold(folder: Path) -> None:
+def use(folder: Path) -> None:
     """Use a stage until this process ends."""
     if folder not in _in_use:
         handle = _shared_lock(folder)

@@ -18,6 +18,9 @@ from ..core.needs import Needs
 from ..core.options import build
 from ..core.pickles import SUFFIXES
 from ..core.progress import say
+from ..core.remote import shown
+from ..core.remote_cache import RemoteCache
+from ..core.remote_work import STAGES, RemoteWork
 from ..data import whitening
 from ..data.dataset_source import dataset
 from ..data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, ResidentImages, Undecoded
@@ -38,13 +41,14 @@ class Runtime:
     """Where and on what a run works.
 
     Attributes:
-        work: folder of stages, checkpoints and records.
+        work: folder of stages, checkpoints and records, on this machine.
         data_root: of local copies of datasets.
         force: measure finished cells anew, from the artefacts that are there.
         batched: base sets whose labels are learned side by side, at most.
         share: whether students of the same labels are trained on one stream of them.
         jobs: processes that measure side by side.
         look_only: make and write nothing, and read no pixels: look at what is there.
+        url: of the work folder where it is elsewhere; `work` is what keeps it on this machine.
     """
 
     work: Path
@@ -56,6 +60,37 @@ class Runtime:
     share: bool = True
     jobs: int = 1
     look_only: bool = False
+    url: str = ""
+
+    @property
+    def remote(self) -> RemoteWork | None:
+        """The work folder where it is elsewhere."""
+        return RemoteWork.at(self.url) if self.url else None
+
+    @property
+    def place(self) -> str:
+        """The work folder as messages name it."""
+        return shown(self.url).rstrip("/") if self.url else str(self.work)
+
+    def here(self) -> "Runtime":
+        """The same on this machine, which another one may have sent it to."""
+        return replace(self, work=self.remote.folder) if self.remote else self
+
+    def stages(self, machine: Mapping[str, Any]) -> Cache:
+        """The stages of the work folder; `machine` as for `Cache`."""
+        if self.remote:
+            return RemoteCache(self.remote, self.look_only, machine)
+        return Cache(self.work / STAGES, self.look_only, machine)
+
+    def keep(self, *paths: Path) -> None:
+        """Copy what was written into `work` to where the work folder is, if that is elsewhere."""
+        if self.remote:
+            self.remote.put(*paths)
+
+    def drop(self, path: Path) -> None:
+        """Take a file of the work folder away."""
+        if path.exists():
+            (self.remote.remove if self.remote else Path.unlink)(path)
 
 
 @dataclass(frozen=True)
@@ -69,10 +104,10 @@ class DatasetAndTeacher:
     """Dataset and teachers of one grid; for each stage its key, then the stage itself."""
 
     def __init__(self, grid: Grid, runtime: Runtime) -> None:
-        self.grid, self.runtime = grid, runtime
+        self.grid, self.runtime = grid, runtime.here()
         here = world(runtime.compute)
         machine = {name: here[name] for name in ("device", "hardware", "threads")}
-        self.cache = Cache(runtime.work / "stages", runtime.look_only, machine)
+        self.cache = self.runtime.stages(machine)
         self.pixels = BoundedCache.of_user(runtime.look_only)
         # Each is read once, not once a cell.
         self.open = cache(self._open)

@@ -141,15 +141,21 @@ class Cells:
                     continue
                 held.callback(lock.release)
                 failed[resolved.cell] = None
-                if runtime.force or not resolved.done:
+                if runtime.force or not self._done(resolved):
                     ours.append(resolved)
             if ours:
                 failed |= self._run([cell for cell in group if cell in ours])
         return failed
 
+    def _done(self, resolved: ResolvedCell) -> bool:
+        """Whether the cell has its record by now, here or where the work folder is."""
+        remote = self.experiment.runtime.remote
+        far = f"{RECORDS}/{resolved.record.name}"
+        return resolved.done or (remote is not None and remote.fetch(far))
+
     def _run(self, group: Sequence[ResolvedCell]) -> dict[Cell, Failure]:
         """Make what is missing, train, and write a record or a failure for each cell."""
-        work, labels = self.experiment.runtime.work, group[0].labels
+        runtime, labels = self.experiment.runtime, group[0].labels
         wrong = self._stages(labels)
         made: list[Record | Failure] = [wrong] * len(group) if wrong else []
         if wrong is None:
@@ -161,13 +167,14 @@ class Cells:
                 made = [self._described(error, labels)] * len(group)
         failed = {}
         for resolved, result in zip(group, made, strict=True):
-            told = work / FAILURES / f"{resolved.key}.txt"
+            told = runtime.work / FAILURES / f"{resolved.key}.txt"
             if isinstance(result, Failure):
                 result.write(told, resolved.cell.label)
+                runtime.keep(told)
                 failed[resolved.cell] = result
             else:
-                store.write(work / RECORDS, result)
-                told.unlink(missing_ok=True)
+                runtime.keep(store.write(runtime.work / RECORDS, result))
+                runtime.drop(told)
         return failed
 
     def _described(self, result: Record | Exception, labels: ResolvedLabels) -> Record | Failure:

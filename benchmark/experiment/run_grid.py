@@ -101,7 +101,7 @@ def run(
         fitter.stop()
         count = sum(cell.done for cell in found)
         raise Interrupted(
-            f"{count} of {len(found)} cells are recorded in {experiment.runtime.work / RECORDS}. "
+            f"{count} of {len(found)} cells are recorded in {experiment.runtime.place}/{RECORDS}. "
             "Finished stages and checkpoints are kept: run the same command again to go on."
         ) from error
     return _read(runner, found, [cell for cell in found if not cell.done], failed, left_out)

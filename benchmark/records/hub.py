@@ -69,6 +69,13 @@ def _pushed(paths: list[Path], repository: Repository, private: bool) -> tuple[i
     return len(added), len(before) + len(added)
 
 
+def is_of_records(name: str) -> bool:
+    """Whether a file of a folder may hold records, by its path there; stages hold none."""
+    *folders, file = name.split("/")
+    beside = not folders and file.endswith((".json", ".jsonl"))
+    return beside or (folders[-1:] == ["records"] and file.endswith(".json"))
+
+
 def on_this_machine(place: str) -> Path:
     """Records by their path, their URL, or their repository on the Hub, as a path here.
 
@@ -87,6 +94,6 @@ def on_this_machine(place: str) -> Path:
         return found / FOLDER
     if remote.is_url(place):
         copy = remote.scratch() / remote.name_of(place)
-        remote.fetch(place, copy)
+        remote.fetch(place, copy, only=is_of_records)
         return copy
     return Path(place)

@@ -14,4 +14,5 @@ __all__ = [
     "speed_tables",
     "tables",
     "verify",
+    "verify_folders",
 ]

@@ -72,7 +72,7 @@ def test_what_is_owed_is_measured_by_its_own_command(monkeypatch, tmp_path):
         words = dict(zip(cell.run[::2], cell.run[1::2], strict=False))
         assert ",".join(map(str, grid.ipc)) == words["--ipc"]
         assert grid.dataset == cell.record["dataset"]
-        assert (at.work, at.data_root, at.device) == (tmp_path, tmp_path, "cpu")
+        assert (at.work, at.data_root, at.device) == (str(tmp_path), tmp_path, "cpu")
     seen.clear()
     benchmark.reference(QUICK, "1s", tmp_path, device="cpu")
     assert seen == []

@@ -13,6 +13,11 @@ from benchmark.core import remote
 from benchmark.core.errors import UserError
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr(remote, "WAITS", ())
+
+
 @pytest.fixture
 def given(tmp_path):
     folder = tmp_path / "given"
@@ -145,6 +150,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
 
 def test_a_name_that_leads_out_of_the_folder_is_refused(memory, tmp_path, monkeypatch):
     memory.pipe_file("/bad/a.txt", b"a")
-    monkeypatch.setattr(type(memory), "find", lambda self, path, **options: [f"{path}../../a"])
+    found = {"/bad/../../a": {"size": 1}}
+    monkeypatch.setattr(type(memory), "find", lambda self, path, **options: found)
     with pytest.raises(UserError, match=r"holds a file called '\.\./\.\./a'"):
         remote.fetch("memory://bad", tmp_path / "x", folder=True)
