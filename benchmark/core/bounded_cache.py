@@ -57,7 +57,7 @@ class BoundedCache(Cache):
 
     def __init__(self, root: Path, most: int, look_only: bool = False) -> None:
         super().__init__(root, look_only)
-        self.most = most
+        self.most: float = most
 
     @classmethod
     def of_user(cls, look_only: bool = False) -> "BoundedCache":

@@ -23,6 +23,7 @@ from ..core import bounded
 from ..core.device import Compute
 from ..core.errors import UserError
 from ..data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, Images
+from ..data.real_batches import epoch_views, with_pixels
 from ..data.rendering import render_gathered
 from ..data.views import Augmentation, ViewPlan
 from . import networks
@@ -205,8 +206,8 @@ def real_views(
     images: Images, plan: ViewPlan, epoch: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of augmented real images: pixels (B, C, R, R) in 0..1, and labels (B,)."""
-    for views in plan.epoch(epoch):
-        block = images.take(views.index).to(device, non_blocking=True)
+    for views, block in with_pixels(images, epoch_views(images, plan, epoch)):
+        block = block.to(device, non_blocking=True)
         labels = images.labels[views.index].to(device, non_blocking=True)
         yield render_gathered(block, views.to(device)), labels
 
