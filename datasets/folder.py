@@ -27,6 +27,9 @@ from benchmark.data.images import (
 )
 from benchmark.data.place import Place
 from benchmark.data.splits import say_overlap
+from benchmark.data.streamed import StreamedImages, sampled_statistics, too_large
+
+from .streams.folders import folder_pictures
 
 HELD_OUT = ("test", "val", "valid", "validation")
 SAMPLED = 4096  # training pictures that are looked at before all are decoded
@@ -53,6 +56,10 @@ class ClassFolders(DatasetSource):
             raise UserError(f"folder:{argument} names no folder. Give folder:PATH with {LAYOUT}.")
         train, test = _splits(folder)
         names = _classes(train, test)
+        glanced = _glanced(train, names)
+        count = sum(len(image_files(train / name)) for name in names)
+        if too_large(place.cache, count, *glanced, repr(str(folder))):
+            return _streamed(f"folder:{folder.name}", train, test, names, glanced[1], place.cache)
         files = _pictures(train, names)
         step = max(1, sum(map(len, files)) // SAMPLED)
         looked_at = [file for found in files for file in found][::step]
@@ -108,6 +115,24 @@ def _pictures(folder: Path, names: list[str]) -> list[list[Path]]:
         if strange := [file for file in files if not file.is_file()]:  # a pipe would never end
             raise UserError(f"{str(strange[0])!r} is no plain file, or a link to nowhere.")
     return found
+
+
+def _glanced(train: Path, names: list[str]) -> tuple[int, int]:
+    """Channels and side of some first pictures: enough to tell whether all would fit."""
+    found = [file for name in names[:GLANCED] for file in image_files(train / name)[:GLANCED]]
+    files = [file for file in found if file.is_file()]
+    return shape_of(files) if files else (3, 1)  # what is wrong is told later
+
+
+def _streamed(
+    name: str, train: Path, test: Path, names: list[str], side: int, cache: Cache
+) -> Dataset:
+    """The dataset, decoded as it is read, to the side of its first pictures."""
+    images, held_out = (
+        StreamedImages(folder_pictures(split, names, cache), names, side) for split in (train, test)
+    )
+    statistics = sampled_statistics(images, cache)
+    return Dataset(name, images, held_out, *statistics, mirror=False)
 
 
 def _decoded(

@@ -29,12 +29,14 @@ from benchmark.data.images import (
 )
 from benchmark.data.place import Place
 from benchmark.data.splits import check_classes, say_overlap
+from benchmark.data.streamed import StreamedImages, sampled_statistics, too_large
 
+from .streams.tables import table_pictures
 from .tables.labels import Classes, are_hidden, classes_of, same_names, values_of
 from .tables.labels import labels_of as labels_among
 from .tables.layout import TEST, VALIDATION, held_out, splits_of
 from .tables.pictures import files_beside, first_sources, paths_beside, sources_of
-from .tables.table import IMAGE_COLUMNS, LABEL_COLUMNS, label_column, schema_of
+from .tables.table import IMAGE_COLUMNS, LABEL_COLUMNS, label_column, rows_of, schema_of
 
 SAMPLED = 64  # pictures of each table that are looked at before all are decoded
 GLANCED = 4  # pictures of one table that are looked at where nothing is to be decoded
@@ -69,19 +71,52 @@ def read_folder(
     Raises:
         UserError: the folder is not whole, or could be read in two ways; says how.
     """
-    splits = splits_of(folder)
-    train_files, test_files = splits["train"], _test_files(splits, folder)
-    for files in (train_files, test_files):
-        _check_schemas(files)
-    _say_choice(train_files[0])
-    same_names([*train_files, *test_files])
-    classes = classes_of(train_files)
+    train_files, test_files, classes = splits_and_classes(folder)
+    glanced = shape or shape_of(first_sources(train_files[0], GLANCED))
+    count = sum(map(rows_of, train_files))
+    if too_large(cache, count, *glanced, repr(str(folder))):
+        return _streamed(
+            name, (train_files, test_files), folder, classes, glanced[1], mirror, cache
+        )
     channels, side = shape or _shape_of(train_files, cache)
     train, statistics = read_images(train_files, cache, channels, side, classes)
     test, _ = read_images(test_files, cache, channels, side, classes)
     check_classes(train, test, repr(str(folder)))
     say_overlap(train, test, cache, repr(str(folder)))
     return Dataset(name, train, test, *statistics, mirror)
+
+
+def splits_and_classes(folder: Path) -> tuple[list[Path], list[Path], Classes]:
+    """The tables to train on and to test on, and the classes of the first.
+
+    Raises:
+        UserError: the folder is not whole, or could be read in two ways; says how.
+    """
+    splits = splits_of(folder)
+    train_files, test_files = splits["train"], _test_files(splits, folder)
+    for files in (train_files, test_files):
+        _check_schemas(files)
+    _say_choice(train_files[0])
+    same_names([*train_files, *test_files])
+    return train_files, test_files, classes_of(train_files)
+
+
+def _streamed(
+    name: str,
+    splits: tuple[list[Path], list[Path]],
+    folder: Path,
+    classes: Classes,
+    side: int,
+    mirror: bool,
+    cache: Cache,
+) -> Dataset:
+    """The dataset, decoded as it is read, to the side of its first pictures."""
+    train, test = (
+        StreamedImages(table_pictures(files, folder, classes, cache), classes.names, side)
+        for files in splits
+    )
+    check_classes(train, test, repr(str(folder)))
+    return Dataset(name, train, test, *sampled_statistics(train, cache), mirror)
 
 
 def describe(files: list[Path], folder: Path) -> tuple[int, int, tuple[str, ...]]:

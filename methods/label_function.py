@@ -133,7 +133,10 @@ class LabelFunction(LabelSource[Options]):
     def work(cls, options: Options, amounts: Amounts) -> Work:
         shape = amounts.shape
         epochs = min(shape.epochs, options.epochs + UNSEEN)
-        return Work((Passes(TEACHER, epochs * shape.images, shape.batch_size(0)),))
+        # Of each label: fp16 twice, and twice in double precision as its mean is taken off.
+        held = 20 * min(shape.epochs, options.epochs) * shape.images * shape.classes
+        passes = Passes(TEACHER, epochs * shape.images, shape.batch_size(0))
+        return Work((passes,), memory=held)
 
     @classmethod
     def relabelling(cls, options: Options, plan: ViewPlan, seed: int) -> Relabelling:

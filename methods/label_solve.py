@@ -27,6 +27,7 @@ from benchmark.core.errors import UserError
 from benchmark.core.needs import Needs
 from benchmark.core.progress import track
 from benchmark.core.work import Passes, Work
+from benchmark.data.real_batches import real_order
 from benchmark.labels.image_labels import ImageLabelOptions, ImageLabels
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
 from benchmark.labels.validation import BLOCK, held_out, usual_convnet
@@ -104,11 +105,15 @@ class LabelSolve(ImageLabels[Options]):
 
         support = kernel(task.images.pixels)
         gram, cross = torch.zeros_like(support), support.new_zeros(len(support), task.classes)
-        for rows in track(rest.split(BLOCK), "label solve"):
-            block = kernel(train.take(rows))
+        ordered = real_order(train, task.seed, 0, rest)
+        blocks = (rest if ordered is None else ordered).split(BLOCK)
+        pixels = track(train.batches(blocks), "label solve", len(blocks))
+        for rows, shown in zip(blocks, pixels, strict=True):
+            block = kernel(shown)
             gram += block.T @ block
             cross += block.T @ one_hot(train.labels[rows], task)
-        to_held = kernel(held.pixels)
+        every = torch.arange(len(held)).split(BLOCK)
+        to_held = torch.cat([kernel(pixels) for pixels in held.batches(every)])
         truth = held.labels.to(task.device)
         lambdas = sorted(options.lambdas, reverse=True)
         found, accuracies = [], []

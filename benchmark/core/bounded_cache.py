@@ -63,7 +63,7 @@ class BoundedCache(Cache):
         machine: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(root, look_only, machine)
-        self.most = most
+        self.most: float = most
 
     @classmethod
     def of_user(cls, look_only: bool = False) -> "BoundedCache":

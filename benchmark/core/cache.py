@@ -12,6 +12,7 @@ and times; a damaged stage is made again. `key.json` says what the stage was mad
 """
 
 import json
+import math
 import shutil
 import threading
 import time
@@ -99,6 +100,7 @@ class Cache:
         self.root = root
         self.look_only = look_only
         self.machine = dict(machine or {})
+        self.most: float = math.inf  # bytes that it may hold
 
     def folder(self, kind: str, key: Mapping[str, Any]) -> Path:
         """Where the stage of this `key` lies, or will lie."""

@@ -31,8 +31,11 @@ class Work:
         passes: of making it.
         online: networks that run on each view which a student is shown, named as in `Passes`.
         shared: whether it is made once for all distilled images, in a fit.
+        memory: bytes that are held on the device beside the networks, at most; what a batch takes
+            is left out.
     """
 
     passes: tuple[Passes, ...] = ()
     online: tuple[str, ...] = ()
     shared: bool = False
+    memory: int = 0

@@ -1,7 +1,7 @@
 """Labelled images: what real and distilled sets have in common.
 
-Small sets are resident as one `uint8` tensor; sets too large for memory decode on demand.
-Both answer `take(indices)`, so the rest of the suite does not tell them apart.
+Small sets are resident as one `uint8` tensor; sets too large for that are streamed (`streamed`).
+Both answer `take`, `batches` and `order`, so the rest of the suite does not tell them apart.
 """
 
 import hashlib
@@ -64,6 +64,17 @@ class Images(ABC):
     def take(self, indices: Tensor) -> Tensor:
         """The images of `indices` (B,), as uint8 (B, channels, resolution, resolution)."""
 
+    def batches(self, indices: Iterable[Tensor]) -> Iterator[Tensor]:
+        """`take` of each, in turn; a set that decodes as it goes is at work on the next ones."""
+        return map(self.take, indices)
+
+    def order(self, seed: int, epoch: int) -> np.ndarray | None:
+        """An order that shows every image once and is fast to read, int64 (N,).
+
+        None where every order is as fast, so that the reader's own serves.
+        """
+        return None
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -121,30 +132,6 @@ class ResidentImages(Images):
         """The same images with their pixels on `device`."""
         pixels = self.pixels.to(device)
         return ResidentImages(pixels, self.labels, self.class_names, self.digest, self.positions)
-
-
-class EncodedImages(Images):
-    """Images decoded on demand, for sets that memory cannot hold (ImageNet)."""
-
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        labels: Tensor,
-        class_names: Sequence[str],
-        resolution: int,
-        digest: str,
-    ) -> None:
-        self.paths = paths
-        self.labels = labels
-        self.class_names = tuple(class_names)
-        self.channels, self.resolution = 3, resolution
-        self.digest = digest
-        self._pool = ThreadPoolExecutor()
-
-    def take(self, indices: Tensor) -> Tensor:
-        files = [self.paths[i] for i in indices.tolist()]
-        decoded = self._pool.map(lambda path: decode(path, 3, self.resolution), files)
-        return torch.from_numpy(np.stack(list(decoded)))
 
 
 class Undecoded(Images):
@@ -255,11 +242,11 @@ def images_digest(pixels: Tensor, labels: Tensor, positions: Tensor | None = Non
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An encoded picture that lies in a row of a table; the row and file are for errors."""
+    """An encoded picture that lies in a row of a table or tar; row and file are for errors."""
 
     data: bytes
     file: Path
-    row: int
+    row: int | None  # None of a file of its own
 
 
 Source = Path | Encoded
@@ -273,12 +260,14 @@ def opened(source: Source) -> Iterator[Image.Image]:
         UserError: it is none, or what is done with it fails, with its name.
     """
     table = isinstance(source, Encoded)
-    name = f"row {source.row} of {str(source.file)!r}" if table else repr(str(source))
+    name = repr(str(source.file if table else source))
+    if table and source.row is not None:
+        name = f"row {source.row} of {name}"
     if not table and not source.is_file():  # a pipe would never end
         raise UserError(f"Cannot decode {name}: it is no plain file.")
     try:
         with Image.open(io.BytesIO(source.data) if table else source, formats=FORMATS) as picture:
-            _refuse_large(picture.size)
+            refuse_large(picture.size)
             yield picture
     except UserError as error:
         raise UserError(f"Cannot decode {name}: {error}") from error
@@ -293,7 +282,8 @@ def opened(source: Source) -> Iterator[Image.Image]:
         raise UserError(f"Cannot decode {name}: {short(str(error), 200)}.") from error
 
 
-def _refuse_large(size: Sequence[int]) -> None:
+def refuse_large(size: Sequence[int]) -> None:
+    """Raise a UserError for a picture of more pixels than any needs."""
     if size[0] * size[1] > MOST_PIXELS:
         raise UserError(
             f"it has, or would be scaled to, {size[0]} x {size[1]} pixels; "
@@ -327,7 +317,7 @@ def decode(source: Source, channels: int, resolution: int) -> np.ndarray:
         if picture.size != (resolution, resolution):
             scale = resolution / min(picture.size)
             size = [max(resolution, round(side * scale)) for side in picture.size]
-            _refuse_large(size)
+            refuse_large(size)
             left, top = ((side - resolution) // 2 for side in size)
             picture = picture.resize(size, Image.Resampling.BICUBIC)
             picture = picture.crop((left, top, left + resolution, top + resolution))

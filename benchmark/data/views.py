@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .recipe import Augmentation
 
+MANY = 2**18  # images; of more, orders of few epochs are kept
 # What a stream of random words is for; part of its counter, so streams never overlap.
 ORDER, CROP, FLIP, MIX, POOL, SAMPLE, CUTOUT, DSA, MIRROR = range(9)
 
@@ -43,10 +44,16 @@ def permutation(words: np.ndarray) -> np.ndarray:
     return np.argsort(words, kind="stable")
 
 
-@lru_cache(maxsize=64)
 def epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:
     """The order in which an epoch shows its images, (images,) int64."""
+    return (_few_orders if images > MANY else _orders)(seed, epoch, images)
+
+
+def _order(seed: int, epoch: int, images: int) -> np.ndarray:
     return permutation(random_words(seed, epoch, 0, ORDER, images))
+
+
+_orders, _few_orders = lru_cache(maxsize=64)(_order), lru_cache(maxsize=2)(_order)
 
 
 def beta(words: np.ndarray, alpha: float) -> float:
@@ -195,17 +202,26 @@ class ViewPlan:
         small, larger = divmod(self.images, self.batches)
         return [small + (b < larger) for b in range(self.batches)]
 
+    def _within(self, batch: int) -> tuple[int, int]:
+        """Where a batch's views start and end among those of its epoch."""
+        small, larger = divmod(self.images, self.batches)
+        start = batch * small + min(batch, larger)
+        return start, start + small + (batch < larger)
+
     def epoch(self, epoch: int) -> Iterator[ViewBatch]:
         """The views of one epoch, batch by batch."""
         for batch in range(self.batches):
             yield self.batch(epoch, batch)
 
-    def batch(self, epoch: int, batch: int) -> ViewBatch:
-        """The views of one batch, on the CPU."""
-        order = epoch_order(self.seed, epoch, self.images)
-        sizes = self.sizes()
-        start = sum(sizes[:batch])
-        index = order[start : start + sizes[batch]]
+    def batch(self, epoch: int, batch: int, order: np.ndarray | None = None) -> ViewBatch:
+        """The views of one batch, on the CPU.
+
+        Args:
+            order: in which the epoch shows its images, (images,); the plan's own by default.
+        """
+        if order is None:
+            order = epoch_order(self.seed, epoch, self.images)
+        index = order[slice(*self._within(batch))]
         count = len(index)
         flips = unit(random_words(self.seed, epoch, batch, FLIP, count))
         partner, box, opacity = self._mix(epoch, batch, count)
@@ -227,9 +243,8 @@ class ViewPlan:
 
     def rows(self, epoch: int, batch: int) -> slice:
         """Where this batch's views stand among all views of the plan, in order."""
-        sizes = self.sizes()
-        start = epoch * self.images + sum(sizes[:batch])
-        return slice(start, start + sizes[batch])
+        start, end = self._within(batch)
+        return slice(epoch * self.images + start, epoch * self.images + end)
 
     def _crops(self, epoch: int, batch: int, count: int) -> np.ndarray:
         """RandomResizedCrop's rule: ten tries, then the whole image; (count, 4) float32."""

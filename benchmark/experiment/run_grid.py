@@ -23,6 +23,7 @@ from .estimate import Estimator, said
 from .failures import Failed, Failure
 from .grid import Cell
 from .groups import grouped
+from .memory import Peaks, disk_told, memory_told, resident
 from .run_cell import LOCKS, RECORDS, RUN, Cells, ResolvedCell, Tally
 from .stages import Experiment, ResolvedLabels
 from .within import measure_within
@@ -119,8 +120,11 @@ def _foretell(
             say(line)
     for line in dict.fromkeys(filter(None, (bought(experiment, cell.labels) for cell in found))):
         say(line)
-    for line in experiment.pixels_told() if dry_run else ():
-        say(line)
+    if dry_run:
+        own, on_cpu = resident(), experiment.runtime.compute.device.type == "cpu"
+        told = memory_told(Peaks(experiment).of(missing), on_cpu, own)
+        for line in (*experiment.pixels_told(), *disk_told(experiment, missing), *told):
+            say(line)
 
 
 def _read(

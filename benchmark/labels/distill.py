@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.progress import track
+from ..data.real_batches import epoch_views, with_pixels
 from ..data.rendering import render_gathered
 from ..data.views import SAMPLE, ViewBatch, permutation, random_words
 from ..models.gradients import Batch
@@ -117,17 +119,17 @@ class TeacherBatches:
         """The batches of one epoch."""
         if self.fit.replay:
             epoch %= self.fit.replay
-        for views in self.plan.epoch(epoch):
-            rows = self.plan.rows(epoch, views.batch)
-            index, views = self.seen[views.index], views.to(self.task.device)
+        every = epoch_views(self.train, self.plan, epoch, self.seen)
+        seen = "logits" not in self._stored or not (self.frozen and "features" in self._stored)
+        for views, block in with_pixels(self.train, every) if seen else zip(every, repeat(None)):
+            rows, index = self.plan.rows(epoch, views.batch), views.index
+            views = views.to(self.task.device)
             kept = {name: stored[rows] for name, stored in self._stored.items()}
             kept = {
                 name: value.to(self.task.device, non_blocking=True).float()
                 for name, value in kept.items()
             }
-            pixels = None
-            if "logits" not in kept or not (self.frozen and "features" in kept):
-                pixels = self._pixels(index, views)
+            pixels = None if block is None else self._pixels(block, views)
             target = kept["logits"] if "logits" in kept else self._target(pixels)
             shown = kept["features"] if "features" in kept else self._shown(pixels)
             own = self.labels[index.to(self.task.device, non_blocking=True)]
@@ -140,14 +142,14 @@ class TeacherBatches:
         same = []
         network.eval()
         with torch.no_grad(), self.task.compute.autocast():
-            for views in plan.epoch(HELD_OUT_EPOCH):
-                pixels = self._pixels(self.held_out[views.index], views.to(self.task.device))
+            every = epoch_views(self.train, plan, HELD_OUT_EPOCH, self.held_out)
+            for views, block in with_pixels(self.train, every):
+                pixels = self._pixels(block, views.to(self.task.device))
                 same.append(teacher(pixels).argmax(1) == network(self._shown(pixels)).argmax(1))
         return torch.cat(same).float().mean().item()
 
-    def _pixels(self, index: Tensor, views: ViewBatch) -> Tensor:
-        block = self.train.take(index).to(self.task.device, non_blocking=True)
-        return render_gathered(block, views)
+    def _pixels(self, block: Tensor, views: ViewBatch) -> Tensor:
+        return render_gathered(block.to(self.task.device, non_blocking=True), views)
 
     def _target(self, pixels: Tensor | None) -> Tensor:
         with torch.no_grad(), self.task.compute.autocast():
@@ -179,11 +181,14 @@ class TeacherBatches:
 
             def build(folder: Path, name: str = name, make: Any = make) -> None:
                 writer = None
-                every = (v for epoch in range(self.fit.replay) for v in plan.epoch(epoch))
-                count = self.fit.replay * plan.batches
-                for views in track(every, f"{name} of real views", count):
-                    index = self.seen[views.index]
-                    made = make(self._pixels(index, views.to(self.task.device)))
+                every = (
+                    views
+                    for epoch in range(self.fit.replay)
+                    for views in epoch_views(self.train, plan, epoch, self.seen)
+                )
+                shown, count = with_pixels(self.train, every), self.fit.replay * plan.batches
+                for views, block in track(shown, f"{name} of real views", count):
+                    made = make(self._pixels(block, views.to(self.task.device)))
                     if writer is None:
                         writer = TensorWriter(folder / name, torch.float16, tuple(made.shape[1:]))
                     writer.add(made.clamp(-65504, 65504))

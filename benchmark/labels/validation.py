@@ -1,20 +1,24 @@
 """Trials: methods may choose among settings by real training images; test data decides nothing."""
 
+import hashlib
+
 import torch
 from torch import Tensor
 
 from ..core.errors import UserError
-from ..data.images import ResidentImages
+from ..data.images import Images, ResidentImages
+from ..data.part import Part
 from ..data.views import SAMPLE, permutation, random_words
 from .task import LabelTask
 
 BLOCK = 500
 
 
-def held_out(task: LabelTask, count: int) -> tuple[ResidentImages, Tensor]:
+def held_out(task: LabelTask, count: int) -> tuple[Images, Tensor]:
     """Random real training images to choose by, and the indices of all others, int64 (n,).
 
     Of `count` images, those that are among the distilled ones are left out: students know them.
+    They are resident if the training set is, and else read where they are asked for, in its order.
 
     Raises:
         UserError: none is left.
@@ -24,15 +28,27 @@ def held_out(task: LabelTask, count: int) -> tuple[ResidentImages, Tensor]:
         raise RuntimeError("held-out images need the training set, which is not there")
     order = torch.from_numpy(permutation(random_words(task.seed, 0, 0, SAMPLE, len(train))))
     drawn, others = order[:count], order[count:]
-    known = {image.numpy().tobytes() for image in task.images.pixels.cpu()}
-    pixels = torch.cat([train.take(rows).cpu() for rows in drawn.split(BLOCK)])
-    new = torch.tensor([image.numpy().tobytes() not in known for image in pixels], dtype=torch.bool)
+    resident = isinstance(train, ResidentImages)
+    drawn = drawn if resident else drawn.sort().values  # neighbours are read together
+    known = {each for block in task.images.pixels.split(BLOCK) for each in _digests(block)}
+    found, kept = list[bool](), list[Tensor]()
+    for block in train.batches(drawn.split(BLOCK)):
+        found += [each not in known for each in _digests(block)]
+        kept += [block.cpu()] if resident else []
+    new = torch.tensor(found)
     if not new.any():
         raise UserError(
             f"All {len(drawn)} training images that were kept apart to choose by are among the "
             "distilled ones: set held_out higher."
         )
-    return ResidentImages(pixels[new], train.labels[drawn[new]], train.class_names), others
+    if not resident:
+        return Part(train, drawn[new]), others
+    pixels = torch.cat(kept)[new]
+    return ResidentImages(pixels, train.labels[drawn[new]], train.class_names), others
+
+
+def _digests(images: Tensor) -> list[bytes]:
+    return [hashlib.blake2b(image.numpy().data).digest() for image in images.cpu().contiguous()]
 
 
 def usual_convnet(resolution: int, width: int) -> str:

@@ -49,8 +49,9 @@ def predicted(
     """The class that the classifier gives each of the chosen images, or all, int64 on the CPU."""
     classifier.eval()
     found = []
-    for indices in (torch.arange(len(images)) if chosen is None else chosen).split(500):
-        pixels = images.take(indices).to(compute.device, non_blocking=True).float() / 255
+    rows = torch.arange(len(images)) if chosen is None else chosen
+    for block in images.batches(rows.split(500)):
+        pixels = block.to(compute.device, non_blocking=True).float() / 255
         with compute.autocast():
             found.append(classifier(pixels).argmax(1))
     return torch.cat(found).cpu()

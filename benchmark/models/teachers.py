@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import tee
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,7 @@ from ..core import bounded, ranks
 from ..core.device import Compute
 from ..core.errors import UserError
 from ..data.images import IMAGENET_MEAN, IMAGENET_STD, Dataset, Images
+from ..data.real_batches import epoch_views, with_pixels
 from ..data.rendering import render_gathered
 from ..data.views import Augmentation, ViewPlan
 from . import networks
@@ -224,11 +226,15 @@ def real_views(
 
     Of several processes that train together, each has the pixels of its own rows.
     """
-    for views in plan.epoch(epoch):
+    whole, own = tee(epoch_views(images, plan, epoch))
+    if ranks.count() > 1:
+        own = (views.rows(ranks.rows(len(views))) for views in own)
+    read = with_pixels(images, own)
+    for views in whole:
         with ranks.together():
+            seen, block = next(read)
+            block = block.to(device, non_blocking=True)
             labels = images.labels[views.index].to(device, non_blocking=True)
-            seen = views if ranks.count() == 1 else views.rows(ranks.rows(len(views)))
-            block = images.take(seen.index).to(device, non_blocking=True)
             pixels = render_gathered(block, seen.to(device))
         yield pixels, labels
 

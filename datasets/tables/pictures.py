@@ -30,15 +30,9 @@ def sources_of(file: Path, most: int | None = None) -> list[Encoded]:
     """
     name = image_column(file)
     column = column_of(file, name)
-    read = _reader(column.type, file, name)
+    read = reader(column.type, file, name)
     step = max(1, len(column) // most) if most else 1
-    found = []
-    for row in range(0, len(column), step):
-        try:
-            found.append(Encoded(read(column[row]), file, row))
-        except UserError as error:
-            raise UserError(f"Row {row} of {str(file)!r} holds {error}.") from error
-    return found
+    return _encoded(column, range(0, len(column), step), read, file)
 
 
 def first_sources(file: Path, count: int) -> list[Encoded]:
@@ -49,8 +43,20 @@ def first_sources(file: Path, count: int) -> list[Encoded]:
     """
     name = image_column(file)
     column = column_of(file, name, count)
-    read = _reader(column.type, file, name)
-    return [Encoded(read(column[row]), file, row) for row in range(min(count, len(column)))]
+    read = reader(column.type, file, name)
+    return _encoded(column, range(min(count, len(column))), read, file)
+
+
+def _encoded(
+    column: pa.ChunkedArray, rows: Sequence[int], read: Callable[[Any], bytes], file: Path
+) -> list[Encoded]:
+    found = []
+    for row in rows:
+        try:
+            found.append(Encoded(read(column[row]), file, row))
+        except UserError as error:
+            raise UserError(f"Row {row} of {str(file)!r} holds {error}.") from error
+    return found
 
 
 def files_beside(file: Path, paths: Sequence[str]) -> list[tuple[str, int]]:
@@ -78,7 +84,7 @@ def paths_beside(file: Path) -> list[str]:
     return found
 
 
-def _reader(kind: pa.DataType, file: Path, name: str) -> Callable[[Any], bytes]:
+def reader(kind: pa.DataType, file: Path, name: str) -> Callable[[Any], bytes]:
     """What makes an encoded picture of a value of this type."""
     if _is_binary(kind):
         return _bytes

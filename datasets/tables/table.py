@@ -40,6 +40,23 @@ def column_of(file: Path, name: str, most: int | None = None) -> pa.ChunkedArray
     return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
 
 
+def rows_of(file: Path) -> int:
+    """How many rows a table has; of Parquet by its footer alone.
+
+    Raises:
+        UserError: the file cannot be read, or has no rows or too many.
+    """
+    if file.suffix == ".arrow":
+        return len(column_of(file, label_column(file)))
+    try:
+        with pq.ParquetFile(file) as table:
+            rows = table.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"Cannot read {str(file)!r}: {short(str(error), 200)}.") from error
+    _check_rows(file, rows)
+    return rows
+
+
 def image_column(file: Path) -> str:
     """The name of the column that holds a table's pictures.
 

@@ -15,7 +15,6 @@ from benchmark.core.errors import UserError
 from benchmark.data.images import (
     Dataset,
     Encoded,
-    EncodedImages,
     ResidentImages,
     Undecoded,
     decode,
@@ -102,14 +101,6 @@ def test_a_damaged_picture_is_named(tmp_path):
         decode(tmp_path / "cut.png", 1, 4)
     with pytest.raises(UserError, match=r"Cannot decode row 7 of 'pets.parquet': it is no picture"):
         decode(row(b"no picture", 7), 1, 4)
-
-
-def test_encoded_images_decode_what_resident_images_hold(tmp_path):
-    files = [tmp_path / f"{i}.png" for i in range(2)]
-    for file, pixels in zip(files, PIXELS, strict=True):
-        file.write_bytes(png(pixels.permute(1, 2, 0).numpy()))
-    images = EncodedImages(files, LABELS, ("cat", "dog"), 4, "digest")
-    assert torch.equal(images.take(torch.tensor([1, 0])), PIXELS[[1, 0]])
 
 
 def test_a_decoded_stage_holds_pixels_statistics_and_a_digest(tmp_path):

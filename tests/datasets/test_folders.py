@@ -7,7 +7,8 @@ import torch
 from tiny import dataset_of
 
 from benchmark.core.errors import UserError
-from benchmark.data.images import IMAGENET_MEAN, EncodedImages
+from benchmark.data.images import IMAGENET_MEAN
+from benchmark.data.streamed import StreamedImages
 
 WNIDS = ["n01440764", "n02123045"]
 
@@ -63,8 +64,8 @@ def test_some_classes_of_tiny_imagenet(place, encode):
 @pytest.mark.parametrize("held_out", ["val", "test"])
 def test_imagenet_is_decoded_on_demand(held_out, place, encode):
     write_imagenet(place.root / "imagenet", encode, held_out)
-    dataset = dataset_of("imagenet").load(place)
-    assert isinstance(dataset.train, EncodedImages)
+    dataset = dataset_of("imagenet1k").load(place)
+    assert isinstance(dataset.train, StreamedImages)
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert dataset.test.labels.tolist() == [0, 1]
     pixels = dataset.train.take(torch.tensor([5, 1]))
@@ -77,24 +78,26 @@ def test_imagenet_is_decoded_on_demand(held_out, place, encode):
 def test_imagenet_class_names(place, encode):
     folder = place.root / "imagenet"
     write_imagenet(folder, encode)
-    assert dataset_of("imagenet").load(place).class_names == tuple(WNIDS)
+    assert dataset_of("imagenet1k").load(place).class_names == tuple(WNIDS)
     (folder / "words.txt").write_text("n01440764\ttench, Tinca tinca\n\n")
-    assert dataset_of("imagenet").load(place).class_names == ("tench, Tinca tinca", "n02123045")
+    assert dataset_of("imagenet1k").load(place).class_names == ("tench, Tinca tinca", "n02123045")
     (folder / "LOC_synset_mapping.txt").write_text("n01440764 tench\nn02123045 tabby, tabby cat\n")
-    assert dataset_of("imagenet").load(place).class_names == ("tench", "tabby, tabby cat")
+    assert dataset_of("imagenet1k").load(place).class_names == ("tench", "tabby, tabby cat")
 
 
 def test_the_imagenet_digest_is_that_of_names_and_sizes(place, encode):
     folder = place.root / "imagenet"
     write_imagenet(folder, encode)
-    digest = dataset_of("imagenet").load(place).train.digest
+    digest = dataset_of("imagenet1k").load(place).train.digest
     moved = place.root / "moved"
     moved.mkdir()
     shutil.copytree(folder, moved / "imagenet")
-    assert dataset_of("imagenet").load(replace(place, root=moved)).train.digest == digest
+    assert dataset_of("imagenet1k").load(replace(place, root=moved)).train.digest == digest
     file = moved / "imagenet" / "train" / WNIDS[0] / f"{WNIDS[0]}_0.JPEG"
-    file.write_bytes(file.read_bytes() + b" ")
-    assert dataset_of("imagenet").load(replace(place, root=moved)).train.digest != digest
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content + b" ")
+    assert dataset_of("imagenet1k").load(replace(place, root=moved)).train.digest != digest
 
 
 def test_imagenet_that_is_not_whole_is_refused(place, encode):
@@ -103,10 +106,10 @@ def test_imagenet_that_is_not_whole_is_refused(place, encode):
     for file in (folder / "val" / WNIDS[1]).iterdir():
         file.unlink()
     with pytest.raises(UserError, match=r"Class folder '.*val/n02123045' holds no images"):
-        dataset_of("imagenet").load(place)
+        dataset_of("imagenet1k").load(place)
     (folder / "val" / WNIDS[1]).rmdir()
     with pytest.raises(UserError, match=r"train' has 2 classes .* has 1.*only: n02123045"):
-        dataset_of("imagenet").load(place)
+        dataset_of("imagenet1k").load(place)
     shutil.rmtree(folder / "val")
-    with pytest.raises(UserError, match="test' holds no class folders"):
-        dataset_of("imagenet").load(place)
+    with pytest.raises(UserError, match="val' holds no class folders"):
+        dataset_of("imagenet1k").load(place)

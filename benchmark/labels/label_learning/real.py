@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import UserError
+from ...data.real_batches import real_order
 from ...data.views import permutation, random_words
 from ..task import LabelTask
 from ..validation import held_out
@@ -44,16 +45,20 @@ class RealImages:
         Pixels are float32 (B, channels, R, R) in 0..1; labels are (B,).
         """
         words = random_words(self._seed, epoch, 0, TARGETS, len(self.target))
-        order = self.target[torch.from_numpy(permutation(words))]
-        for rows in order.tensor_split(-(-len(order) // self._batch)):
+        order = real_order(self._train, self._seed, epoch, self.target)
+        if order is None:
+            order = self.target[torch.from_numpy(permutation(words))]
+        batches = order.tensor_split(-(-len(order) // self._batch))
+        for rows, pixels in zip(batches, self._train.batches(batches), strict=True):
             labels = self._labels[rows.to(self._device, non_blocking=True)]
-            yield as_input(self._train.take(rows), self._device), labels
+            yield as_input(pixels, self._device), labels
 
     def held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Held-out images once each, likewise."""
-        for rows in torch.arange(len(self._apart)).split(self._batch):
+        batches = torch.arange(len(self._apart)).split(self._batch)
+        for rows, pixels in zip(batches, self._apart.batches(batches), strict=True):
             labels = self._apart.labels[rows].to(self._device, non_blocking=True)
-            yield as_input(self._apart.take(rows), self._device), labels
+            yield as_input(pixels, self._device), labels
 
 
 def as_input(pixels: Tensor, device: torch.device) -> Tensor:
