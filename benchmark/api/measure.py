@@ -86,7 +86,8 @@ def measure(grid: Grid, at: Surroundings) -> Results:
     try:
         if remote:
             remote.open(run_cell.RECORDS, write=not at.dry_run)
-        results = _results(run_grid.run(experiment, chosen, at.dry_run, execute, limit))
+        ran = run_grid.run(experiment, chosen, at.dry_run, execute, limit)
+        results = _results(ran, remote.unsaved() if remote and not at.dry_run else "")
     except UserError:
         on_ranks.dismiss(None)
         raise
@@ -96,7 +97,7 @@ def measure(grid: Grid, at: Surroundings) -> Results:
     return results
 
 
-def _results(ran: "Ran") -> Results:
+def _results(ran: "Ran", unsaved: str) -> Results:
     failures = [
         FailedCell(cell.label, failure.message, failure.traceback)
         for cell, failure in ran.failed.items()
@@ -108,7 +109,7 @@ def _results(ran: "Ran") -> Results:
         cells=[cell.label for cell in ran.cells],
         missing=[cell.label for cell in ran.missing],
         left_out=ran.left_out,
-        unsaved=remote.unsaved() if remote and not at.dry_run else "",
+        unsaved=unsaved,
     )
 
 
