@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from ..core import plugins
+from ..core import plugins, ranks
 from ..core.errors import Interrupted, UserError
 from ..core.files import disk_is_full
 from ..core.progress import say
@@ -45,6 +45,8 @@ def measure_each(
         UserError: a name or option is wrong (before anything is made), or some failed.
         Interrupted: by Ctrl-C, or by the system.
     """
+    if ranks.launched():
+        raise UserError("Only `run` is for several processes: give this command without torchrun.")
     made: list[Measurement] = []
     failed: list[str] = []
     try:

@@ -211,7 +211,11 @@ class LabelSource(ABC, Generic[OptionsT]):
 
     @property
     def network(self) -> nn.Module | None:
-        """What an online source runs on the pixels; its bare pass is the floor of its labels."""
+        """What an online source runs on the pixels; its bare pass is the floor of its labels.
+
+        Where several processes train a student, each asks such a source for its own rows of a
+        batch: `targets` must then make of each view what its pixels say, by itself.
+        """
         return None
 
     def stored_labels(self) -> Iterator[tuple[ViewBatch, Tensor]]:

@@ -60,10 +60,9 @@ def label_batches(
 
 def ahead(tensor: Tensor | Stored, device: torch.device) -> ReadAhead | None:
     """A reader of labels that stayed where they are since they are not small; else None."""
-    mapped = isinstance(tensor, Tensor) and tensor.device.type == "cpu"
-    if mapped and tensor.nbytes > RESIDENT_BYTES:
-        return ReadAhead(tensor, device)
-    return None
+    if not isinstance(tensor, Tensor) or tensor.device.type != "cpu":
+        return None
+    return ReadAhead(tensor, device) if tensor.nbytes > RESIDENT_BYTES else None
 
 
 def resident(tensor: Tensor, device: torch.device) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tiny import WORDS, run_tiny
+from tiny import WORDS, run_main, run_tiny
 
 from benchmark.core import ranks
 from benchmark.core.errors import UserError
@@ -118,3 +118,14 @@ def test_each_process_has_a_device_of_its_own(monkeypatch):
     assert on_ranks.device_here("cpu") == "cpu"
     with pytest.raises(UserError, match="take --device cuda, not cuda:1"):
         on_ranks.device_here("cuda:1")
+
+
+def test_what_each_process_would_start_by_itself_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(ranks, "launched", lambda: True)
+    for words, told in ((["--jobs", "2"], "--jobs 2"), (["--executor", "ray"], "--executor ray")):
+        code, _, err = run_main("run", *WORDS, *words, "--work", tmp_path / "work")
+        assert code == 2
+        assert f"all processes train one student together: leave out {told}." in err
+    code, _, err = run_main("profile", *WORDS, "--work", tmp_path / "work")
+    assert (code, "Only `run` is for several processes" in err) == (2, True)
+    assert not (tmp_path / "work").exists()
