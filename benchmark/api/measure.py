@@ -9,6 +9,7 @@ from ..core.errors import UserError, unknown
 from ..core.remote_work import RemoteWork
 from ..experiment import grid as grids
 from ..experiment.grid import Cell, Grid
+from ..experiment.shard import shards
 from . import within
 from .results import FailedCell, Results
 from .surroundings import Surroundings
@@ -182,4 +183,4 @@ def _shard(cells: list[Cell], shard: str | None) -> list[Cell]:
     number, _, count = shard.partition("/")
     if not (number.isdigit() and count.isdigit() and int(number) < int(count)):
         raise UserError(f"--shard takes I/N with 0 <= I < N, got {shard!r}.")
-    return grids.shards(cells, int(count))[int(number)]
+    return shards(cells, int(count))[int(number)]

@@ -14,6 +14,7 @@ __all__ = [
     "reference",
     "run_cell",
     "run_grid",
+    "shard",
     "sizes",
     "stages",
 ]
