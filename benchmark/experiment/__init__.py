@@ -9,6 +9,7 @@ __all__ = [
     "jobs",
     "measure_each",
     "on_ray",
+    "plans",
     "profile",
     "reference",
     "run_cell",

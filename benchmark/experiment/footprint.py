@@ -42,9 +42,7 @@ class LiveBytes(TorchDispatchMode):
         self.now = self.most = 0
         self._known: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         tree_map_only(Tensor, self._count, made)
         return made
@@ -122,17 +120,16 @@ class Footprint:
             views = replace(plan, images=subject.batch, batch_size=subject.batch).batch(0, 0)
             parts = {n: placed(v) for n, v in vars(views).items() if isinstance(v, Tensor)}
             views = replace(views, **parts)
-        with fake:
-            with LiveBytes() as live, torch.set_grad_enabled(subject.trained):
-                block = torch.empty(shape, dtype=torch.uint8, device=device)
-                pixels = block.float() / 255 if views is None else render_gathered(block, views)
-                with self.compute.autocast():
-                    logits = functional_call(network, {**weights, **buffers}, (pixels,))
-                if subject.trained:
-                    targets = torch.zeros(subject.batch, dtype=torch.int64, device=device)
-                    loss = F.cross_entropy(logits.float(), targets)
-                    moved = [weight for weight in weights.values() if weight.requires_grad]
-                    torch.autograd.grad(loss, moved, allow_unused=True)
+        with fake, LiveBytes() as live, torch.set_grad_enabled(subject.trained):
+            block = torch.empty(shape, dtype=torch.uint8, device=device)
+            pixels = block.float() / 255 if views is None else render_gathered(block, views)
+            with self.compute.autocast():
+                logits = functional_call(network, {**weights, **buffers}, (pixels,))
+            if subject.trained:
+                targets = torch.zeros(subject.batch, dtype=torch.int64, device=device)
+                loss = F.cross_entropy(logits.float(), targets)
+                moved = [weight for weight in weights.values() if weight.requires_grad]
+                torch.autograd.grad(loss, moved, allow_unused=True)
         return live.most
 
 
