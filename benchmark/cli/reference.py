@@ -26,6 +26,13 @@ class Asked:
         Path | None, typer.Option(envvar=DATA_ROOT, help="Where real datasets lie.")
     ] = None
     device: Device = "auto"
+    plans: Annotated[
+        bool,
+        typer.Option(
+            "--plans",
+            help="Only the plans of ImageNet-1K and 21K: every method's bytes, and the papers'.",
+        ),
+    ] = False
 
 
 @takes(Asked)
@@ -34,6 +41,11 @@ def reference(asked: Asked) -> None:
 
     Sizes need no data. Accuracies are read from records; what is owed names its command.
     """
+    if asked.plans:
+        from ..report.plans import plans_markdown
+
+        print(plans_markdown())
+        return
     from ..report.reference import as_markdown
 
     lines = ledger(asked.records or (), asked.within, asked.work, asked.data_root, asked.device)

@@ -10,6 +10,7 @@ __all__ = [
     "measure_each",
     "on_ranks",
     "on_ray",
+    "plans",
     "profile",
     "reference",
     "run_cell",

@@ -9,6 +9,7 @@ __all__ = [
     "frontier",
     "leaderboard",
     "pictures",
+    "plans",
     "reference",
     "site",
     "speed_tables",
