@@ -32,6 +32,7 @@ from ..data.views import ViewBatch, ViewPlan
 from ..records.ledger import Ledger
 from . import artefact
 from .artefact import Artefact, StoredTensor
+from .container import described
 from .manifest import Requirement
 from .task import Amounts, LabelTask, StoredViewCount, TaskShape, classes_digest
 
@@ -276,25 +277,15 @@ class LabelSource(ABC, Generic[OptionsT]):
     def save(self, folder: Path) -> None:
         """Write the artefact into the existing, empty `folder`."""
         task = self.task
-        plan, objective = asdict(task.plan), asdict(task.objective)
-        # What few recipes have is told only by them: containers are counted.
-        if not task.plan.augmentation.dsa:
-            del plan["augmentation"]["dsa"]
-        if task.objective.label_scale == 1:
-            del objective["label_scale"]
-        manifest = {
-            "method": self.name,
-            "options": asdict(self.options),
-            "images": task.images.digest,
-            "classes": classes_digest(task.images.class_names),
-            "plan": plan,
-            "objective": objective,
-            "mean": task.mean,
-            "std": task.std,
-            **({"whitened": True} if task.whitening is not None else {}),
-            "requires": dict(self.requires()),
-            "extra": dict(self.manifest()),
-        }
+        manifest = described(
+            self.name,
+            self.options,
+            task.surround,
+            task.images.digest,
+            classes_digest(task.images.class_names),
+            self.requires(),
+            self.manifest(),
+        )
         artefact.write(folder, manifest, self.tensors())
         self.folder = folder
 
