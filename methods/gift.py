@@ -80,7 +80,7 @@ class GIFT(LabelSource[Options]):
             raise UserError(f"gift.batches is {options.batches}, but there are {steps}.")
         if budget is not None:
             longest = replace(options, keep=0.12345678901234567, batches=steps)
-            batches = batches_within(cls.name, longest, shape, budget, steps)
+            batches = batches_within(cls.name, longest, shape, budget, steps, "logits")
         else:
             batches = options.batches or max(1, round(options.keep * steps))
         return replace(options, batches=batches, keep=batches / steps)

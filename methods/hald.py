@@ -116,7 +116,7 @@ class HALD(LabelSource[Options]):
             raise UserError(f"hald.batches is {options.batches}, but the soft epochs show {most}.")
         if budget is not None:
             longest = replace(options, slc=123456.654321, batches=most)
-            batches = batches_within(cls.name, longest, shape, budget, most)
+            batches = batches_within(cls.name, longest, shape, budget, most, "soft")
         else:
             wished = int(options.slc * shape.classes * shape.batches / shape.images)
             batches = options.batches or max(1, min(most, wished))

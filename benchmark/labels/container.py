@@ -6,7 +6,7 @@ Under a byte budget a method must know what manifest and headers will take befor
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ..data.views import ViewPlan
 from ..records.ledger import Kind
 from . import artefact
 from .artefact import StoredTensor
+from .manifest import Requirement
 from .task import Surround, TaskShape
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def described(
     surround: Surround,
     images: str = UNKNOWN,
     classes: str = UNKNOWN,
-    requires: Mapping[str, Any] | None = None,
+    requires: Mapping[Literal["prior", "teacher"], Requirement] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest of an artefact, but for its format and tensors.
@@ -96,6 +97,4 @@ def _short(values: Iterable[float]) -> list[float]:
 def _usual(shape: TaskShape) -> Surround:
     augmentation = Augmentation((0.08, 1.0), (0.75, 1.3333333333333333))
     batch = shape.batch_size(0)
-    return Surround(
-        ViewPlan(0, shape.images, shape.resolution, batch, shape.epochs, augmentation)
-    )
+    return Surround(ViewPlan(0, shape.images, shape.resolution, batch, shape.epochs, augmentation))

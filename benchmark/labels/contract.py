@@ -50,7 +50,7 @@ class LabelSource(ABC, Generic[OptionsT]):
         name: what users call it; its file's name, or its entry point's.
         paper: what to cite.
         space: whether `targets` are probabilities or logits; decides what the recipe's loss
-            does with them.
+            does with them. A source whose forms differ says it of itself.
         control: which end of every comparison it marks, if any: `floor`, the images' own classes,
             for which nothing is shipped; `full`, every label stored; `ceiling`, the network
             itself shipped.
@@ -64,7 +64,7 @@ class LabelSource(ABC, Generic[OptionsT]):
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
-    space: ClassVar[Literal["probabilities", "logits"]] = "probabilities"
+    space: Literal["probabilities", "logits"] = "probabilities"
     control: ClassVar[Control | None] = None
     control_forms: ClassVar[tuple[str, ...]] = ("",)
     imports: ClassVar[bool] = False
@@ -178,6 +178,20 @@ class LabelSource(ABC, Generic[OptionsT]):
         """
         return {}
 
+    @property
+    def ships(self) -> bool:
+        """Whether there is anything to ship; else `save` leaves its folder empty: 0 bytes."""
+        return True
+
+    @classmethod
+    def unshipped(cls, task: LabelTask) -> Self:
+        """The source of an empty folder: what images and recipe alone make of it.
+
+        Raises:
+            ArtefactError: there is none; so by default.
+        """
+        raise ArtefactError(f"The folder is empty, and labels of {cls.name} take files.")
+
     def views(self, epoch: int) -> Iterator[ViewBatch]:
         """The views of one epoch, on the CPU. Default: the plan's, fresh every epoch."""
         return self.task.plan.epoch(epoch)
@@ -276,7 +290,9 @@ class LabelSource(ABC, Generic[OptionsT]):
 
     def save(self, folder: Path) -> None:
         """Write the artefact into the existing, empty `folder`."""
-        task = self.task
+        task, self.folder = self.task, folder
+        if not self.ships:
+            return
         manifest = described(
             self.name,
             self.options,
@@ -287,7 +303,6 @@ class LabelSource(ABC, Generic[OptionsT]):
             self.manifest(),
         )
         artefact.write(folder, manifest, self.tensors())
-        self.folder = folder
 
     @classmethod
     def load(cls, folder: Path, task: LabelTask) -> Self:
@@ -296,6 +311,10 @@ class LabelSource(ABC, Generic[OptionsT]):
         Raises:
             ArtefactError: it is damaged, or was made for something else.
         """
+        if not folder.is_dir() or not any(folder.iterdir()):  # no store keeps empty folders
+            source = cls.unshipped(task)
+            source.folder = folder
+            return source
         shipped = artefact.read(folder)
         manifest = shipped.manifest
         if manifest["classes"] != classes_digest(task.images.class_names):
@@ -325,6 +344,8 @@ class LabelSource(ABC, Generic[OptionsT]):
 
     def storage(self) -> Ledger:
         """The ledger of the artefact, measured on disk (in a temporary folder if unsaved)."""
+        if not self.ships:
+            return Ledger()
         if self.folder is not None:
             return artefact.measure(self.folder, artefact.read_manifest(self.folder))
         with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,6 @@ The manifest is whole, not even a default is left out, and is read as strictly a
 """
 
 import hashlib
-import json
 import zlib
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -42,30 +41,30 @@ KINDS = {name: dtype for dtype, name in DTYPES.items()}
 
 # A part of the format: another text would be another format. What stands last is cheapest to name.
 WORDS = (
-    ',"whitened":true,"requires":{"prior":{"name":"","bytes":1,"sha256":"'
-    '"dsa":["color","crop","cutout","flip","scale","rotate"]"mix":"mixup","mix":"none","loss":"mse"'
-    ',"label_scale":1.0,"rescale":true,"form":"top-k","slc":100.0,"soft":0.5,"smoothing":0.8,'
-    '"weight":0.1,"amount":0.1,"rank":4,"sparsity":0.01,"values":"int8","codes":2,"entries":256,'
-    '"width":4,"hidden":64,"epochs":20,"steps":1500,"lr":0.005,"values":"int8","batches":0,'
-    '{"kind":"weights","dtype":"F16","shape":[100],"bytes":100,"numbers":0},"scales":"plain":'
-    '{"method":"hard","plan":{"method":"gift","options":{"method":"hald","options":{"method":"vqae",'
-    '"options":{"method":"score","options":{"method":"expert","options":{"form":"fp16","k":5,'
-    '{"method":"lpqld","options":{"keep":0.1,"batches":4,"select":"first","order":"highest",'
-    '"granularity":"pool","replacement":false,"quantise":"mr","k":2,"mass":0.95,"values":"fp16",'
-    '"schedule":"step","decay":0.7,"interval":0.1,"floor":2.0,"calibrate":true,"path":"",'
-    '"class_order":"own","teachers":"final"},"tensors":{"indices":{"kind":"indices","dtype":"U8",'
-    '"shape":[200],"bytes":200},"values":{"kind":"values","dtype":"F16","shape":[400],"bytes":800}}}'
-    '{"method":"label_function","options":{"bytes":100,"step":0.1,"epochs":50,"dims":9}'
-    '{"method":"transform","options":{"form":"views","bytes":100,"batches":0,"step":0.0,'
-    '"rounding":0.4,"dims":9,"predict":true,"mirror":true,"k":0,"schedule":"none",'
-    '"calibrate":false},"plan":{"seed":0,"images":100,"resolution":32,"batch_size":50,"epochs":300,'
-    '"augmentation":{"crop_scale":[1.0,1.0],"crop_ratio":[1.0,1.0],"flip":0.5,"mix":"cutmix",'
-    '"mix_alpha":1.0,"cutout":0.0}},"objective":{"loss":"kl","temperature":20.0,"rescale":false,'
-    '"ce_weight":0.0},"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225],"extra":{"batches":1,'
-    '"most":1,"power":6.0,"step":0.6},"tensors":{"code":{"kind":"values","dtype":"U8",'
-    '"shape":[100],"bytes":100,"numbers":900},"basis":{"kind":"weights","dtype":"I8",'
-    '"shape":[9,10],"bytes":90}}}'
-).encode()
+    b',"whitened":true,"requires":{"prior":{"name":"","bytes":1,"sha256":"'
+    b'"dsa":["color","crop","cutout","flip","scale","rotate"]"mix":"mixup","mix":"none","loss":"mse"'
+    b',"label_scale":1.0,"rescale":true,"form":"top-k","slc":100.0,"soft":0.5,"smoothing":0.8,'
+    b'"weight":0.1,"amount":0.1,"rank":4,"sparsity":0.01,"values":"int8","codes":2,"entries":256,'
+    b'"width":4,"hidden":64,"epochs":20,"steps":1500,"lr":0.005,"values":"int8","batches":0,'
+    b'{"kind":"weights","dtype":"F16","shape":[100],"bytes":100,"numbers":0},"scales":"plain":'
+    b'{"method":"hard","plan":{"method":"gift","options":{"method":"hald","options":{"method":"vqae",'
+    b'"options":{"method":"score","options":{"method":"expert","options":{"form":"fp16","k":5,'
+    b'{"method":"lpqld","options":{"keep":0.1,"batches":4,"select":"first","order":"highest",'
+    b'"granularity":"pool","replacement":false,"quantise":"mr","k":2,"mass":0.95,"values":"fp16",'
+    b'"schedule":"step","decay":0.7,"interval":0.1,"floor":2.0,"calibrate":true,"path":"",'
+    b'"class_order":"own","teachers":"final"},"tensors":{"indices":{"kind":"indices","dtype":"U8",'
+    b'"shape":[200],"bytes":200},"values":{"kind":"values","dtype":"F16","shape":[400],"bytes":800}}}'
+    b'{"method":"label_function","options":{"bytes":100,"step":0.1,"epochs":50,"dims":9}'
+    b'{"method":"transform","options":{"form":"views","bytes":100,"batches":0,"step":0.0,'
+    b'"rounding":0.4,"dims":9,"predict":true,"mirror":true,"k":0,"schedule":"none",'
+    b'"calibrate":false},"plan":{"seed":0,"images":100,"resolution":32,"batch_size":50,"epochs":300,'
+    b'"augmentation":{"crop_scale":[1.0,1.0],"crop_ratio":[1.0,1.0],"flip":0.5,"mix":"cutmix",'
+    b'"mix_alpha":1.0,"cutout":0.0}},"objective":{"loss":"kl","temperature":20.0,"rescale":false,'
+    b'"ce_weight":0.0},"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225],"extra":{"batches":1,'
+    b'"most":1,"power":6.0,"step":0.6},"tensors":{"code":{"kind":"values","dtype":"U8",'
+    b'"shape":[100],"bytes":100,"numbers":900},"basis":{"kind":"weights","dtype":"I8",'
+    b'"shape":[9,10],"bytes":90}}}'
+)
 
 
 def head(told: Mapping[str, Any]) -> bytes:

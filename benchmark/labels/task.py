@@ -27,7 +27,7 @@ class Surround:
     """What an artefact tells of its task, beside images and classes; see `LabelTask`."""
 
     plan: ViewPlan
-    objective: Objective = Objective()
+    objective: Objective = field(default_factory=Objective)
     mean: tuple[float, ...] = (0.44444444,) * 3
     std: tuple[float, ...] = (0.22222222,) * 3
     whitened: bool = False
