@@ -18,7 +18,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -29,8 +28,8 @@ from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.label_pool import LabelPool, batches_within, labels_of, restored
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
-from benchmark.labels.teacher_logits import teacher_logits
-from benchmark.labels.writer import Stored, TensorWriter
+from benchmark.labels.teacher_logits import kept_logits
+from benchmark.labels.writer import Stored
 
 
 @dataclass(frozen=True)
@@ -100,10 +99,7 @@ class GIFT(LabelSource[Options]):
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
-        logits = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
-        for _, rows in teacher_logits(task, range(options.batches), "label the views"):
-            logits.add(rows)
-        return cls(task, options, logits.stored())
+        return cls(task, options, kept_logits(task, options.batches))
 
     def tensors(self) -> Iterable[StoredTensor]:
         yield StoredTensor("logits", "values", self.logits)

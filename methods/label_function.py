@@ -29,6 +29,7 @@ from benchmark.labels.coded_function import (
     labelled_epochs,
     usual_dims,
 )
+from benchmark.labels.container import stand_in
 from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
 
@@ -80,7 +81,7 @@ class LabelFunction(LabelSource[Options]):
         options = replace(options, dims=dims, epochs=min(options.epochs, shape.epochs))
         if budget is None:
             return options
-        fixed, longest = dims * shape.classes, replace(options, bytes=budget)
+        fixed, longest = dims * shape.classes, replace(options, bytes=stand_in(budget))
         container = code_container(cls.name, longest, shape, dims, LONGEST, budget)
         room = budget - fixed - container
         if room < LEAST_BYTES:

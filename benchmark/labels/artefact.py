@@ -104,16 +104,18 @@ def write(folder: Path, described: Mapping[str, Any], tensors: Iterable[StoredTe
     _write(folder / MANIFEST, manifest.dump(_whole_manifest(described, told, shards)))
 
 
-def container_bytes(described: Mapping[str, Any], tensors: Sequence[StoredTensor]) -> int:
+def container_bytes(
+    described: Mapping[str, Any], tensors: Sequence[StoredTensor], most: int
+) -> int:
     """What manifest and headers take of an artefact of these tensors, whose values do not matter.
 
     Args:
         described: as `write` takes it.
         tensors: may be on torch's `meta` device.
+        most: bytes that all tensors take at most, which decides the form.
     """
-    few, rest = _few(tensors)
-    if rest is None:
-        return len(packed.head(_packed(described, few))) + packed.SEAL_BYTES
+    if most <= packed.MOST_BYTES:
+        return len(packed.head(_packed(described, tensors))) + packed.SEAL_BYTES
     told: dict[str, Any] = {}
     parts = [ordered(shard) for shard in _shards(tensors, told)]
     headers = [len(header(shard)) for shard in parts]
@@ -174,6 +176,13 @@ def read_manifest(folder: Path) -> Manifest:
 def present(folder: Path) -> bool:
     """Whether a folder holds an artefact, sound or not."""
     return any((folder / name).is_file() for name in (MANIFEST, packed.FILE))
+
+
+def packed_places(folder: Path, told: Manifest) -> dict[str, tuple[int, torch.dtype]] | None:
+    """Where each tensor begins in the one file of a packed artefact, and its type; else None."""
+    if told["format"] != packed.FORMAT:
+        return None
+    return packed.places(told, (folder / packed.FILE).stat().st_size)
 
 
 def measure(folder: Path, told: Manifest) -> Ledger:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core.errors import ArtefactError, UserError
 from ..data.views import ViewBatch
 from .artefact import Artefact, StoredTensor
-from .container import container_bytes, like
+from .container import container_bytes, like, stand_in
 from .label_basis import centred, orthonormal, power_of, principal, shipped, span
 from .range_coding import MOST, Decoder, Encoder
 from .task import LabelTask, TaskShape
@@ -158,17 +158,16 @@ def code_container(
     shape: TaskShape,
     dims: int,
     extra: Mapping[str, object],
-    most: int,
+    budget: int,
 ) -> int:
     """What manifest and headers of an artefact of code and basis take at most.
 
     Args:
         options, extra: as long as they get.
-        most: bytes of the code.
     """
-    code = like("code", "values", torch.uint8, most, numbers=shape.labels * dims)
+    code = like("code", "values", torch.uint8, stand_in(budget), numbers=shape.labels * dims)
     basis = like("basis", "weights", torch.int8, dims, shape.classes)
-    return container_bytes(method, options, shape, [code, basis], extra)
+    return container_bytes(method, options, shape, [code, basis], budget, extra)
 
 
 def code_and_basis(stored: Artefact, dims: int, classes: int, whose: str) -> tuple[bytes, Tensor]:

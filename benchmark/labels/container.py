@@ -14,7 +14,7 @@ import torch
 from ..data.recipe import Augmentation
 from ..data.views import ViewPlan
 from ..records.ledger import Kind
-from . import artefact
+from . import artefact, packed
 from .artefact import StoredTensor
 from .manifest import Requirement
 from .task import Surround, TaskShape
@@ -66,6 +66,7 @@ def container_bytes(
     options: "DataclassInstance",
     shape: TaskShape,
     tensors: Iterable[StoredTensor],
+    budget: int,
     extra: Mapping[str, Any] | None = None,
 ) -> int:
     """What manifest and headers of such an artefact take at most, and seldom `SPARE` bytes less.
@@ -76,10 +77,19 @@ def container_bytes(
             digits.
         shape: of the task; where it does not know what surrounds it, usual things do.
         tensors: as `like` makes them, in the order in which they are shipped.
+        budget: bytes that all may take, which decides the form.
     """
     surround = shape.surround or _usual(shape)
     told = described(method, options, surround, extra=extra)
-    return artefact.container_bytes(told, list(tensors)) + SPARE
+    return artefact.container_bytes(told, list(tensors), budget) + SPARE
+
+
+def stand_in(budget: int) -> int:
+    """A number of bytes as long as any within a budget.
+
+    The same for all budgets of one form, so that what is said to be the least is enough.
+    """
+    return 123_456 if budget <= packed.MOST_BYTES else budget
 
 
 def like(

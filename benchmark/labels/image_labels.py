@@ -70,7 +70,7 @@ class ImageLabels(LabelSource[FormT]):
 
         def container(form: LabelForm, k: int) -> int:
             parts = stand_ins(shape.images, shape.classes, form, k)
-            return container_bytes(cls.name, replace(options, form=form, k=k), shape, parts)
+            return container_bytes(cls.name, replace(options, form=form, k=k), shape, parts, budget)
 
         def taken(form: LabelForm, k: int) -> int:
             return label_bytes(shape.images, shape.classes, form, k)

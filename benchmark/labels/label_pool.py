@@ -10,7 +10,7 @@ from torch import Tensor
 from ..core.errors import ArtefactError, UserError
 from ..data.views import POOL, ViewBatch, ViewPlan, permutation, random_words
 from .artefact import Artefact
-from .container import container_bytes, like
+from .container import container_bytes, like, stand_in
 from .task import LabelTask, TaskShape
 from .teacher_logits import resident
 
@@ -112,8 +112,9 @@ def batches_within(
     Raises:
         UserError: one batch is too many.
     """
-    labels = like(tensor, "values", torch.float16, budget // (2 * shape.classes), shape.classes)
-    container = container_bytes(name, options, shape, [labels])
+    rows = max(1, stand_in(budget) // (2 * shape.classes))
+    labels = like(tensor, "values", torch.float16, rows, shape.classes)
+    container = container_bytes(name, options, shape, [labels], budget)
     room = (budget - container) // (2 * shape.classes)  # labels
     if room < shape.batch_size(0):
         least = container + 2 * shape.classes * shape.batch_size(0)

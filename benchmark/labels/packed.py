@@ -18,6 +18,7 @@ The manifest is whole, not even a default is left out, and is read as strictly a
 import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from math import prod
 from typing import Any
 
@@ -46,14 +47,16 @@ WORDS = (
     b',"label_scale":1.0,"rescale":true,"form":"top-k","slc":100.0,"soft":0.5,"smoothing":0.8,'
     b'"weight":0.1,"amount":0.1,"rank":4,"sparsity":0.01,"values":"int8","codes":2,"entries":256,'
     b'"width":4,"hidden":64,"epochs":20,"steps":1500,"lr":0.005,"values":"int8","batches":0,'
-    b'{"kind":"weights","dtype":"F16","shape":[100],"bytes":100,"numbers":0},"scales":"plain":'
+    b'"weights":{"kind":"weights","shape":[100],"bytes":100,"numbers":0,"dtype":"F16"},"scales":'
+    b'"plain":"codes":'
     b'{"method":"hard","plan":{"method":"gift","options":{"method":"hald","options":{"method":"vqae",'
     b'"options":{"method":"score","options":{"method":"expert","options":{"form":"fp16","k":5,'
     b'{"method":"lpqld","options":{"keep":0.1,"batches":4,"select":"first","order":"highest",'
     b'"granularity":"pool","replacement":false,"quantise":"mr","k":2,"mass":0.95,"values":"fp16",'
     b'"schedule":"step","decay":0.7,"interval":0.1,"floor":2.0,"calibrate":true,"path":"",'
-    b'"class_order":"own","teachers":"final"},"tensors":{"indices":{"kind":"indices","dtype":"U8",'
-    b'"shape":[200],"bytes":200},"values":{"kind":"values","dtype":"F16","shape":[400],"bytes":800}}}'
+    b'"class_order":"own","teachers":"final"},"tensors":{"indices":{"kind":"indices",'
+    b'"shape":[200],"bytes":200,"dtype":"U8"},"values":{"kind":"values","shape":[400],"bytes":800,'
+    b'"dtype":"F16"}}}"logits":{'
     b'{"method":"label_function","options":{"bytes":100,"step":0.1,"epochs":50,"dims":9}'
     b'{"method":"transform","options":{"form":"views","bytes":100,"batches":0,"step":0.0,'
     b'"rounding":0.4,"dims":9,"predict":true,"mirror":true,"k":0,"schedule":"none",'
@@ -61,9 +64,9 @@ WORDS = (
     b'"augmentation":{"crop_scale":[1.0,1.0],"crop_ratio":[1.0,1.0],"flip":0.5,"mix":"cutmix",'
     b'"mix_alpha":1.0,"cutout":0.0}},"objective":{"loss":"kl","temperature":20.0,"rescale":false,'
     b'"ce_weight":0.0},"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225],"extra":{"batches":1,'
-    b'"most":1,"power":6.0,"step":0.6},"tensors":{"code":{"kind":"values","dtype":"U8",'
-    b'"shape":[100],"bytes":100,"numbers":900},"basis":{"kind":"weights","dtype":"I8",'
-    b'"shape":[9,10],"bytes":90}}}'
+    b'"most":1,"power":6.0,"step":0.6},"tensors":{"code":{"kind":"values","shape":[100],'
+    b'"bytes":100,"numbers":900,"dtype":"U8"},"basis":{"kind":"weights","shape":[9,10],"bytes":90,'
+    b'"dtype":"I8"}}}'
 )
 
 
@@ -120,6 +123,14 @@ def parse(raw: bytes) -> tuple[Manifest, dict[str, Tensor]]:
     }
     told = manifest.checked({"format": FORMAT, **value, **digests}, len(coder.unused_data))
     return told, dict(_tensors(told, coder.unused_data))
+
+
+def places(told: Manifest, size: int) -> dict[str, tuple[int, torch.dtype]]:
+    """Where each tensor begins in a file of so many bytes, and its type."""
+    sizes = [stored["bytes"] for stored in told["tensors"].values()]
+    starts = accumulate(sizes, initial=size - SEAL_BYTES - sum(sizes))
+    kinds = (KINDS[stored.get("dtype", "")] for stored in told["tensors"].values())
+    return {n: (s, k) for n, s, k in zip(told["tensors"], starts, kinds, strict=False)}
 
 
 def _tensors(told: Manifest, data: bytes) -> "list[tuple[str, Tensor]]":

@@ -1,6 +1,6 @@
 """Relabelling: the teacher's logits for the views of a plan, a batch at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from ..core.progress import track
 from ..data.rendering import render
 from ..data.views import ViewBatch
 from .task import LabelTask
+from .writer import Stored, TensorWriter
 
 RESIDENT_BYTES = 2 * 2**30
 
@@ -43,6 +44,20 @@ def teacher_logits(
                 "its weights whole?"
             )
         yield views, rows
+
+
+def kept_logits(
+    task: LabelTask, batches: int, change: Callable[[Tensor], Tensor] = lambda rows: rows
+) -> Stored:
+    """The teacher's labels of a plan's first batches, on disk: fp16 (n, C).
+
+    Args:
+        change: of a batch's logits, to what is kept.
+    """
+    writer = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
+    for _, rows in teacher_logits(task, range(batches), "label the views"):
+        writer.add(change(rows))
+    return writer.stored()
 
 
 def resident(tensor: Tensor, device: torch.device) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from benchmark.core.errors import UserError
 from benchmark.exchange.official import OfficialLabels
-from benchmark.labels.container import container_bytes, like
+from benchmark.labels.container import container_bytes, like, stand_in
 from benchmark.labels.packing import packed_bytes, width_for
 from benchmark.labels.stored_views import batch_bytes
 from benchmark.labels.stored_views import stand_ins as view_stand_ins
@@ -83,14 +83,15 @@ def within(
             return total + batches * (batch_bytes(shape.images, shape.resolution, batch) + cutout)
         return total + (packed_bytes(batches, numbers) if options.select != "first" else 0)
 
-    labels = replace(coding, k=ks[-1]).stand_ins(budget)
-    views = view_stand_ins(budget) if theirs else []
+    longest = replace(coding, k=ks[-1])
+    labels = longest.stand_ins(stand_in(budget) // max(1, longest.bytes(8) // 8))
+    views = view_stand_ins(stand_in(budget)) if theirs else []
     if options.select != "first" and not theirs:
         views = [like("batches", "views", torch.uint8, packed_bytes(sizes[-1], numbers))]
     path = Path(options.path).name
-    longest = replace(options, batches=sizes[-1], keep=LONGEST, k=ks[-1], path=path)
+    told = replace(options, batches=sizes[-1], keep=LONGEST, k=ks[-1], path=path)
     extra = {"batch_size": batch} if theirs else {}
-    room = budget - container_bytes("lpqld", longest, shape, [*labels, *views], extra)
+    room = budget - container_bytes("lpqld", told, shape, [*labels, *views], budget, extra)
     least = bytes_of(sizes[0], ks[0])
     if least > room:
         raise UserError(

@@ -221,7 +221,7 @@ def within(budget: int, wished: Options, shape: TaskShape) -> Options:
     def bytes_of(options: Options) -> int:
         coding = coding_of(options, shape)
         longest = replace(options, sparsity=LONGEST) if options.sparsity else options
-        return coding.bytes + container_bytes("score", longest, shape, coding.stand_ins())
+        return coding.bytes + container_bytes("score", longest, shape, coding.stand_ins(), budget)
 
     least = fitting(replace(wished, epochs=1), shape)
     if bytes_of(least) > budget:

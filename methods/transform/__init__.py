@@ -49,6 +49,7 @@ from benchmark.labels.coded_function import (
     labelled_epochs,
     usual_dims,
 )
+from benchmark.labels.container import stand_in
 from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.reuse import DECAY, FLOOR, INTERVAL, calibrated, label_temperature
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
@@ -94,7 +95,10 @@ class TransformCoder(LabelSource[Options]):
         if options.form == "hard" or budget is None:
             form = "views" if options.form == "auto" else options.form
             return replace(options, form=form)
-        fixed, longest = dims * shape.classes, replace(options, form="function", bytes=budget)
+        fixed, longest = (
+            dims * shape.classes,
+            replace(options, form="function", bytes=stand_in(budget)),
+        )
         container = code_container(cls.name, longest, shape, dims, LONGEST, budget)
         room = budget - fixed - container
         if options.form == "auto":

@@ -57,22 +57,24 @@ class Predictions:
         self._new.append(_Learned(seen, labels, self._rows, torch.cat(among, 1)))
         known += len(labels)
         if known >= min(GROWTH * len(self._regression), MOST_LEARNED):
-            new = self._new
-            lower = torch.zeros(2 * (known - len(self._regression),), dtype=torch.float64)
-            first = 0
-            for each in new:
-                last = first + len(each.labels)
-                lower[first:last, :last] = each.among
-                first = last
-            rows = torch.cat([each.rows for each in new])
-            all_labels = torch.cat([each.labels for each in new])
-            self._regression.learn(Seen.joined([e.seen for e in new]), rows, lower, all_labels)
-            self._new = []
+            self._fit(known - len(self._regression))
+
+    def _fit(self, count: int) -> None:
+        """Fit it to the batches learned since, of so many views."""
+        new, self._new = self._new, []
+        among = torch.zeros(count, count, dtype=torch.float64)
+        last = 0
+        for each in new:
+            first, last = last, last + len(each.labels)
+            among[first:last, :last] = each.among
+        rows = torch.cat([each.rows for each in new])
+        labels = torch.cat([each.labels for each in new])
+        self._regression.learn(Seen.joined([each.seen for each in new]), rows, among, labels)
 
 
 @dataclass(frozen=True)
 class _Learned:
-    """A batch with its kernel: with the views fitted to, and with those learned since and itself."""
+    """A batch; its kernel with the views fitted to, and with those learned since and itself."""
 
     seen: Seen
     labels: Tensor

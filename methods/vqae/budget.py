@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from benchmark.core.errors import UserError
-from benchmark.labels.container import container_bytes, like
+from benchmark.labels.container import container_bytes, like, stand_in
 from benchmark.labels.label_pool import batches_holding, labels_of
 from benchmark.labels.packing import packed_bytes, width_for
 from benchmark.labels.task import TaskShape
@@ -36,8 +36,8 @@ def within(budget: int, wished: Options, shape: TaskShape) -> Options:
     """
     longest = replace(wished, codes=max(wished.codes, shape.classes))
     parts = stand_ins(shapes(longest, shape.classes), longest.values)
-    indices = like("indices", "indices", torch.uint8, budget)
-    container = container_bytes("vqae", longest, shape, [indices, *parts])
+    indices = like("indices", "indices", torch.uint8, stand_in(budget))
+    container = container_bytes("vqae", longest, shape, [indices, *parts], budget)
     room, batch = budget - container, shape.batch_size(0)
     found = _smaller(wished, shape.classes, min(SHARE * room, room - index_bytes(wished, batch)))
 

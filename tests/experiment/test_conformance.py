@@ -85,7 +85,7 @@ BROKEN = {
 
     def manifest(self): return {"noise": getattr(self, "noise", 0)}
         """,
-        r"Two fits of the same task differ in 'labels.packed': draw everything random from the task",
+        r"Two fits of the same task differ in 'labels.packed': draw everything random from",
     ),
     "nan_in_epoch_21": (
         """
