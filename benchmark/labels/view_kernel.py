@@ -82,9 +82,7 @@ class ViewKernel:
         """Pooled answers of all filters, both ways, float32 (B, 2 FILTERS POOLED^2)."""
         pixels = self._shrunk((render(self._pixels, views) - self._mean) / self._std)
         stride = max(1, self._filters.shape[-1] * STRIDE // PATCH)
-        filters = self._filters.to(memory_format=torch.channels_last)
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        answers = F.conv2d(pixels, filters, stride=stride).permute(0, 2, 3, 1)
+        answers = F.conv2d(pixels, self._filters, stride=stride).permute(0, 2, 3, 1).contiguous()
         width = max(1, answers.shape[1] // POOLED)
         side = answers.shape[1] // width
         # Sums over windows, both ways, place by place: all channels of a place lie side by side.
