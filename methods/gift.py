@@ -18,7 +18,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -30,8 +29,8 @@ from benchmark.labels.contract import LabelSource
 from benchmark.labels.label_pool import LabelPool, batches_within, labels_of, restored
 from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
-from benchmark.labels.teacher_logits import ahead, teacher_logits
-from benchmark.labels.writer import Stored, TensorWriter
+from benchmark.labels.teacher_logits import ahead, kept_logits
+from benchmark.labels.writer import Stored
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class GIFT(LabelSource[Options]):
             raise UserError(f"gift.batches is {options.batches}, but there are {steps}.")
         if budget is not None:
             longest = replace(options, keep=0.12345678901234567, batches=steps)
-            batches = batches_within(cls.name, longest, shape, budget, steps)
+            batches = batches_within(cls.name, longest, shape, budget, steps, "logits")
         else:
             batches = options.batches or max(1, round(options.keep * steps))
         return replace(options, batches=batches, keep=batches / steps)
@@ -105,10 +104,7 @@ class GIFT(LabelSource[Options]):
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
-        logits = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
-        for _, rows in teacher_logits(task, range(options.batches), "label the views"):
-            logits.add(rows)
-        return cls(task, options, logits.stored())
+        return cls(task, options, kept_logits(task, options.batches))
 
     def tensors(self) -> Iterable[StoredTensor]:
         yield StoredTensor("logits", "values", self.logits)

@@ -26,7 +26,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,8 +37,8 @@ from benchmark.labels.contract import LabelSource
 from benchmark.labels.label_pool import LabelPool, batches_within, labels_of, restored
 from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
-from benchmark.labels.teacher_logits import teacher_logits
-from benchmark.labels.writer import Stored, TensorWriter
+from benchmark.labels.teacher_logits import kept_logits
+from benchmark.labels.writer import Stored
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class HALD(LabelSource[Options]):
             raise UserError(f"hald.batches is {options.batches}, but the soft epochs show {most}.")
         if budget is not None:
             longest = replace(options, slc=123456.654321, batches=most)
-            batches = batches_within(cls.name, longest, shape, budget, most)
+            batches = batches_within(cls.name, longest, shape, budget, most, "soft")
         else:
             wished = int(options.slc * shape.classes * shape.batches / shape.images)
             batches = options.batches or max(1, min(most, wished))
@@ -144,11 +143,11 @@ class HALD(LabelSource[Options]):
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
         objective = task.objective
-        soft = TensorWriter(task.workspace() / "soft", torch.float16, (task.classes,))
-        for _, logits in teacher_logits(task, range(options.batches), "label the pool"):
-            scaled = logits.float() * objective.label_scale / objective.temperature
-            soft.add(scaled.softmax(1))
-        return cls(task, options, soft.stored())
+
+        def soft(rows: Tensor) -> Tensor:
+            return (rows.float() * objective.label_scale / objective.temperature).softmax(1)
+
+        return cls(task, options, kept_logits(task, options.batches, soft))
 
     def tensors(self) -> Iterable[StoredTensor]:
         yield StoredTensor("soft", "values", self.soft)

@@ -1,43 +1,40 @@
 """Label function: labels as a fitted function of the view's geometry, a few numbers an image.
 
 A label is a function of its view: which image, which part, which partner, which box. Stored
-labels sample it; here its coefficients are shipped (`view_function` says of what), and it answers
-for every view of the plan, so nothing is reused and nothing pruned. Labels of many epochs are
-centred, turned into their principal directions (a basis shared by all), and fitted by ridge
-regression; at high temperature that is nearly the student's own loss, since the divergence of
-centred logits z of C classes is nearly |dz|^2 / (2 C T^2). The coefficients are rounded to steps
-that move a label alike, whichever number of the geometry they multiply (reverse water-filling:
-those that matter less than a step become 0), and range-coded by models that adapt as they go.
-A batch of labels is then two small products: no network, no prior.
+labels sample it; here its coefficients are shipped (`view_function` says of what, `coded_function`
+how), and it answers for every view of the plan, so nothing is reused and nothing pruned. Labels of
+many epochs are centred, turned into their principal directions (a basis shared by all), and fitted
+by ridge regression; at high temperature that is nearly the student's own loss, since the divergence
+of centred logits z of C classes is nearly |dz|^2 / (2 C T^2). A batch of labels is then two small
+products: no network, no prior.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from benchmark.core.errors import ArtefactError, UserError
+from benchmark.core.errors import UserError
 from benchmark.core.work import TEACHER, Passes, Work
 from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
+from benchmark.labels.coded_function import (
+    COARSEST,
+    FINEST,
+    LONGEST,
+    UNSEEN,
+    CodedFunction,
+    code_container,
+    labelled_epochs,
+    usual_dims,
+)
+from benchmark.labels.container import stand_in
 from benchmark.labels.contract import Json, LabelSource
-from benchmark.labels.label_basis import LEAST_POWER, centred, orthonormal, shipped, strongest
 from benchmark.labels.label_shards import Relabelling
-from benchmark.labels.range_coding import MOST, Decoder, Encoder
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
-from benchmark.labels.teacher_logits import teacher_logits
-from benchmark.labels.view_function import fit, view_function
-from benchmark.labels.writer import Stored, TensorWriter
 
-CONTAINER_BYTES = 1152  # the manifest and headers stay below this
-USUAL_DIMS = 64
-UNSEEN = 5  # epochs after those fitted, on which the fit is measured
-ROWS = 64  # coefficients that are coded with the same models, before these adapt
-SCALED = 1000  # views, at least, by which steps are scaled
-FINEST, COARSEST = 2.0**-10, 2.0**6  # steps
+LEAST_BYTES = 4  # of the code: a word
 
 
 @dataclass(frozen=True)
@@ -69,63 +66,30 @@ class Options:
             raise ValueError(f"step must be in {FINEST} to {COARSEST}, got {self.step}")
 
 
-@dataclass(frozen=True)
-class Extra:
-    """What the manifest says beside the options.
-
-    Attributes:
-        most: largest magnitude of a rounded coefficient.
-        power: root mean square of a centred logit.
-        step: of the coefficients.
-    """
-
-    most: int
-    power: float
-    step: float
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.most <= MOST:
-            raise ValueError(f"most must be in 1..{MOST}, got {self.most}")
-        if not 0 < self.power < 1e6 or not FINEST <= self.step <= COARSEST:
-            raise ValueError(
-                f"power must be above 0 and below 1e6 and step in {FINEST} to {COARSEST}, got "
-                f"{self.power}, {self.step}"
-            )
-
-
 class LabelFunction(LabelSource[Options]):
     """Fresh views every epoch, labelled by the function."""
 
     paper = "labelbench, methods/label_function"
     space = "logits"
 
-    def __init__(
-        self, task: LabelTask, options: Options, code: bytes, basis: Tensor, extra: Extra
-    ) -> None:
+    def __init__(self, task: LabelTask, options: Options, function: CodedFunction) -> None:
         super().__init__(task, options)
-        self.code, self.basis, self.extra = code, basis, extra
-        self.function = view_function(task, task.device)
-        scales = step_scales(task) * extra.step
-        whole = decoded(code, len(scales), len(basis), extra.most)
-        logits = whole * scales[:, None] @ orthonormal(basis) * extra.power
-        self.coefficients = logits.float().to(task.device)
+        self.function = function
 
     @classmethod
     def resolve_options(cls, options: Options, shape: TaskShape, budget: int | None) -> Options:
-        if options.dims >= shape.classes > 1:
-            raise UserError(
-                f"label_function.dims is {options.dims}; labels of {shape.classes} classes have "
-                f"{shape.classes - 1} once they are centred."
-            )
-        dims = options.dims or min(shape.classes - 1, USUAL_DIMS)
+        dims = usual_dims(cls.name, options.dims, shape.classes)
         options = replace(options, dims=dims, epochs=min(options.epochs, shape.epochs))
         if budget is None:
             return options
-        room = budget - CONTAINER_BYTES - dims * shape.classes
-        if room < 4:
+        fixed, longest = dims * shape.classes, replace(options, bytes=stand_in(budget))
+        container = code_container(cls.name, longest, shape, dims, LONGEST, budget)
+        room = budget - fixed - container
+        if room < LEAST_BYTES:
             raise UserError(
-                f"label_function cannot meet a budget of {budget:,} bytes: its basis takes "
-                f"{dims * shape.classes:,} and the container up to {CONTAINER_BYTES:,}."
+                f"label_function cannot meet a budget of {budget:,} bytes: the least it can take "
+                f"is {fixed + container + LEAST_BYTES:,}, of which its basis takes {fixed:,} and "
+                f"the container {container:,}."
             )
         return replace(options, bytes=room)
 
@@ -133,8 +97,8 @@ class LabelFunction(LabelSource[Options]):
     def work(cls, options: Options, amounts: Amounts) -> Work:
         shape = amounts.shape
         epochs = min(shape.epochs, options.epochs + UNSEEN)
-        # Of each label: fp16 twice, and twice in double precision as its mean is taken off.
-        held = 20 * min(shape.epochs, options.epochs) * shape.images * shape.classes
+        # Of each label: its coordinates in double precision, and two of their size as it is fitted.
+        held = 24 * min(shape.epochs, options.epochs) * shape.images * options.dims
         passes = Passes(TEACHER, epochs * shape.images, shape.batch_size(0))
         return Work((passes,), memory=held)
 
@@ -144,124 +108,23 @@ class LabelFunction(LabelSource[Options]):
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
-        plan, function = task.plan, view_function(task, "cpu")
-        epochs = min(plan.epochs, options.epochs + UNSEEN)
-        last, fitted = epochs * plan.batches, options.epochs * plan.batches
-        # Labels of all classes lie on disk; of their moment, and of their coordinates, there is
-        # little.
-        writer = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
-        moment, count = torch.zeros(task.classes, task.classes, dtype=torch.float64), 0
-        for number, (_, rows) in enumerate(teacher_logits(task, range(last), "label views")):
-            writer.add(rows)
-            if number < fitted:
-                logits = centred(rows.cpu())
-                moment += logits.T @ logits
-                count += len(logits)
-        stored = writer.stored()
-        power = max(float(moment.trace() / (count * task.classes)) ** 0.5, LEAST_POWER)
-        directions = strongest(moment, options.dims)
-        axes = directions @ strongest(directions.T @ moment @ directions, options.dims)
-        basis = orthonormal(shipped(axes))
-        labelled = [plan.batch(*divmod(n, plan.batches)) for n in range(min(fitted, last))]
-        coordinates = [centred(stored[_rows(plan, views)]) @ basis.T / power for views in labelled]
-        coefficients = fit(function.design(labelled), torch.cat(coordinates))
-        code, most, step = coded(coefficients / step_scales(task)[:, None], options)
-        made = cls(task, options, code, shipped(axes), Extra(most, power, step))
-        made.notes = {"labels": count}
-        if last > fitted:
-            unseen = (plan.batch(*divmod(n, plan.batches)) for n in range(fitted, last))
-            made.notes["r2_unseen"] = _explained(made, unseen, stored)
+        fitted, unseen = labelled_epochs(task, options.epochs)
+        function = CodedFunction.fit(task, fitted, options.dims, options.step, options.bytes)
+        made = cls(task, options, function)
+        made.notes = {"labels": fitted.count}
+        if unseen.batches:
+            made.notes["r2_unseen"] = function.explained(unseen)
         return made
 
     def manifest(self) -> Mapping[str, Json]:
-        return vars(self.extra)
+        return vars(self.function.extra)
 
     def tensors(self) -> Iterable[StoredTensor]:
-        code = torch.from_numpy(np.frombuffer(self.code, np.uint8).copy())
-        numbers = len(self.coefficients) * len(self.basis)
-        yield StoredTensor("code", "values", code, numbers)
-        yield StoredTensor("basis", "weights", self.basis)
+        return self.function.tensors()
 
     @classmethod
     def restore(cls, task: LabelTask, options: Options, shipped: Artefact) -> Self:
-        code, basis = shipped.tensors.get("code"), shipped.tensors.get("basis")
-        if code is None or code.dtype != torch.uint8 or code.dim() != 1 or len(code) % 4:
-            raise ArtefactError("The function's code is not a row of bytes, four a word.")
-        shape = options.dims, task.classes
-        if basis is None or basis.dtype != torch.int8 or basis.shape != shape:
-            raise ArtefactError(f"The function's basis is not int8 {shape}.")
-        return cls(task, options, code.numpy().tobytes(), basis, shipped.extra(Extra))
+        return cls(task, options, CodedFunction.restore(task, options.dims, shipped))
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
-        design = self.function.design([views])
-        return replace(design, values=design.values.float()).times(self.coefficients)
-
-
-def step_scales(task: LabelTask) -> Tensor:
-    """What each coefficient changes by where it moves a label by 1, float64 (size,).
-
-    A label moves by a coefficient times what it multiplies, whose root mean square over some
-    views of the plan counts.
-    """
-    plan = task.plan
-    epochs = range(min(plan.epochs, -(-SCALED // plan.images)))
-    views = [views for epoch in epochs for views in plan.epoch(epoch)]
-    design = view_function(task, "cpu").design(views)
-    usual = design.values.square().mean(0).sqrt().clamp_min(1e-3)
-    return (1 / usual).repeat_interleave(torch.tensor(design.entities))
-
-
-def coded(coefficients: Tensor, options: Options) -> tuple[bytes, int, float]:
-    """Coefficients (size, dims) as bytes, with the largest magnitude and the step.
-
-    Raises:
-        UserError: not even the coarsest step fits into `options.bytes`.
-    """
-
-    def at(step: float) -> tuple[bytes, int, float]:
-        whole = (coefficients / step).round().clamp(-MOST, MOST).long().numpy()
-        most = max(1, int(abs(whole).max()))
-        coder = Encoder(whole.shape[1], most)
-        for start in range(0, len(whole), ROWS):
-            coder.add(whole[start : start + ROWS])
-        return coder.data(), most, step
-
-    if not options.bytes:
-        return at(options.step)
-    fine, coarse, best = FINEST, COARSEST, None
-    while coarse / fine > 1.01:
-        tried = at((fine * coarse) ** 0.5)
-        if len(tried[0]) <= options.bytes:
-            best, coarse = tried, tried[2]
-        else:
-            fine = tried[2]
-    if best is None:
-        raise UserError(
-            f"label_function.bytes is {options.bytes:,}, and its coarsest form takes "
-            f"{len(at(COARSEST)[0]):,}: take more bytes, or fewer dims."
-        )
-    return best
-
-
-def decoded(code: bytes, size: int, dims: int, most: int) -> Tensor:
-    """The whole numbers of `coded`, int64 (size, dims)."""
-    coder = Decoder(code, dims, most)
-    starts = range(0, size, ROWS)
-    return torch.from_numpy(np.concatenate([coder.take(min(ROWS, size - s)) for s in starts]))
-
-
-def _rows(plan: ViewPlan, views: ViewBatch) -> slice:
-    """Where a batch's labels stand among those of the plan's first epochs."""
-    return plan.rows(views.epoch, views.batch)
-
-
-def _explained(source: LabelFunction, unseen: Iterable[ViewBatch], stored: Stored) -> float:
-    """Share of the power of unseen views' centred labels that the function explains."""
-    wrong = power = 0.0
-    for views in unseen:
-        rows = stored[_rows(source.task.plan, views)]
-        exact = centred(rows)
-        found = source.targets(views.to(source.task.device), rows, 0).cpu()
-        wrong += float((found - exact).square().sum())
-        power += float(exact.square().sum())
-    return 1 - wrong / power
+        return self.function.logits(views)

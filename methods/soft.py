@@ -16,8 +16,8 @@ from benchmark.labels.contract import LabelSource
 from benchmark.labels.ensemble import Teachers, labelling, needs_of, taught_by
 from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
-from benchmark.labels.teacher_logits import ahead, resident, teacher_logits
-from benchmark.labels.writer import Stored, TensorWriter
+from benchmark.labels.teacher_logits import ahead, kept_logits, resident
+from benchmark.labels.writer import Stored
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,8 @@ class Soft(LabelSource[Options]):
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
-        logits = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
-        for _, rows in teacher_logits(
-            taught_by(task, options.teachers), range(task.plan.steps), "label all views"
-        ):
-            logits.add(rows)
-        return cls(task, options, logits.stored())
+        taught = taught_by(task, options.teachers)
+        return cls(task, options, kept_logits(taught, task.plan.steps))
 
     def tensors(self) -> Iterable[StoredTensor]:
         yield StoredTensor("logits", "values", self.logits)

@@ -3,11 +3,15 @@
 import copy
 import hashlib
 import json
+import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
+
+from benchmark.labels import packed
 
 DEEP: Any = []
 for _ in range(60):
@@ -86,15 +90,51 @@ def torn(draw: st.DrawFn, whole: bytes) -> bytes:
     return bytes(raw)
 
 
+def manifest_of(folder: Path) -> Path:
+    """The file of an artefact that holds its manifest."""
+    return next(f for n in ("labels.packed", "labels.json") if (f := folder / n).exists())
+
+
+def told_by(labels: Path) -> Any:
+    """What a `labels.packed` says, as a `labels.json` would."""
+    raw = labels.read_bytes()
+    told = json.loads(zlib.decompressobj(packed.WINDOW_BITS, packed.WORDS).decompress(raw[65:]))
+    return {"format": raw[0], "images": raw[1:33].hex(), "classes": raw[33:65].hex(), **told}
+
+
 def reseal(labels: Path, change: Callable[[Any], Any]) -> None:
-    """Change what a `labels.json` says, and seal it as its writer would.
+    """Change what a `labels.json` or `labels.packed` says, and seal it as its writer would.
 
     Args:
         change: of the parsed file without its seal, in place; or gives another value.
     """
+    if labels.name == packed.FILE:
+        _reseal_packed(labels, change)
+        return
     told = json.loads(labels.read_text())
     del told["seal"]
     changed = change(told)
     text = json.dumps(told if changed is None else changed, separators=(",", ":")).encode()
     seal = hashlib.sha256(text).hexdigest()[:16].encode()
     labels.write_bytes(text[:-1] + b',"seal":"%s"}' % seal)
+
+
+def _reseal_packed(labels: Path, change: Callable[[Any], Any]) -> None:
+    raw, told = labels.read_bytes(), told_by(labels)
+    digests = {"images": raw[1:33], "classes": raw[33:65]}
+    opened = zlib.decompressobj(packed.WINDOW_BITS, packed.WORDS)
+    opened.decompress(raw[65:])
+    changed = change(told)
+    told = told if changed is None else changed
+    version = raw[0]
+    if isinstance(told, dict):  # what can stand where these do, goes there; the rest into the JSON
+        found = told.pop("format", None)
+        version = found if isinstance(found, int) and 0 <= found < 256 else version
+        for name in digests:
+            if isinstance(text := told.get(name), str) and re.fullmatch("[0-9a-f]{64}", text):
+                digests[name] = bytes.fromhex(told.pop(name))
+    text = json.dumps(told, separators=(",", ":")).encode()
+    coder = zlib.compressobj(9, zlib.DEFLATED, packed.WINDOW_BITS, zdict=packed.WORDS)
+    body = bytes([version]) + b"".join(digests.values()) + coder.compress(text) + coder.flush()
+    body += opened.unused_data[:-8]
+    labels.write_bytes(body + hashlib.sha256(body).digest()[:8])

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hostile import DEEP, VALUES, damaged, reseal, torn
+from hostile import DEEP, VALUES, damaged, manifest_of, reseal, told_by, torn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -156,9 +156,8 @@ def test_whoever_seals_nonsense_is_refused_and_what_else_is_sealed_works(
     shipped, tmp_path, kind, data
 ):
     folder = copied(tmp_path, shipped[kind])
-    manifest = folder / "labels" / artefact.MANIFEST
-    told = json.loads(manifest.read_text())
-    del told["seal"]
+    manifest = manifest_of(folder / "labels")
+    told = told_by(manifest)
     part = data.draw(st.sampled_from([*told, None]))
     if part is None:
         changed = data.draw(damaged(told))
@@ -283,10 +282,13 @@ def test_files_that_come_go_or_point_elsewhere_are_refused(shipped, tmp_path, da
         (("options", "k"), DEEP, "nested too deeply"),
         (("extra",), {"a": 1}, None),  # nobody asks for it
         (("nothing",), 1, "nothing is no field of it"),
-        (("images",), "x", "images must match"),
-        (("format",), 4, "format version 4, and this labelbench reads 3"),
+        (("images",), "x", "it is no manifest"),
+        (("format",), 5, "format version 5, and this labelbench reads 3 and 4"),
         (("requires",), {"prior": {"name": "x", "bytes": -5, "sha256": "0" * 64}}, "at least 0"),
-        (("shards",), [{"file": "../../outside", "bytes": 1, "sha256": "0" * 64}], "no field"),
+        (("shards",), [{"bytes": 1, "sha256": "0" * 64}], "it is no manifest"),
+        (("tensors", "indices", "dtype"), "F64", "dtype"),
+        (("tensors", "indices", "dtype"), "F32", "not what its dtype and shape say"),
+        (("tensors", "indices"), {"kind": "indices", "shape": [1], "bytes": 1}, "its dtype and"),
         (("tensors", "indices", "shape"), [2**60], "shape.0 must be at most"),
         (("tensors", "indices", "shape"), [10**9], "bytes for 1000000000 numbers"),
         (("tensors", "indices", "kind"), "free", "kind"),
@@ -300,7 +302,7 @@ def test_what_a_manifest_may_not_say(shipped, tmp_path, path, value, words):
             told = told[name]
         told[path[-1]] = value
 
-    reseal(folder / "labels" / artefact.MANIFEST, change)
+    reseal(manifest_of(folder / "labels"), change)
     if words is None:
         assert same(replayed(folder), replayed(shipped["quantised"]))
         return
@@ -311,13 +313,15 @@ def test_what_a_manifest_may_not_say(shipped, tmp_path, path, value, words):
 
 def test_a_name_that_stands_twice_and_a_manifest_without_end(shipped, tmp_path):
     folder = copied(tmp_path, shipped["quantised"])
-    manifest = folder / "labels" / artefact.MANIFEST
-    raw = manifest.read_bytes()
-    manifest.write_bytes(raw.replace(b'{"format":3', b'{"format":3,"format":3'))
-    with pytest.raises(ArtefactError, match="stands twice"):
+    manifest = manifest_of(folder / "labels")
+    with manifest.open("r+b") as file:
+        file.truncate(200 * 10**9)
+    with pytest.raises(ArtefactError, match="longer than 1,310,720 bytes"):
         replayed(folder)
-    manifest.write_bytes(raw.replace(b"lpqld", b"lpqdl"))
-    with pytest.raises(ArtefactError, match="its seal is not that of its bytes"):
+    manifest.unlink()
+    manifest = folder / "labels" / artefact.MANIFEST
+    manifest.write_bytes(b'{"format":3,"format":3}')
+    with pytest.raises(ArtefactError, match="stands twice"):
         replayed(folder)
     with manifest.open("r+b") as file:
         file.truncate(200 * 10**9)
@@ -328,7 +332,7 @@ def test_a_name_that_stands_twice_and_a_manifest_without_end(shipped, tmp_path):
 @pytest.mark.parametrize("width", [10**5, 10**9])
 def test_a_network_too_wide_to_be_made(shipped, tmp_path, width):
     folder = copied(tmp_path, shipped["pruned"])
-    manifest = folder / "labels" / artefact.MANIFEST
+    manifest = manifest_of(folder / "labels")
     reseal(manifest, lambda told: told["extra"].update(network=f"convnet-d3-w{width}"))
     with pytest.raises(UserError, match=r"width|Unknown network"):
         replayed(folder)

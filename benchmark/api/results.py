@@ -189,6 +189,7 @@ def _flat(record: "Record") -> dict[str, Any]:
     """A record's figures, by the names of columns."""
     from statistics import median  # takes its time to import
 
+    from ..records.ledger import times_smaller
     from ..records.record import world_digest
 
     result, stored, times = record["result"], record["storage"], record["throughput"]
@@ -197,7 +198,7 @@ def _flat(record: "Record") -> dict[str, Any]:
         **record["cell"],
         "accuracy": result["accuracy"],
         "bytes": stored["total"],
-        "ratio": stored["soft"] / stored["total"],
+        "ratio": times_smaller(stored["soft"], stored["total"]),
         **{f"{n}_bytes": v for n, v in stored.items() if n not in (*COUNTS, "total")},
         **{name: stored[name] for name in COUNTS},
         "prior_name": record["prior"],

@@ -103,9 +103,12 @@ def card(folder: Path, images: ResidentImages, told: Told, family: Family | None
         else "they are pruned, quantised or predicted, computed by a network, or have a loss or "
         "views of their own"
     )
+    places = artefact.packed_places(folder / "labels", manifest)
+    facts["packed"] = places is not None
     if family is not None:
         reader = environment_.get_template("reader.py.jinja")
-        facts["reader"] = reader.render(_reading(family, manifest, len(images.class_names)))
+        reading = _reading(family, manifest, len(images.class_names)) | {"places": places}
+        facts["reader"] = reader.render(reading)
     return environment_.get_template("card.md.jinja").render(facts)
 
 
@@ -285,6 +288,7 @@ def _reading(family: Family, manifest: Manifest, classes: int) -> dict[str, Any]
     beside = bool(aim["ce_weight"])
     return {
         "family": family,
+        "manifest": manifest,
         "classes": classes,
         "aim": {"label_scale": 1, **aim},
         "packed": "indices" in manifest["tensors"],

@@ -286,7 +286,7 @@ def export(folder: Path, target: Path) -> list[str]:
 def _artefact(folder: Path) -> Path | None:
     """Where our artefact lies in a folder, if it is one of ours."""
     for place in (folder / "labels", folder):
-        if (place / artefact.MANIFEST).is_file():
+        if artefact.present(place):
             return place
     return None
 

@@ -133,7 +133,7 @@ def _fetch(place: str, folder: Path, revision: str = "") -> None:
     cached = repository.fetch(["*"], [f"{LABELS}/*"])
     pinned = repository.at(cached.name)  # the commit that the cache calls the folder after
     pinned.fetch([f"{own}/*"], [f"{own}/*/*"])
-    if not (cached / own / artefact.MANIFEST).is_file():
+    if not artefact.present(cached / own):
         configs = sorted(_configs(pinned.listing().files))
         shown = ", ".join(f"{repository.name}:{config}" for config in configs)
         raise UserError(

@@ -170,7 +170,7 @@ def _folders(folder: str | Path, images: str | Path | None) -> tuple[Path, Path]
     if images is not None:
         labels = Path(folder)
         inside = labels / "labels"
-        return inside if (inside / artefact.MANIFEST).is_file() else labels, Path(images)
+        return inside if artefact.present(inside) else labels, Path(images)
     here = on_this_machine(folder)
     if not (here / "images").is_dir():
         raise UserError(

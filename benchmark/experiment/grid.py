@@ -278,13 +278,13 @@ def written_images(name: str, argument: str, options: Mapping[str, str]) -> str:
 def budget_bytes(text: str, soft_bytes: int) -> int:
     """Bytes of a budget: a number of bytes, `10kB` (10,000), `10KiB` (10,240), or `40x`.
 
-    `40x` is that fraction of the full labels. Units go up to GB and GiB.
+    `40x` is that fraction of the full labels. Units go up to GB and GiB; 0 is a budget as well.
 
     Raises:
         UserError: it is neither.
     """
     match = BUDGET.fullmatch(text.strip().replace("_", ""))
-    if match is None or float(match[1]) <= 0:
+    if match is None or (match[2] == "x" and float(match[1]) == 0):
         raise UserError(
             f"The budget {bounded.short(text)!r} is neither a number of bytes nor a ratio like "
             "40x; bytes may have a unit: 10kB, 2MiB."

@@ -10,7 +10,7 @@ from ..data.recipe_source import RecipeSetting
 from ..data.views import ViewPlan
 from ..exchange.official.sizes import Files, full_files, lpqld_files
 from ..labels.contract import method
-from ..labels.task import StoredViewCount, TaskShape, task_shape
+from ..labels.task import StoredViewCount, Surround, TaskShape, task_shape
 from .grid import Variant, budget_bytes
 
 
@@ -45,7 +45,7 @@ def shape_of(
         epochs or made.epochs_of(images),
         made.augmentation,
     )
-    return task_shape(classes, plan)
+    return task_shape(classes, plan, Surround(plan, made.objective))
 
 
 def sizes(variants: Sequence[Variant], shape: TaskShape) -> list[Size]:

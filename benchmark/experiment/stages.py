@@ -27,7 +27,7 @@ from ..labels.contract import LabelSource, method
 from ..labels.ensemble import taught_by
 from ..labels.label_shards import LabelShards, Relabelling
 from ..labels.shared_cache import Shared
-from ..labels.task import LabelTask, task_shape
+from ..labels.task import LabelTask, Surround, task_shape
 from ..models import networks
 from ..models.teachers import PRETRAINED, TeacherOptions
 from .dataset_and_teacher import DatasetAndTeacher, Runtime
@@ -197,9 +197,11 @@ class Experiment(DatasetAndTeacher):
     ) -> ResolvedLabels | str:
         """An artefact's options and key, or why the method cannot meet its byte budget."""
         cls, plan = method(variant.method), self.plan(ipc, student)
-        shape = task_shape(len(self.dataset.class_names), plan)
-        budget = budget_bytes(variant.budget, shape.soft_bytes) if variant.budget else None
         asked, recipe = self.asked(variant), self.recipe(ipc, student)
+        whitened = recipe.pixels == "whitened"
+        surround = Surround(plan, recipe.objective, *self._pixels(recipe), whitened)
+        shape = task_shape(len(self.dataset.class_names), plan, surround)
+        budget = budget_bytes(variant.budget, shape.soft_bytes) if variant.budget else None
         if budget is None:
             options = cls.resolve_options(asked, shape, None)
         else:
@@ -262,10 +264,7 @@ class Experiment(DatasetAndTeacher):
 
     def task(self, labels: ResolvedLabels, seed: int) -> LabelTask:
         """What a source of these labels is loaded with, for a student of this seed."""
-        pixels, dataset, channels = labels.recipe.pixels, self.dataset, self.dataset.train.channels
-        mean, std = dataset.mean, dataset.std
-        if pixels == "imagenet":
-            mean, std = IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]
+        mean, std = self._pixels(labels.recipe)
         return LabelTask(
             images=self.image_stages.images(labels.images),
             plan=labels.plan,
@@ -274,8 +273,15 @@ class Experiment(DatasetAndTeacher):
             seed=seed,
             mean=mean,
             std=std,
-            whitening=self.whitening if pixels == "whitened" else None,
+            whitening=self.whitening if labels.recipe.pixels == "whitened" else None,
         )
+
+    def _pixels(self, recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation that students normalise by."""
+        channels = self.dataset.train.channels
+        if recipe.pixels == "imagenet":
+            return IMAGENET_MEAN[:channels], IMAGENET_STD[:channels]
+        return self.dataset.mean, self.dataset.std
 
     def fitting_task(self, labels: ResolvedLabels, scratch: Path) -> tuple[LabelTask, Shared]:
         """What a source of these labels is fitted with."""

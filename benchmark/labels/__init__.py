@@ -3,6 +3,7 @@
 __all__ = [
     "artefact",
     "class_labels",
+    "container",
     "contract",
     "distill",
     "ensemble",

@@ -1,14 +1,16 @@
 """Artefacts on disk: exactly what has to be shipped, and nothing that runs code.
 
 A folder holds `labels.json` (see `manifest`) and safetensors shards of at most 256 MiB, written
-in streaming and read by memory map; nothing else, and nothing outside it is opened.
+in streaming and read by memory map; or, where that is little, all in one file (see `packed`).
+Nothing else, and nothing outside it is opened.
 """
 
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,9 +24,9 @@ from ..core.errors import ArtefactError, UserError
 from ..core.files import file_digest
 from ..core.options import build
 from ..records.ledger import KINDS, Kind, Ledger
-from . import manifest
+from . import manifest, packed
 from .manifest import Manifest
-from .shards import DTYPES, Part, write_shard
+from .shards import DTYPES, Part, header, ordered, write_shard
 from .writer import Stored
 
 MANIFEST = "labels.json"
@@ -51,6 +53,11 @@ class StoredTensor:
     kind: Kind
     tensor: Tensor | Stored
     numbers: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        """That it takes."""
+        return self.tensor.shape.numel() * self.tensor.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -84,16 +91,39 @@ def write(folder: Path, described: Mapping[str, Any], tensors: Iterable[StoredTe
     Raises:
         UserError: no reader would take the manifest.
     """
+    few, rest = _few(tensors)
+    if rest is None:
+        parts = [t if isinstance(t, Tensor) else t[:] for t in (stored.tensor for stored in few)]
+        _write(folder / packed.FILE, packed.dump(_packed(described, few), parts))
+        return
     told: dict[str, Any] = {}
     shards = [
         write_shard(folder / _shard_name(number), parts)
-        for number, parts in enumerate(_shards(tensors, told))
+        for number, parts in enumerate(_shards(chain(few, rest), told))
     ]
-    whole: Any = {"format": manifest.FORMAT, **described, "tensors": told, "shards": shards}
-    with (folder / MANIFEST).open("wb") as file:
-        file.write(manifest.dump(whole))
-        file.flush()
-        os.fsync(file.fileno())
+    _write(folder / MANIFEST, manifest.dump(_whole_manifest(described, told, shards)))
+
+
+def container_bytes(
+    described: Mapping[str, Any], tensors: Sequence[StoredTensor], most: int
+) -> int:
+    """What manifest and headers take of an artefact of these tensors, whose values do not matter.
+
+    Args:
+        described: as `write` takes it.
+        tensors: may be on torch's `meta` device.
+        most: bytes that all tensors take at most, which decides the form.
+    """
+    if most <= packed.MOST_BYTES:
+        return len(packed.head(_packed(described, tensors))) + packed.SEAL_BYTES
+    told: dict[str, Any] = {}
+    parts = [ordered(shard) for shard in _shards(tensors, told)]
+    headers = [len(header(shard)) for shard in parts]
+    shards = [
+        {"bytes": size + sum(part.bytes for part in shard), "sha256": "0" * 64}
+        for size, shard in zip(headers, parts, strict=True)
+    ]
+    return len(manifest.dump(_whole_manifest(described, told, shards))) + sum(headers)
 
 
 def read(folder: Path) -> Artefact:
@@ -105,6 +135,10 @@ def read(folder: Path) -> Artefact:
         ArtefactError: no artefact, another format version, a file that does not belong to it,
             or a shard that is missing, truncated or altered.
     """
+    if (folder / packed.FILE).exists():
+        found, tensors = _unpacked(folder)
+        _sizes(folder, found)
+        return Artefact(folder, found, tensors)
     told = read_manifest(folder)
     _sizes(folder, told)
     parts: dict[str, list[Tensor]] = {name: [] for name in told["tensors"]}
@@ -130,16 +164,25 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         ArtefactError: it is not.
     """
-    file = folder / MANIFEST
-    if not file.exists():
-        raise ArtefactError(f"{str(folder)!r} is no artefact: it has no {MANIFEST}.")
-    _regular(file)
-    try:
-        return manifest.parse(bounded.read(file, manifest.MOST_BYTES))
-    except ArtefactError as error:
-        raise ArtefactError(f"{str(file)!r}: {error}.") from error
-    except UserError as error:
-        raise ArtefactError(f"{str(file)!r} is damaged: {error}. {MEND}") from error
+    if (folder / packed.FILE).exists():
+        return _unpacked(folder)[0]
+    if not (folder / MANIFEST).exists():
+        raise ArtefactError(
+            f"{str(folder)!r} is no artefact: it has neither {MANIFEST} nor {packed.FILE}."
+        )
+    return _parsed(folder / MANIFEST, manifest.MOST_BYTES, manifest.parse)
+
+
+def present(folder: Path) -> bool:
+    """Whether a folder holds an artefact, sound or not."""
+    return any((folder / name).is_file() for name in (MANIFEST, packed.FILE))
+
+
+def packed_places(folder: Path, told: Manifest) -> dict[str, tuple[int, torch.dtype]] | None:
+    """Where each tensor begins in the one file of a packed artefact, and its type; else None."""
+    if told["format"] != packed.FORMAT:
+        return None
+    return packed.places(told, (folder / packed.FILE).stat().st_size)
 
 
 def measure(folder: Path, told: Manifest) -> Ledger:
@@ -166,6 +209,56 @@ def measure(folder: Path, told: Manifest) -> Ledger:
     )
 
 
+def _few(
+    tensors: Iterable[StoredTensor],
+) -> tuple[list[StoredTensor], Iterator[StoredTensor] | None]:
+    """All tensors where they may be packed, and None; else the first ones, and the others."""
+    few, size, rest = list[StoredTensor](), 0, iter(tensors)
+    for stored in rest:
+        few.append(stored)
+        size += stored.bytes
+        if size > packed.MOST_BYTES:
+            return few, rest
+    return few, None
+
+
+def _whole_manifest(
+    described: Mapping[str, Any], told: Mapping[str, Any], shards: Sequence[Mapping[str, Any]]
+) -> Any:
+    return {"format": manifest.FORMAT, **described, "tensors": told, "shards": shards}
+
+
+def _packed(described: Mapping[str, Any], tensors: Iterable[StoredTensor]) -> dict[str, Any]:
+    """The manifest of a packed artefact."""
+    told: dict[str, Any] = {}
+    for stored in tensors:
+        _tell(stored, told)
+        told[stored.name]["dtype"] = DTYPES[stored.tensor.dtype]
+    return {**described, "tensors": told}
+
+
+def _write(file: Path, raw: bytes) -> None:
+    with file.open("wb") as handle:
+        handle.write(raw)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _unpacked(folder: Path) -> tuple[Manifest, dict[str, Tensor]]:
+    return _parsed(folder / packed.FILE, packed.LONGEST_FILE, packed.parse)
+
+
+def _parsed(file: Path, most: int, parse: Callable[[bytes], T]) -> T:
+    """What a plain file of at most so many bytes says."""
+    _regular(file)
+    try:
+        return parse(bounded.read(file, most))
+    except ArtefactError as error:
+        raise ArtefactError(f"{str(file)!r}: {error}.") from error
+    except UserError as error:
+        raise ArtefactError(f"{str(file)!r} is damaged: {error}. {MEND}") from error
+
+
 def _shard_name(number: int) -> str:
     return f"labels-{number:05}.safetensors"
 
@@ -180,14 +273,15 @@ def _regular(file: Path) -> int:
 
 def _sizes(folder: Path, told: Manifest) -> list[int]:
     """The sizes of a folder's files, which must be the manifest's shards and itself alone."""
+    main = packed.FILE if told["format"] == packed.FORMAT else MANIFEST
     names = {_shard_name(number): shard["bytes"] for number, shard in enumerate(told["shards"])}
     for path in folder.iterdir():
-        if path.name != MANIFEST and path.name not in names:
+        if path.name != main and path.name not in names:
             raise ArtefactError(
                 f"{str(folder)!r} holds {bounded.short(path.name)!r}, which is not of the "
                 "artefact: take it away."
             )
-    sizes = [_regular(folder / MANIFEST)]
+    sizes = [_regular(folder / main)]
     for name, told_bytes in names.items():
         file = folder / name
         if not os.path.lexists(file):
@@ -242,14 +336,9 @@ def _shards(tensors: Iterable[StoredTensor], described: dict[str, Any]) -> Itera
     shard: list[Part] = []
     room = SHARD_BYTES
     for stored in tensors:
-        tensor, count = stored.tensor, stored.tensor.shape.numel()
+        tensor, count, size = stored.tensor, stored.tensor.shape.numel(), stored.bytes
         flat = tensor.detach().reshape(-1) if isinstance(tensor, Tensor) else tensor.flat()
-        size = count * tensor.dtype.itemsize
-        if stored.name in described or "#" in stored.name or stored.name == "__metadata__":
-            raise ValueError(f"tensor name {stored.name!r} is taken or holds '#'")
-        described[stored.name] = {"kind": stored.kind, "shape": list(tensor.shape), "bytes": size}
-        if stored.numbers is not None:
-            described[stored.name]["numbers"] = stored.numbers
+        _tell(stored, described)
         if size > room and shard:
             yield shard
             shard, room = [], SHARD_BYTES
@@ -262,3 +351,13 @@ def _shards(tensors: Iterable[StoredTensor], described: dict[str, Any]) -> Itera
             yield [Part(f"{stored.name}#{number}", flat, start, min(count, start + step))]
     if shard:
         yield shard
+
+
+def _tell(stored: StoredTensor, described: dict[str, Any]) -> None:
+    """Note a tensor in the manifest's table."""
+    if stored.name in described or "#" in stored.name or stored.name == "__metadata__":
+        raise ValueError(f"tensor name {stored.name!r} is taken or holds '#'")
+    shape = list(stored.tensor.shape)
+    described[stored.name] = {"kind": stored.kind, "shape": shape, "bytes": stored.bytes}
+    if stored.numbers is not None:
+        described[stored.name]["numbers"] = stored.numbers

@@ -32,6 +32,7 @@ from ..data.views import ViewBatch, ViewPlan
 from ..records.ledger import Ledger
 from . import artefact
 from .artefact import Artefact, StoredTensor
+from .container import described
 from .label_shards import Relabelling
 from .manifest import Requirement
 from .task import Amounts, LabelTask, StoredViewCount, TaskShape, classes_digest
@@ -50,7 +51,7 @@ class LabelSource(ABC, Generic[OptionsT]):
         name: what users call it; its file's name, or its entry point's.
         paper: what to cite.
         space: whether `targets` are probabilities or logits; decides what the recipe's loss
-            does with them.
+            does with them. A source whose forms differ says it of itself.
         control: which end of every comparison it marks, if any: `floor`, the images' own classes,
             for which nothing is shipped; `full`, every label stored; `ceiling`, the network
             itself shipped.
@@ -64,7 +65,7 @@ class LabelSource(ABC, Generic[OptionsT]):
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
-    space: ClassVar[Literal["probabilities", "logits"]] = "probabilities"
+    space: Literal["probabilities", "logits"] = "probabilities"
     control: ClassVar[Control | None] = None
     control_forms: ClassVar[tuple[str, ...]] = ("",)
     imports: ClassVar[bool] = False
@@ -190,6 +191,20 @@ class LabelSource(ABC, Generic[OptionsT]):
         """
         return {}
 
+    @property
+    def ships(self) -> bool:
+        """Whether there is anything to ship; else `save` leaves its folder empty: 0 bytes."""
+        return True
+
+    @classmethod
+    def unshipped(cls, task: LabelTask) -> Self:
+        """The source of an empty folder: what images and recipe alone make of it.
+
+        Raises:
+            ArtefactError: there is none; so by default.
+        """
+        raise ArtefactError(f"The folder is empty, and labels of {cls.name} take files.")
+
     def views(self, epoch: int) -> Iterator[ViewBatch]:
         """The views of one epoch, on the CPU. Default: the plan's, fresh every epoch."""
         return self.task.plan.epoch(epoch)
@@ -292,28 +307,19 @@ class LabelSource(ABC, Generic[OptionsT]):
 
     def save(self, folder: Path) -> None:
         """Write the artefact into the existing, empty `folder`."""
-        task = self.task
-        plan, objective = asdict(task.plan), asdict(task.objective)
-        # What few recipes have is told only by them: containers are counted.
-        if not task.plan.augmentation.dsa:
-            del plan["augmentation"]["dsa"]
-        if task.objective.label_scale == 1:
-            del objective["label_scale"]
-        manifest = {
-            "method": self.name,
-            "options": asdict(self.options),
-            "images": task.images.digest,
-            "classes": classes_digest(task.images.class_names),
-            "plan": plan,
-            "objective": objective,
-            "mean": task.mean,
-            "std": task.std,
-            **({"whitened": True} if task.whitening is not None else {}),
-            "requires": dict(self.requires()),
-            "extra": dict(self.manifest()),
-        }
+        task, self.folder = self.task, folder
+        if not self.ships:
+            return
+        manifest = described(
+            self.name,
+            self.options,
+            task.surround,
+            task.images.digest,
+            classes_digest(task.images.class_names),
+            self.requires(),
+            self.manifest(),
+        )
         artefact.write(folder, manifest, self.tensors())
-        self.folder = folder
 
     @classmethod
     def load(cls, folder: Path, task: LabelTask) -> Self:
@@ -322,6 +328,10 @@ class LabelSource(ABC, Generic[OptionsT]):
         Raises:
             ArtefactError: it is damaged, or was made for something else.
         """
+        if not folder.is_dir() or not any(folder.iterdir()):  # no store keeps empty folders
+            source = cls.unshipped(task)
+            source.folder = folder
+            return source
         shipped = artefact.read(folder)
         manifest = shipped.manifest
         if manifest["classes"] != classes_digest(task.images.class_names):
@@ -351,6 +361,8 @@ class LabelSource(ABC, Generic[OptionsT]):
 
     def storage(self) -> Ledger:
         """The ledger of the artefact, measured on disk (in a temporary folder if unsaved)."""
+        if not self.ships:
+            return Ledger()
         if self.folder is not None:
             return artefact.measure(self.folder, artefact.read_manifest(self.folder))
         with tempfile.TemporaryDirectory() as folder:

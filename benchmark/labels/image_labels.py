@@ -1,28 +1,21 @@
 """One label an image, in the forms it can be shipped: what methods of learnt labels share."""
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from dataclasses import dataclass, replace
+from typing import Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..core.errors import ArtefactError, UserError
 from ..data.views import ViewBatch
-from . import artefact
 from .artefact import Artefact, StoredTensor
+from .container import container_bytes, like
 from .contract import LabelSource
 from .packing import pack, packed_bytes, unpack, width_for
 from .task import LabelTask, TaskShape
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 LabelForm = Literal["fp16", "int8", "top-k"]
-# The manifest without its options, and the headers, stay below this in one shard.
-CONTAINER_BYTES = 1280
-MORE_SHARDS_BYTES = 1024  # for each further one
 
 
 @dataclass(frozen=True)
@@ -74,21 +67,25 @@ class ImageLabels(LabelSource[FormT]):
         options = replace(options, k=min(options.k, shape.classes))
         if budget is None:
             return options
-        container = container_bytes(options, budget)
 
-        def fits(form: LabelForm, k: int) -> bool:
-            return container + label_bytes(shape.images, shape.classes, form, k) <= budget
+        def container(form: LabelForm, k: int) -> int:
+            parts = stand_ins(shape.images, shape.classes, form, k)
+            return container_bytes(cls.name, replace(options, form=form, k=k), shape, parts, budget)
+
+        def taken(form: LabelForm, k: int) -> int:
+            return label_bytes(shape.images, shape.classes, form, k)
 
         for form in ("fp16", "int8"):
-            if fits(form, options.k):
+            if container(form, options.k) + taken(form, options.k) <= budget:
                 return replace(options, form=form)
+        room = budget - container("top-k", shape.classes)
         for k in range(shape.classes, 0, -1):
-            if fits("top-k", k):
+            if taken("top-k", k) <= room:
                 return replace(options, form="top-k", k=k)
-        least = container + label_bytes(shape.images, shape.classes, "top-k", 1)
         raise UserError(
             f"{cls.name} cannot meet a budget of {budget:,} bytes: the least it can take is "
-            f"{least:,}, for {shape.images} labels of one class each and the container."
+            f"{budget - room + taken('top-k', 1):,}, for {shape.images} labels of one class each "
+            "and the container."
         )
 
     @classmethod
@@ -181,15 +178,19 @@ def whole(shares: Tensor) -> Tensor:
     return (shares * 255).round().to(torch.uint8)
 
 
-def container_bytes(options: "DataclassInstance", budget: int) -> int:
-    """What manifest and headers take at most, of an artefact of few tensors within `budget`."""
-    shards = MORE_SHARDS_BYTES * (budget // artefact.SHARD_BYTES)
-    return CONTAINER_BYTES + shards + len(json.dumps(asdict(options)))
+def stand_ins(images: int, classes: int, form: LabelForm, k: int) -> list[StoredTensor]:
+    """What would be shipped of so many labels, without values."""
+    if form == "fp16":
+        return [like("values", "values", torch.float16, images, classes)]
+    if form == "int8":
+        return [like("values", "values", torch.uint8, images, classes)]
+    count = images * min(k, classes)
+    return [
+        like("values", "values", torch.uint8, images, min(k, classes)),
+        like("indices", "indices", torch.uint8, packed_bytes(count, width_for(classes))),
+    ]
 
 
 def label_bytes(images: int, classes: int, form: LabelForm, k: int) -> int:
     """Bytes of all labels, without the container."""
-    if form == "top-k":
-        count = images * min(k, classes)
-        return count + packed_bytes(count, width_for(classes))
-    return images * classes * (2 if form == "fp16" else 1)
+    return sum(part.bytes for part in stand_ins(images, classes, form, k))

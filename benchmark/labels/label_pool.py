@@ -10,7 +10,7 @@ from torch import Tensor
 from ..core.errors import ArtefactError, UserError
 from ..data.views import POOL, ViewBatch, ViewPlan, permutation, random_words
 from .artefact import Artefact
-from .image_labels import container_bytes
+from .container import container_bytes, like, stand_in
 from .task import LabelTask, TaskShape
 from .teacher_logits import resident
 
@@ -95,18 +95,26 @@ def batches_holding(shape: TaskShape, labels: int) -> int:
 
 
 def batches_within(
-    name: str, options: "DataclassInstance", shape: TaskShape, budget: int, most: int
+    name: str,
+    options: "DataclassInstance",
+    shape: TaskShape,
+    budget: int,
+    most: int,
+    tensor: str,
 ) -> int:
     """The most batches, at most `most`, whose labels of all classes as fp16 meet a byte budget.
 
     Args:
         name: of the method.
         options: its options, as long as they get.
+        tensor: what the labels are stored as.
 
     Raises:
         UserError: one batch is too many.
     """
-    container = container_bytes(options, budget)
+    rows = max(1, stand_in(budget) // (2 * shape.classes))
+    labels = like(tensor, "values", torch.float16, rows, shape.classes)
+    container = container_bytes(name, options, shape, [labels], budget)
     room = (budget - container) // (2 * shape.classes)  # labels
     if room < shape.batch_size(0):
         least = container + 2 * shape.classes * shape.batch_size(0)

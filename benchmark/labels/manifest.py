@@ -1,12 +1,13 @@
 """The manifest of an artefact: what `labels.json` says, sealed, typed and bounded.
 
 Its last member is its seal: the beginning of the SHA-256 of all bytes before it. Whoever seals
-what is out of bounds is refused all the same.
+what is out of bounds is refused all the same. (`packed` holds the same manifest in fewer bytes.)
 """
 
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from math import prod
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -18,6 +19,7 @@ from ..core.errors import ArtefactError, UserError
 from ..records.ledger import Kind
 
 FORMAT = 3
+READ = (3, 4)  # formats: as JSON, and `packed`
 MOST_BYTES = 2**20  # of `labels.json`; what is longer belongs in a stored
 EMPTY: dict[str, Any] = {"options": {}, "requires": {}, "extra": {}, "tensors": {}, "shards": []}
 SEAL = re.compile(rb',"seal":"([0-9a-f]{16})"\}')
@@ -86,9 +88,14 @@ class _Told(TypedDict):
 
 
 class TensorTold(_Told, total=False):
-    """One tensor; `numbers` where packing hides how many it stands for."""
+    """One tensor; `numbers` where packing hides how many it stands for.
+
+    Attributes:
+        dtype: safetensors' name of it, in a `packed` artefact; else the shard's header tells it.
+    """
 
     numbers: Count
+    dtype: Literal["F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"]
 
 
 @_whole
@@ -103,7 +110,7 @@ class Shard(TypedDict):
 class Manifest(TypedDict):
     """What an artefact is, and for which images; what is empty is not written."""
 
-    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
+    format: Literal[3, 4]
     method: Name
     options: Facts  # the method's, all of them
     images: Digest
@@ -128,9 +135,8 @@ def dump(manifest: Manifest) -> bytes:
     Raises:
         UserError: no reader would take it.
     """
-    told = {name: value for name, value in manifest.items() if EMPTY.get(name) != value}
-    text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
-    raw = text[:-1] + b',"seal":"%s"}' % _seal(text)
+    told = text({name: value for name, value in manifest.items() if EMPTY.get(name) != value})
+    raw = told[:-1] + b',"seal":"%s"}' % _seal(told)
     try:
         parse(raw)
     except UserError as error:
@@ -150,16 +156,41 @@ def parse(raw: bytes) -> Manifest:
     if not isinstance(value, dict) or "format" not in value:
         raise UserError("it is no manifest")
     if value["format"] != FORMAT:
-        raise ArtefactError(
-            f"it has format version {bounded.shown(value['format'])}, and this labelbench reads "
-            f"{FORMAT}: make the labels again"
-        )
+        raise ArtefactError(other_format(value["format"]))
     sealed = SEAL.search(raw, max(0, len(raw) - 27))
     if not sealed or sealed.end() != len(raw) or sealed[1] != _seal(raw[: sealed.start()] + b"}"):
         raise UserError("its seal is not that of its bytes, so it was changed")
     del value["seal"]
+    return checked(value, None)
+
+
+def text(manifest: Any) -> bytes:
+    """JSON without a byte too many."""
+    return json.dumps(manifest, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def other_format(version: object) -> str:
+    """Why an artefact of that format version is refused."""
+    first, second = READ
+    return (
+        f"it has format version {bounded.shown(version)}, and this labelbench reads {first} and "
+        f"{second}: make the labels again"
+    )
+
+
+def checked(value: Mapping[str, Any], there: int | None) -> Manifest:
+    """A parsed manifest, if it is one and its tensors can be where it says.
+
+    Args:
+        there: bytes of all tensors; None for those of its shards.
+
+    Raises:
+        UserError: it is out of bounds.
+    """
     manifest = bounded.parse(ADAPTER, {**EMPTY, **value})
-    _fits(manifest)
+    if there is None:
+        there = sum(shard["bytes"] for shard in manifest["shards"])
+    _fits(manifest, there)
     return manifest
 
 
@@ -167,8 +198,8 @@ def _seal(text: bytes) -> bytes:
     return hashlib.sha256(text).hexdigest()[:16].encode()
 
 
-def _fits(manifest: Manifest) -> None:
-    """Refuse tensors that the shards cannot hold."""
+def _fits(manifest: Manifest, there: int) -> None:
+    """Refuse tensors that so many bytes cannot hold."""
     for name, stored in manifest["tensors"].items():
         numbers, size = prod(stored["shape"]), stored["bytes"]
         # An empty tensor's other sides must not overflow what they are multiplied in, either.
@@ -179,8 +210,7 @@ def _fits(manifest: Manifest) -> None:
                 f"{bounded.shown(numbers)} numbers"
             )
     size = sum(stored["bytes"] for stored in manifest["tensors"].values())
-    there = sum(shard["bytes"] for shard in manifest["shards"])
     if size > there:
-        raise UserError(f"its tensors have {size} bytes, and its shards only {there}")
+        raise UserError(f"its tensors have {size} bytes, and only {there} are there")
     if len(manifest["mean"]) != len(manifest["std"]):
         raise UserError("it has a mean and std of different lengths")

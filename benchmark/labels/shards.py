@@ -7,6 +7,7 @@ of header length, a JSON header of dtype, shape and offsets, then the data.
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,20 +46,29 @@ class Part:
         return (self.stop - self.start) * self.flat.dtype.itemsize
 
 
-def write_shard(file: Path, parts: list[Part]) -> dict[str, Any]:
-    """Write the file; returns its bytes and SHA-256."""
-    # Widest types first, so that every tensor starts where its type may be read in place.
-    parts = sorted(parts, key=lambda part: -part.flat.dtype.itemsize)
-    header, offset = {}, 0
+def ordered(parts: Iterable[Part]) -> list[Part]:
+    """Widest types first, so that every tensor starts where its type may be read in place."""
+    return sorted(parts, key=lambda part: -part.flat.dtype.itemsize)
+
+
+def header(parts: Iterable[Part]) -> bytes:
+    """What stands before the data of these parts, in their order."""
+    told, offset = {}, 0
     for part in parts:
-        header[part.name] = {
+        told[part.name] = {
             "dtype": DTYPES[part.flat.dtype],
             "shape": [part.stop - part.start],
             "data_offsets": [offset, offset + part.bytes],
         }
         offset += part.bytes
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = json.dumps(told, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def write_shard(file: Path, parts: list[Part]) -> dict[str, Any]:
+    """Write the file; returns its bytes and SHA-256."""
+    parts = ordered(parts)
     sha = hashlib.sha256()
     with file.open("wb") as handle:
 
@@ -66,8 +76,7 @@ def write_shard(file: Path, parts: list[Part]) -> dict[str, Any]:
             handle.write(data)
             sha.update(data)
 
-        put(len(text).to_bytes(8, "little"))
-        put(text)
+        put(header(parts))
         for part in parts:
             step = CHUNK_BYTES // part.flat.dtype.itemsize
             for start in range(part.start, part.stop, step):

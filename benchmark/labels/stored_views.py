@@ -15,6 +15,7 @@ from torch import Tensor
 from ..core.errors import ArtefactError
 from ..data.views import ViewBatch
 from .artefact import StoredTensor
+from .container import like
 from .packing import packed_bytes, unpack, width_for
 from .writer import PackedWriter, Stored, TensorWriter
 
@@ -187,6 +188,12 @@ def batch_bytes(images: int, resolution: int, batch_size: int) -> int:
     a_view = bits["index"] + 4 * bits["crop"] + bits["flip"] + bits["partner"]
     # The size and the mix weight take four bytes each.
     return packed_bytes(batch_size * a_view + 4 * bits["mix_box"], 1) + 8
+
+
+def stand_ins(numbers: int) -> list[StoredTensor]:
+    """Tensors as stored views are shipped as, of so many numbers and without values."""
+    names = ("sizes", *WHOLE, *MIX, "cutout")
+    return [like(PREFIX + name, "views", torch.uint8, numbers) for name in names]
 
 
 class ViewWriter:

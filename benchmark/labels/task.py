@@ -1,7 +1,7 @@
 """What a method is given: images, views, teacher, training set, and the sizes that decide bytes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,11 +24,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Surround:
+    """What an artefact tells of its task, beside images and classes; see `LabelTask`."""
+
+    plan: ViewPlan
+    objective: Objective = field(default_factory=Objective)
+    mean: tuple[float, ...] = (0.44444444,) * 3
+    std: tuple[float, ...] = (0.22222222,) * 3
+    whitened: bool = False
+
+
+@dataclass(frozen=True)
 class TaskShape:
     """The sizes that decide how many bytes labels take, known before anything is made.
 
     Attributes:
         batches: of an epoch.
+        surround: what containers tell of the task, where that is known.
     """
 
     classes: int
@@ -36,6 +48,7 @@ class TaskShape:
     batches: int
     epochs: int
     resolution: int
+    surround: Surround | None = field(default=None, compare=False, repr=False)
 
     @property
     def labels(self) -> int:
@@ -81,9 +94,10 @@ class Amounts:
     snapshots: int
 
 
-def task_shape(classes: int, plan: ViewPlan) -> TaskShape:
+def task_shape(classes: int, plan: ViewPlan, surround: Surround | None = None) -> TaskShape:
     """The sizes of a task with this plan."""
-    return TaskShape(classes, plan.images, plan.batches, plan.epochs, plan.resolution)
+    told = surround or Surround(plan)
+    return TaskShape(classes, plan.images, plan.batches, plan.epochs, plan.resolution, told)
 
 
 @dataclass(frozen=True)
@@ -138,7 +152,13 @@ class LabelTask:
     @property
     def shape(self) -> TaskShape:
         """The sizes of the task, as options are resolved by."""
-        return task_shape(self.classes, self.plan)
+        return task_shape(self.classes, self.plan, self.surround)
+
+    @property
+    def surround(self) -> Surround:
+        """What artefacts tell of the task."""
+        whitened = self.whitening is not None
+        return Surround(self.plan, self.objective, self.mean, self.std, whitened)
 
     def fitting(self) -> "tuple[Teacher, Images, Path]":
         """Teacher, real training set and scratch folder, which are there while fitting.

@@ -1,6 +1,6 @@
 """Relabelling: the teacher's logits for the views of a plan, a batch at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from ..data.rendering import render
 from ..data.views import ViewBatch
 from .read_ahead import ReadAhead
 from .task import LabelTask
-from .writer import Stored
+from .writer import Stored, TensorWriter
 
 RESIDENT_BYTES = 2 * 2**30
 
@@ -63,6 +63,20 @@ def ahead(tensor: Tensor | Stored, device: torch.device) -> ReadAhead | None:
     if not isinstance(tensor, Tensor) or tensor.device.type != "cpu":
         return None
     return ReadAhead(tensor, device) if tensor.nbytes > RESIDENT_BYTES else None
+
+
+def kept_logits(
+    task: LabelTask, batches: int, change: Callable[[Tensor], Tensor] = lambda rows: rows
+) -> Stored:
+    """The teacher's labels of a plan's first batches, on disk: fp16 (n, C).
+
+    Args:
+        change: of a batch's logits, to what is kept.
+    """
+    writer = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
+    for _, rows in teacher_logits(task, range(batches), "label the views"):
+        writer.add(change(rows))
+    return writer.stored()
 
 
 def resident(tensor: Tensor, device: torch.device) -> Tensor:

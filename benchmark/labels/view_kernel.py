@@ -11,6 +11,7 @@ nothing but the images is needed. Labels of unseen views are then those of a Gau
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse
@@ -30,6 +31,7 @@ VIEWS = 1000  # of the plan's first, by which features are centred, scaled and t
 WHITENING = 0.1  # added to the patches' variances, where images have variance 1
 LOOKS = 3.0  # power of what pixels explain, as a share of the labels' power
 NOISE = 0.03  # power of what neither explains
+KEPT = 4096  # views of the plan that are remembered as they were seen
 
 
 class ViewKernel:
@@ -42,13 +44,14 @@ class ViewKernel:
     """
 
     def __init__(self, pixels: Tensor, plan: ViewPlan, function: ViewFunction) -> None:
-        self._pixels, self._function = pixels, function
+        self._pixels, self._plan, self._function = pixels, plan, function
         scaled = pixels.float() / 255
         self._mean = scaled.mean((0, 2, 3), keepdim=True)
         self._std = scaled.std() + 1e-6
         self._filters = _whitened_patches(self._shrunk((scaled - self._mean) / self._std))
         epochs = range(-(-VIEWS // plan.images))
-        usual = torch.cat([self._answers(views) for e in epochs for views in plan.epoch(e)])[:VIEWS]
+        first = [(views, self._answers(views)) for e in epochs for views in plan.epoch(e)]
+        usual = torch.cat([answers for _, answers in first])[:VIEWS]
         self._usual = usual.mean(0)
         self._spread = (usual.std(0) + 1e-6) * usual.shape[1] ** 0.5
         whole = ((usual - self._usual) / self._spread).double()
@@ -56,20 +59,43 @@ class ViewKernel:
         kept = powers > 1e-6 * powers[-1]
         powers, axes = powers[kept][-FEATURES:], axes[:, kept][:, -FEATURES:]
         self._turn = (whole.T @ axes / powers.sqrt()).float()
+        self._kept = {number: self._seen(*each) for number, each in enumerate(first)}
 
     def views(self, views: ViewBatch) -> "Seen":
         """A batch as the kernel sees it."""
-        seen = (self._answers(views) - self._usual) / self._spread
-        return Seen(_sparse(self._function.design([views])), (seen @ self._turn).double())
+        return self._seen(views, self._answers(views))
+
+    def planned(self, number: int) -> "Seen":
+        """The plan's batch of this number, counted from its first; remembered if it is early."""
+        if number in self._kept:
+            return self._kept[number]
+        seen = self.views(self._plan.batch(*divmod(number, self._plan.batches)))
+        if number * self._plan.batch_size < KEPT:
+            self._kept[number] = seen
+        return seen
+
+    def _seen(self, views: ViewBatch, answers: Tensor) -> "Seen":
+        features = ((answers - self._usual) / self._spread) @ self._turn
+        return Seen(_sparse(self._function.design([views])), features.double())
 
     def _answers(self, views: ViewBatch) -> Tensor:
         """Pooled answers of all filters, both ways, float32 (B, 2 FILTERS POOLED^2)."""
         pixels = self._shrunk((render(self._pixels, views) - self._mean) / self._std)
         stride = max(1, self._filters.shape[-1] * STRIDE // PATCH)
-        answers = F.conv2d(pixels, self._filters, stride=stride)
-        # Half the spread of an answer is not heard: patches are white, so it is that of all.
-        heard = torch.cat([F.relu(answers - 0.5), F.relu(-answers - 0.5)], 1)
-        return F.avg_pool2d(heard, max(1, heard.shape[-1] // POOLED)).flatten(1)
+        answers = F.conv2d(pixels, self._filters, stride=stride).permute(0, 2, 3, 1).contiguous()
+        width = max(1, answers.shape[1] // POOLED)
+        side = answers.shape[1] // width
+        # Sums over windows, both ways, place by place: all channels of a place lie side by side.
+        up = answers.new_zeros(len(answers), side, side, answers.shape[3])
+        down = torch.zeros_like(up)
+        for row in range(width):
+            for column in range(width):
+                place = answers[:, row : side * width : width, column : side * width : width]
+                # Half the spread of an answer is not heard: patches are white, so it is of all.
+                up += F.relu(place - 0.5)
+                down += F.relu(-place - 0.5)
+        heard = torch.stack([up, down], 1) / width**2
+        return heard.permute(0, 1, 4, 2, 3).flatten(1)
 
     def _shrunk(self, pixels: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(pixels, PIXELS) if pixels.shape[-1] > PIXELS else pixels
@@ -92,11 +118,15 @@ class Seen:
 
     def kernel(self, other: "Seen") -> Tensor:
         """Of all pairs of views, float64 (n, m)."""
-        ours, theirs = self.features, other.features
-        squares = ours.square().sum(1)[:, None] + theirs.square().sum(1)
-        apart = (squares - 2 * ours @ theirs.T).clamp_min(0)
+        squares = self.squares[:, None] + other.squares
+        apart = squares.sub_(2 * self.features @ other.features.T).clamp_min_(0)
         shared = torch.from_numpy((self.geometry @ other.geometry.T).toarray())
-        return shared + LOOKS * (-apart / 2).exp()
+        return shared.add_(apart.div_(-2).exp_().mul_(LOOKS))
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """Of the features' lengths, float64 (n,)."""
+        return self.features.square().sum(1)
 
     @classmethod
     def joined(cls, parts: "list[Seen]") -> "Seen":
@@ -104,15 +134,55 @@ class Seen:
         return cls(geometry, torch.cat([p.features for p in parts]))
 
 
-def solve(kernel: Tensor, labels: Tensor, noise: float) -> Tensor:
-    """Weights (n, k) by which labels of views with this kernel explain those of others.
+class Regression:
+    """A Gaussian process whose known views grow; see `of` and `learn`.
+
+    Its triangular root (Cholesky's) is extended by the new views' rows, not made anew.
 
     Args:
-        kernel: of the views whose labels (n, k) are known, (n, n).
         noise: power of what is in no other label, as a share of the labels'.
     """
-    root = torch.linalg.cholesky(kernel + noise * torch.eye(len(kernel), dtype=kernel.dtype))
-    return torch.cholesky_solve(labels, root)
+
+    def __init__(self, noise: float) -> None:
+        self._noise = noise
+        self._fitted: Seen | None = None
+        self._root = self._turned = self._weights = torch.empty(0, 0, dtype=torch.float64)
+
+    def __len__(self) -> int:
+        """Views that it is fitted to."""
+        return len(self._fitted) if self._fitted else 0
+
+    def rows(self, seen: Seen) -> Tensor:
+        """The kernel of views and those it is fitted to, float64 (B, n)."""
+        if self._fitted is None:
+            return torch.empty(len(seen), 0, dtype=torch.float64)
+        return seen.kernel(self._fitted)
+
+    def of(self, rows: Tensor) -> Tensor:
+        """What labels of views with these `rows` are expected to be, float64 (B, k)."""
+        return rows @ self._weights
+
+    def learn(self, seen: Seen, rows: Tensor, among: Tensor, labels: Tensor) -> None:
+        """Fit it to further views as well.
+
+        Args:
+            rows: of these views, (m, n).
+            among: the kernel of these views themselves, (m, m); its lower half is enough.
+            labels: theirs, float64 (m, k).
+        """
+        if self._fitted is None:
+            self._turned = labels.new_empty(0, labels.shape[1])
+        known, count = len(self), len(seen)
+        left = torch.linalg.solve_triangular(self._root, rows.T, upper=False).T
+        rest = among + self._noise * torch.eye(count, dtype=among.dtype) - left @ left.T
+        corner = torch.linalg.cholesky(rest)
+        root = among.new_zeros(known + count, known + count)
+        root[:known, :known], root[known:, :known], root[known:, known:] = self._root, left, corner
+        turned = labels - left @ self._turned
+        turned = torch.linalg.solve_triangular(corner, turned, upper=False)
+        self._root, self._turned = root, torch.cat([self._turned, turned])
+        self._weights = torch.linalg.solve_triangular(root.T, self._turned, upper=True)
+        self._fitted = Seen.joined([self._fitted, seen]) if self._fitted else seen
 
 
 def _sparse(design: Design) -> scipy.sparse.csr_matrix:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core.errors import ArtefactError
 from .artefact import StoredTensor
+from .container import like
 from .packing import pack, packed_bytes, unpack
 
 WeightForm = Literal["fp32", "fp16", "int8", "int4"]
@@ -142,10 +143,24 @@ def slices(shapes: Sequence[torch.Size | tuple[int, ...]]) -> int:
     return sum(shape[0] for shape in shapes)
 
 
+def stand_ins(
+    shapes: Sequence[torch.Size | tuple[int, ...]], form: WeightForm
+) -> list[StoredTensor]:
+    """What `encode` would ship of tensors of these shapes, without values."""
+    if form in FLOATS:
+        return [like("weights", "weights", FLOATS[form], total(shapes))]
+    matrices = [shape for shape in shapes if len(shape) > 1]
+    count, vectors = total(matrices), total(shapes) - total(matrices)
+    packed = packed_bytes(count, BITS[form])
+    dtype = torch.uint8 if form == "int4" else torch.int8
+    made = [
+        like("codes", "weights", dtype, packed, numbers=count),
+        like("scales", "weights", torch.float16, slices(matrices), numbers=0),
+        like("plain", "weights", torch.float16, vectors),
+    ]
+    return [part for part in made if part.bytes]
+
+
 def encoded_bytes(shapes: Sequence[torch.Size | tuple[int, ...]], form: WeightForm) -> int:
     """Bytes that `encode` stores of tensors of these shapes."""
-    if form in FLOATS:
-        return total(shapes) * BITS[form] // 8
-    matrices = [shape for shape in shapes if len(shape) > 1]
-    vectors = total(shapes) - total(matrices)
-    return packed_bytes(total(matrices), BITS[form]) + 2 * slices(matrices) + 2 * vectors
+    return sum(part.bytes for part in stand_ins(shapes, form))

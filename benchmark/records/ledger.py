@@ -1,5 +1,6 @@
 """The ledger: the bytes of an artefact, split by what they are for."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
@@ -39,3 +40,8 @@ class Ledger:
     def as_dict(self) -> dict[str, int]:
         """All columns, with the total, for a record."""
         return {**asdict(self), "total": self.total}
+
+
+def times_smaller(soft: int, total: int) -> float:
+    """How many times the bytes of all labels those of some are; infinite where nothing ships."""
+    return soft / total if total else math.inf

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..records.comparison import Row
+from ..records.ledger import times_smaller
 from .gains import Gain
 from .in_all import in_all
 from .rates import AGAINST, SHARE, Rate, bytes_text, points_text, saving_text
@@ -45,6 +46,8 @@ def bytes_or_none(size: float | None) -> str:
 def _ratio(row: Row) -> str:
     """How much smaller than all labels; a method that is larger says so."""
     soft, total = row.storage["soft"], row.storage["total"]
+    if not total:
+        return "nothing is shipped"
     ratio = f"{soft / total:.1f}x"
     larger = total > soft and ratio != "1.0x"  # all labels themselves come in a container
     return f"{ratio} (more than all labels)" if larger else ratio
@@ -57,7 +60,7 @@ STORAGE: tuple[Column[Row], ...] = (
     _bytes("weights", lambda row: row.storage["weights"]),
     _bytes("container", lambda row: row.storage["container"]),
     _bytes("total", lambda row: row.storage["total"]),
-    Column("ratio", lambda row: row.storage["soft"] / row.storage["total"], _ratio),
+    Column("ratio", lambda row: times_smaller(row.storage["soft"], row.storage["total"]), _ratio),
     _bytes("prior", lambda row: row.storage["prior"] if row.prior else 0),
     _bytes("teacher", lambda row: row.storage["teacher"]),
     _bytes("images (B)", lambda row: row.storage["images"]),

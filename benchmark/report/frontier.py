@@ -104,7 +104,8 @@ def point(row: Row, size: int | None = None) -> Point:
     mean, half = row.accuracy
     prior = row.storage["prior"] if row.prior else 0
     scaled = None if half is None else 100 * half
-    shown = row.storage["total"] if size is None else size
+    # A logarithmic axis has no 0: what ships nothing stands at one byte.
+    shown = max(1, row.storage["total"] if size is None else size)
     return Point(row.images, row.method, shown, 100 * mean, scaled, prior)
 
 

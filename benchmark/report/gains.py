@@ -38,7 +38,7 @@ class Gain:
     @property
     def per_kilobyte(self) -> float | None:
         """Points of accuracy over hard labels for 1,000 bytes of labels."""
-        if self.over_hard is None:
+        if self.over_hard is None or not self.row.storage["total"]:
             return None
         return 100 * self.over_hard / (self.row.storage["total"] / 1000)
 

@@ -70,8 +70,11 @@ def _labels(row: Row) -> int:
 
 
 def _points(rows: Sequence[Row], size: Callable[[Row], int]) -> list[Point]:
+    """Of rows that ship anything: a curve is over the logarithm of bytes."""
     made = [
-        Point(size(row), {repeat(r): r["result"]["accuracy"] for r in row.records}) for row in rows
+        Point(size(row), {repeat(r): r["result"]["accuracy"] for r in row.records})
+        for row in rows
+        if size(row)
     ]
     return sorted(made, key=lambda point: point.bytes)
 
@@ -83,7 +86,9 @@ def _saves(comparison: Comparison, images: str, points: Sequence[Point]) -> Savi
         names = {"floor": "hard labels", "full": "all labels"}
         words = " and ".join(names[lack] for lack in lacks)
         return Saving(why_not=f"{words} not measured")
-    (low,), (high,) = (_points([here[name]], _labels) for name in ("floor", "full"))
+    (low,), (high,) = (
+        _points([here[name]], lambda row: max(1, _labels(row))) for name in ("floor", "full")
+    )
     return saving(points, low, high, SHARE)
 
 

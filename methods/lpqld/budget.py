@@ -1,31 +1,24 @@
 """What a byte budget buys: how many batches, of how many logits a label."""
 
-import json
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+
+import torch
 
 from benchmark.core.errors import UserError
 from benchmark.exchange.official import OfficialLabels
-from benchmark.labels import artefact
+from benchmark.labels.container import container_bytes, like, stand_in
 from benchmark.labels.packing import packed_bytes, width_for
 from benchmark.labels.stored_views import batch_bytes
+from benchmark.labels.stored_views import stand_ins as view_stand_ins
 from benchmark.labels.task import TaskShape
 
 from .coding import Coding
 from .options import Options
 
-# The manifest and headers of an artefact of this kind stay below this, in one shard.
-CONTAINER_BYTES = 1792
-
-
-def container_bytes(budget: int, path: str) -> int:
-    """What the manifest and headers take at most, of an artefact within `budget` bytes."""
-    most = CONTAINER_BYTES + 1024 * (budget // artefact.SHARD_BYTES)
-    if path:  # which the manifest names, and seven more tensors: the views
-        most += 1024 + len(json.dumps(path, ensure_ascii=False).encode())
-    return most
+LONGEST = 0.0012345678901234567  # a share of as many digits as there are
 
 
 def kept_logits(options: Options, classes: int, known: int) -> Sequence[int]:
@@ -80,18 +73,25 @@ def within(
             "resolve_options: choose mr or ms."
         )
     coding = Coding(shape.classes, options.quantise, 0, options.values, options.mass, 1.0)
-    batch = max(theirs.sizes) if theirs else math.ceil(shape.images / shape.batches)
+    batch = max(theirs.sizes) if theirs else shape.batch_size(0)
+    numbers = width_for(shape.epochs * shape.batches)
 
     def bytes_of(batches: int, k: int) -> int:
         total = replace(coding, k=k).bytes(batches * batch)
         if theirs:
             cutout = 28 * batch if theirs.first.cutout is not None else 0
             return total + batches * (batch_bytes(shape.images, shape.resolution, batch) + cutout)
-        if options.select != "first":
-            total += packed_bytes(batches, width_for(shape.epochs * shape.batches))
-        return total
+        return total + (packed_bytes(batches, numbers) if options.select != "first" else 0)
 
-    room = budget - container_bytes(budget, options.path)
+    longest = replace(coding, k=ks[-1])
+    labels = longest.stand_ins(stand_in(budget) // max(1, longest.bytes(8) // 8))
+    views = view_stand_ins(stand_in(budget)) if theirs else []
+    if options.select != "first" and not theirs:
+        views = [like("batches", "views", torch.uint8, packed_bytes(sizes[-1], numbers))]
+    path = Path(options.path).name
+    told = replace(options, batches=sizes[-1], keep=LONGEST, k=ks[-1], path=path)
+    extra = {"batch_size": batch} if theirs else {}
+    room = budget - container_bytes("lpqld", told, shape, [*labels, *views], budget, extra)
     least = bytes_of(sizes[0], ks[0])
     if least > room:
         raise UserError(
@@ -99,7 +99,7 @@ def within(
             f"{least + budget - room:,}, for {sizes[0] * batch} labels of {ks[0]} logits each and "
             "the container."
         )
-    k = max((k for k in ks if bytes_of(size, k) <= room), default=ks[0])
+    k = ks[max(0, bisect_right(ks, room, key=lambda k: bytes_of(size, k)) - 1)]
     if k in (ks[0], ks[-1]):
         size = sizes[bisect_right(sizes, room, key=lambda s: bytes_of(s, k)) - 1]
     return size, k

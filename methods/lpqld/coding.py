@@ -17,6 +17,7 @@ from torch import Tensor
 
 from benchmark.core.errors import ArtefactError
 from benchmark.labels.artefact import StoredTensor
+from benchmark.labels.container import like
 from benchmark.labels.packing import packed_bytes, unpack, width_for
 from benchmark.labels.teacher_logits import RESIDENT_BYTES, resident
 from benchmark.labels.top_targets import TopLogits
@@ -65,16 +66,22 @@ class Coding:
         """Bits of a class's index."""
         return width_for(self.classes)
 
+    def stand_ins(self, labels: int) -> list[StoredTensor]:
+        """What would be shipped of so many labels, without values; not for `adaptive`."""
+        count = labels * self.k
+        indices = like("indices", "indices", torch.uint8, packed_bytes(count, self.index_width))
+        parts = [indices] if self.form != "none" else []
+        if self.form == "hard":
+            return parts
+        if self.values not in BITS:
+            return [*parts, like("values", "values", FLOATS[self.values], count)]
+        packed = packed_bytes(count, BITS[self.values])
+        values = like("values", "values", torch.uint8, packed)
+        return [*parts, values, like("scales", "values", torch.float16, labels)]
+
     def bytes(self, labels: int) -> int:
         """Bytes of so many labels; not for `adaptive`, whose bytes depend on the logits."""
-        count, total = labels * self.k, 0
-        if self.form != "none":
-            total += packed_bytes(count, self.index_width)
-        if self.form == "hard":
-            return total
-        if self.values in BITS:
-            return total + packed_bytes(count, BITS[self.values]) + 2 * labels
-        return total + 2 * count
+        return sum(part.bytes for part in self.stand_ins(labels))
 
 
 class CodedWriter:

@@ -36,8 +36,8 @@ from benchmark.core.progress import track
 from benchmark.core.work import TEACHER, Passes, Work
 from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
+from benchmark.labels.container import container_bytes
 from benchmark.labels.contract import LabelSource
-from benchmark.labels.image_labels import container_bytes
 from benchmark.labels.label_basis import LEAST_POWER, centred
 from benchmark.labels.label_pool import LabelPool
 from benchmark.labels.label_shards import Relabelling
@@ -47,7 +47,7 @@ from benchmark.labels.teacher_logits import RESIDENT_BYTES, teacher_logits
 
 from .coding import Coding, Matrices, Values
 
-MORE_TENSOR_BYTES = 136  # of the container, for each tensor beside the first two
+LONGEST = 0.0012345678901234567  # a share of as many digits as there are
 BLOCK_NUMBERS = 2**23  # of the matrices that are taken apart at once
 
 
@@ -222,12 +222,11 @@ def within(budget: int, wished: Options, shape: TaskShape) -> Options:
     Raises:
         UserError: not even one epoch fits.
     """
-    longest = replace(wished, rank=shape.classes, sparsity=0.00012345678901234567)
-    container = container_bytes(longest, budget)
 
     def bytes_of(options: Options) -> int:
         coding = coding_of(options, shape)
-        return coding.bytes + container + MORE_TENSOR_BYTES * (len(coding.shapes()) - 2)
+        longest = replace(options, sparsity=LONGEST) if options.sparsity else options
+        return coding.bytes + container_bytes("score", longest, shape, coding.stand_ins(), budget)
 
     least = fitting(replace(wished, epochs=1), shape)
     if bytes_of(least) > budget:

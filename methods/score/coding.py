@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmark.core.errors import ArtefactError
 from benchmark.labels.artefact import StoredTensor
+from benchmark.labels.container import like
 from benchmark.labels.packing import pack, packed_bytes, unpack, width_for
 
 from .rpca import factors, robust_pca
@@ -17,6 +18,10 @@ from .rpca import factors, robust_pca
 Values = Literal["fp16", "int8"]
 WHOLE = 127  # the largest int8 magnitude
 LEAST = 1e-12
+
+
+def _kind(name: str) -> Literal["indices", "values"]:
+    return "indices" if name == "positions" else "values"
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,12 @@ class Coding:
     def tensors(self, parts: Mapping[str, Tensor]) -> Iterable[StoredTensor]:
         """What an artefact keeps of the parts that `encode` gave."""
         for name, part in parts.items():
-            yield StoredTensor(name, "indices" if name == "positions" else "values", part)
+            yield StoredTensor(name, _kind(name), part)
+
+    def stand_ins(self) -> list[StoredTensor]:
+        """The same without values."""
+        shapes = self.shapes().items()
+        return [like(name, _kind(name), dtype, *shape) for name, (dtype, shape) in shapes]
 
     def check(self, parts: Mapping[str, Tensor]) -> None:
         """Refuse parts that `encode` cannot have given.

@@ -12,9 +12,13 @@ is decoded; a step then costs what it costs with stored labels.
 Squared error is the student's own measure where the temperature is high: with centred logits z of
 C classes the divergence at temperature T is nearly |dz|^2 / (2 C T^2).
 
-A byte budget buys coarse labels of more and more views until every image has `ENOUGH` of them;
-then finer ones: what rounding leaves out of few labels costs students more than views they never
-saw (results/FINDINGS.md has the trial, on training images kept apart).
+A byte budget chooses among forms, from nothing at all to all labels. Where it does not hold the
+least that helps, labels are the images' own classes (`hard`) and take no byte: there is no file.
+Where it does not hold a few coarse views of each image, they are a fitted function of every view
+(`function`, as `label_function`). From there on it buys coarse labels of more and more views until
+every image has `ENOUGH` of them; then finer ones: what rounding leaves out of few labels costs
+students more than views they never saw (results/FINDINGS.md has the trial, on training images kept
+apart).
 
 Epochs draw from the coded batches; a batch comes again, as likely as not, mirrored, with the
 label it has: the teacher's labels hardly change by it, and for no bytes there are twice as many
@@ -26,120 +30,113 @@ options, off by default, so that code and target can be judged apart.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.core.errors import ArtefactError, UserError
-from benchmark.core.progress import track
+from benchmark.core.errors import UserError
+from benchmark.core.needs import Needs
 from benchmark.core.work import TEACHER, Passes, Work
 from benchmark.data.views import MIRROR, ViewBatch, ViewPlan, random_words, unit
 from benchmark.labels.artefact import Artefact, StoredTensor
+from benchmark.labels.coded_function import (
+    UNSEEN,
+    CodedFunction,
+    code_container,
+    labelled_epochs,
+    usual_dims,
+)
+from benchmark.labels.container import stand_in
 from benchmark.labels.contract import Json, LabelSource
-from benchmark.labels.label_basis import orthonormal
-from benchmark.labels.label_pool import LabelPool
 from benchmark.labels.label_shards import Relabelling
-from benchmark.labels.range_coding import MOST
 from benchmark.labels.reuse import DECAY, FLOOR, INTERVAL, calibrated, label_temperature
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
-from benchmark.labels.teacher_logits import resident, teacher_logits
-from benchmark.labels.view_function import view_function
-from benchmark.labels.view_kernel import ViewKernel
-from benchmark.labels.writer import TensorWriter
 
-from .coder import Coded, Transform, basis_of, decode, encode, largest
-from .options import Options
+from .coded_views import CodedViews
+from .options import Form, Options
 
-CONTAINER_BYTES = 1152  # the manifest and headers stay below this
-USUAL_DIMS = 64
-SAMPLE = 3200  # labels, at least, that the basis is of
-STEPS = (0.15, 0.3, 0.6)  # from the finest; squared error of some 0.2, 0.8 and 3 % of the power
-ENOUGH = 25  # views an image, after which finer labels are worth more than further views
-FINEST = 0.01  # step; labels are exact to the eye
-
-
-@dataclass(frozen=True)
-class Extra:
-    """What the manifest says beside the options.
-
-    Attributes:
-        batches: that are coded.
-        most: largest magnitude of a rounded residual.
-        power, step: of the labels and of the quantiser; see `coder.Transform`.
-    """
-
-    batches: int
-    most: int
-    power: float
-    step: float
-
-    def __post_init__(self) -> None:
-        if self.batches < 1 or not 1 <= self.most <= MOST:
-            raise ValueError(
-                f"batches must be at least 1 and most in 1..{MOST}, got {self.batches}, {self.most}"
-            )
-        if not 0 < self.power < 1e6 or not 0 < self.step < 1e6:
-            raise ValueError(
-                f"power and step must be above 0 and below 1e6, got {self.power}, {self.step}"
-            )
+# Bits that there are for each coefficient of each image, below which a form is worth less than the
+# one before it.
+FUNCTION_FROM, VIEWS_FROM = 0.5, 3.0
+LEAST_BYTES = 4  # of a label of views, before anything is known
+EPOCHS, USUAL_STEP = 50, 0.1  # that a function is fitted to, and at, without a budget
+LONGEST = {"batches": 12345, "most": 12345, "power": 0.01234, "step": 0.01234}
 
 
 class TransformCoder(LabelSource[Options]):
-    """Few batches of coded labels, reused."""
+    """Few batches of coded labels, reused; or a function of every view, or nothing."""
 
     paper = "labelbench, methods/transform"
     space = "logits"
 
     def __init__(
-        self, task: LabelTask, options: Options, code: bytes, basis: Tensor, extra: Extra
+        self,
+        task: LabelTask,
+        options: Options,
+        coded: CodedViews | CodedFunction | None,
     ) -> None:
+        """Keep what is shipped: of `views`, of a `function`, or nothing of `hard` labels."""
         super().__init__(task, options)
-        self.code, self.basis, self.extra = code, basis, extra
-        self.pool = LabelPool(task.plan, extra.batches)
-        self._coefficients: Tensor | None = None
+        self.coded = coded
+        if coded is None:
+            self.space = "probabilities"
 
     @classmethod
     def resolve_options(cls, options: Options, shape: TaskShape, budget: int | None) -> Options:
-        steps, dims = shape.epochs * shape.batches, options.dims
+        steps = shape.epochs * shape.batches
         if options.batches > steps:
             raise UserError(f"transform.batches is {options.batches}, but there are {steps}.")
         if options.k > shape.classes:
             raise UserError(f"transform.k is {options.k}, but there are {shape.classes} classes.")
-        if dims >= shape.classes > 1:
-            raise UserError(
-                f"transform.dims is {dims}; labels of {shape.classes} classes have "
-                f"{shape.classes - 1} once they are centred."
-            )
-        dims = dims or min(shape.classes - 1, USUAL_DIMS)
+        dims = usual_dims(cls.name, options.dims, shape.classes)
         options = replace(options, dims=dims)
-        if budget is None:
+        if options.form == "hard" or budget is None:
+            form = "views" if options.form == "auto" else options.form
+            return replace(options, form=form)
+        fixed, longest = (
+            dims * shape.classes,
+            replace(options, form="function", bytes=stand_in(budget)),
+        )
+        container = code_container(cls.name, longest, shape, dims, LONGEST, budget)
+        room = budget - fixed - container
+        if options.form == "auto":
+            options = replace(options, form=_form(room, options, shape))
+        if options.form == "hard":
             return options
-        room = budget - CONTAINER_BYTES - dims * shape.classes
-        least = 4 * shape.batch_size(0)  # about 30 bits a label, before anything is known
+        least = LEAST_BYTES * (shape.batch_size(0) if options.form == "views" else 1)
         if room < least:
             raise UserError(
-                f"transform cannot meet a budget of {budget:,} bytes: the least it can take is "
-                f"about {budget - room + least:,}, for one batch of labels, the basis "
-                f"({dims * shape.classes:,}) and the container."
+                f"transform cannot meet a budget of {budget:,} bytes: the least it can take as "
+                f"{options.form} is {fixed + container + least:,}, of which the basis takes "
+                f"{fixed:,} and the container {container:,}."
             )
         return replace(options, bytes=room)
 
     @classmethod
     def work(cls, options: Options, amounts: Amounts) -> Work:
         shape = amounts.shape
+        if options.form == "hard":
+            return Work()
         batches = options.batches or shape.epochs * shape.batches
+        if options.form == "function":
+            batches = min(shape.epochs, EPOCHS + UNSEEN) * shape.batches
         batch = shape.batch_size(0)
         return Work((Passes(TEACHER, batches * batch, batch),))
 
     @classmethod
     def relabelling(cls, options: Options, plan: ViewPlan, seed: int) -> Relabelling | None:
-        if options.bytes:  # as far as they last
+        if options.form == "function":
+            return Relabelling(range(min(plan.epochs, EPOCHS + UNSEEN) * plan.batches))
+        if options.form == "hard" or options.bytes:  # no labels, or as many as fit
             return None
         return Relabelling(range(options.batches or plan.steps))
+
+    @classmethod
+    def needs(cls, options: Options) -> Needs:
+        return Needs(teacher=options.form != "hard")
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
@@ -148,109 +145,62 @@ class TransformCoder(LabelSource[Options]):
                 "transform.k, schedule and calibrate are for a recipe whose loss is a divergence, "
                 "not squared errors of logits."
             )
-        plan, kernel = task.plan, kernel_of(task, options)
-        last = options.batches or plan.steps
-        sample = range(min(last, -(-SAMPLE // plan.batch_size)))
-        found = list(teacher_logits(task, sample, "label a sample of views"))
-        logits = torch.cat([rows for _, rows in found]).cpu()
-        whole, power = basis_of([(v, rows.cpu()) for v, rows in found], kernel, options.dims)
-        basis, labels = orthonormal(whole), _Labels(task, last)
-
-        def at(step: float) -> tuple[Coded, Transform]:
-            transform = Transform(basis, power, step, largest(logits, basis, power, step))
-            return encode(labels, transform, kernel, options.rounding, options.bytes), transform
-
-        steps = (options.step,) if options.step else STEPS if options.bytes else STEPS[-1:]
-        for step in steps:
-            coded, transform = at(step)
-            if coded.batches == last or coded.batches * plan.batch_size >= ENOUGH * plan.images:
-                break
-        if coded.batches == 0:
-            raise UserError(
-                f"transform.bytes is {options.bytes:,}, which does not hold one batch of "
-                f"{plan.batch_size} labels: take more bytes, or a step coarser than "
-                f"{transform.step}."
-            )
-        fine, coarse = FINEST, transform.step
-        while options.bytes and coded.batches == last and coarse / fine > 1.05:
-            finer = at((fine * coarse) ** 0.5)
-            if finer[0].batches == last:
-                (coded, transform), coarse = finer, finer[1].step
-            else:
-                fine = finer[1].step
-        extra = Extra(coded.batches, transform.most, power, transform.step)
-        made = cls(task, options, coded.data, whole, extra)
-        made.notes = {
-            "labels": made.pool.rows(coded.batches - 1).stop,
-            "squared_error": coded.squared_error,
-        }
+        if options.form == "hard":
+            return cls(task, options, None)
+        if options.form == "views":
+            views = CodedViews.fit(task, options)
+            made = cls(task, options, views)
+            made.notes = {"labels": views.labels, "squared_error": views.squared_error}
+            return made
+        fitted, unseen = labelled_epochs(task, EPOCHS)
+        step = options.step or USUAL_STEP
+        function = CodedFunction.fit(task, fitted, options.dims, step, options.bytes)
+        made = cls(task, options, function)
+        made.notes = {"r2_unseen": function.explained(unseen)} if unseen.batches else {}
         return made
 
+    @property
+    def ships(self) -> bool:
+        return self.coded is not None
+
+    @classmethod
+    def unshipped(cls, task: LabelTask) -> Self:
+        return cls(task, Options(form="hard"), None)
+
     def manifest(self) -> Mapping[str, Json]:
-        return vars(self.extra)
+        return vars(self.coded.extra) if self.coded else {}
 
     def tensors(self) -> Iterable[StoredTensor]:
-        code = torch.from_numpy(np.frombuffer(self.code, np.uint8).copy())
-        labels = self.pool.rows(self.extra.batches - 1).stop
-        yield StoredTensor("code", "values", code, labels * len(self.basis))
-        yield StoredTensor("basis", "weights", self.basis)
+        return self.coded.tensors() if self.coded else ()
 
     @classmethod
     def restore(cls, task: LabelTask, options: Options, shipped: Artefact) -> Self:
-        extra = shipped.extra(Extra)
-        if extra.batches > task.plan.steps:
-            raise ArtefactError(
-                f"{extra.batches} batches are coded where the plan has {task.plan.steps}."
-            )
-        code, basis = shipped.tensors.get("code"), shipped.tensors.get("basis")
-        if code is None or code.dtype != torch.uint8 or code.dim() != 1 or len(code) % 4:
-            raise ArtefactError("The labels' code is not a row of bytes, four a word.")
-        shape = options.dims, task.classes
-        if basis is None or basis.dtype != torch.int8 or basis.shape != shape:
-            raise ArtefactError(f"The labels' basis is not int8 {shape}.")
-        made = cls(task, options, code.numpy().tobytes(), basis, extra)
-        _ = made.coefficients  # here, and not at the first step
-        return made
-
-    @property
-    def transform(self) -> Transform:
-        """What turns coefficients into logits."""
-        extra = self.extra
-        return Transform(orthonormal(self.basis), extra.power, extra.step, extra.most)
-
-    @property
-    def coefficients(self) -> Tensor:
-        """Of all coded labels in order, decoded once, float32 (n, dims), on the device."""
-        if self._coefficients is None:
-            batches = (self.pool.batch(n) for n in range(self.pool.size))
-            kernel = kernel_of(self.task, self.options)
-            decoded = decode(self.code, batches, self.transform, kernel)
-            rows = torch.cat([c.float() for c in track(decoded, "decode", self.pool.size)])
-            self._coefficients = resident(rows, self.task.device)
-            self._back = (self.transform.basis * self.extra.power).float().to(self.task.device)
-        return self._coefficients
+        if options.form == "function":
+            return cls(task, options, CodedFunction.restore(task, options.dims, shipped))
+        return cls(task, options, CodedViews.restore(task, options, shipped))
 
     def stored_labels(self) -> Iterator[tuple[ViewBatch, Tensor]]:
-        for position in range(self.pool.size):
-            views = self.pool.batch(position)
-            yield views, self.logits(position).cpu()
+        if not isinstance(self.coded, CodedViews):
+            yield from super().stored_labels()
+            return
+        for position in range(self.coded.pool.size):
+            views = self.coded.pool.batch(position)
+            yield views, self.coded.logits(views).cpu()
 
     @property
     def seeded(self) -> bool:
-        return True
+        return isinstance(self.coded, CodedViews)
 
     def views(self, epoch: int) -> Iterator[ViewBatch]:
-        """As many batches as the plan has, drawn from the coded ones."""
+        """As many batches as the plan has, drawn from the coded ones; else the plan's own."""
+        if not isinstance(self.coded, CodedViews):
+            yield from super().views(epoch)
+            return
         seed, plan = self.task.seed, self.task.plan
         chances = unit(random_words(seed, epoch, 0, MIRROR, plan.batches))
         mirror = self.options.mirror and 0 < plan.augmentation.flip < 1
-        for views, chance in zip(self.pool.views(seed, epoch), chances, strict=True):
+        for views, chance in zip(self.coded.pool.views(seed, epoch), chances, strict=True):
             yield views.mirrored() if mirror and chance < 0.5 else views
-
-    def logits(self, position: int) -> Tensor:
-        """Of one coded batch, float32 (B, C), on the device."""
-        rows = self.coefficients[self.pool.rows(position)]
-        return rows.to(self.task.device, non_blocking=True) @ self._back
 
     def temperature(self, epoch: int) -> float:
         """Of the labels in `epoch` (from 0)."""
@@ -262,7 +212,9 @@ class TransformCoder(LabelSource[Options]):
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
         """Logits that the recipe's temperature makes targets of: of another, scaled to it."""
-        logits = self.logits(views.batch)
+        if self.coded is None:
+            return self.task.hard_labels(views)
+        logits = self.coded.logits(views)
         if self.options.k:
             kept = logits.topk(self.options.k, 1)
             logits = torch.full_like(logits, -torch.inf).scatter(1, kept.indices, kept.values)
@@ -285,27 +237,11 @@ class TransformCoder(LabelSource[Options]):
         return loss
 
 
-def kernel_of(task: LabelTask, options: Options) -> ViewKernel | None:
-    """What labels of this task are predicted by, if they are."""
-    if not options.predict:
-        return None
-    return ViewKernel(task.images.pixels.cpu(), task.plan, view_function(task, "cpu"))
-
-
-class _Labels:
-    """The teacher's labels of the plan's first batches, made once, as far as they are asked for."""
-
-    def __init__(self, task: LabelTask, batches: int) -> None:
-        self._task, self._made = task, 0
-        self._rest = teacher_logits(task, range(batches), f"code up to {batches} batches")
-        self._writer = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
-
-    def __iter__(self) -> Iterator[tuple[ViewBatch, Tensor]]:
-        plan, stored = self._task.plan, self._writer.stored()
-        for number in range(self._made):
-            at = divmod(number, plan.batches)
-            yield plan.batch(*at), stored[plan.rows(*at)]
-        for views, rows in self._rest:
-            self._writer.add(rows)
-            self._made += 1
-            yield views, rows.cpu()
+def _form(room: int, options: Options, shape: TaskShape) -> Form:
+    """What so many bytes of code are worth spending on."""
+    bits = 8 * room / (shape.images * options.dims)
+    least = LEAST_BYTES * shape.batch_size(0)
+    if room >= least and (bits >= VIEWS_FROM or options.batches):
+        return "views"
+    # Hard labels have no logits to renormalise.
+    return "function" if bits >= FUNCTION_FROM or not options.as_they_are else "hard"

@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmark.data.views import ViewBatch
 from benchmark.labels.label_basis import centred, power_of, principal, shipped, span
 from benchmark.labels.range_coding import MOST, Decoder, Encoder
-from benchmark.labels.view_kernel import NOISE, Seen, ViewKernel, solve
+from benchmark.labels.view_kernel import NOISE, Regression, Seen, ViewKernel
 
 GROWTH = 1.4  # times as many labels as the predictor was fitted to have it fitted anew
 MOST_LEARNED = 4096  # labels that it is fitted to
@@ -33,35 +33,53 @@ class Predictions:
     """
 
     def __init__(self, kernel: ViewKernel | None, dims: int, noise: float = 0.0) -> None:
-        self._kernel, self._dims, self._noise = kernel, dims, NOISE + noise
-        self._seen: list[Seen] = []
-        self._labels: list[Tensor] = []
-        self._known = 0
-        self._fitted: Seen | None = None
-        self._weights = torch.empty(0)
+        self._kernel, self._dims = kernel, dims
+        self._regression = Regression(NOISE + noise)
+        self._next, self._rows = 0, torch.empty(0)
+        self._new: list[_Learned] = []  # that it is not fitted to yet
 
-    def see(self, views: ViewBatch) -> Seen | None:
-        """A batch, as `of` and `learn` take it."""
-        return self._kernel.views(views) if self._kernel else None
+    def of(self, count: int) -> Tensor:
+        """Of the plan's next batch, of so many views; float64 (B, dims)."""
+        if self._kernel is not None:
+            self._rows = self._regression.rows(self._kernel.planned(self._next))
+            if self._rows.shape[1]:
+                return self._regression.of(self._rows)
+        return torch.zeros(count, self._dims, dtype=torch.float64)
 
-    def of(self, seen: Seen | None, count: int) -> Tensor:
-        """Of a batch's views, float64 (B, dims)."""
-        if seen is None or self._fitted is None:
-            return torch.zeros(count, self._dims, dtype=torch.float64)
-        return seen.kernel(self._fitted) @ self._weights
-
-    def learn(self, seen: Seen | None, labels: Tensor) -> None:
-        """Take in a batch's coefficients as they were decoded."""
-        if seen is None or self._known >= MOST_LEARNED:
+    def learn(self, labels: Tensor) -> None:
+        """Take in that batch's coefficients as they were decoded."""
+        number, self._next = self._next, self._next + 1
+        known = len(self._regression) + sum(len(each.labels) for each in self._new)
+        if self._kernel is None or known >= MOST_LEARNED:
             return
-        self._seen.append(seen)
-        self._labels.append(labels)
-        self._known += len(labels)
-        before = len(self._fitted) if self._fitted else 0
-        if self._known >= min(GROWTH * before, MOST_LEARNED):
-            self._fitted = Seen.joined(self._seen)
-            kernel = self._fitted.kernel(self._fitted)
-            self._weights = solve(kernel, torch.cat(self._labels), self._noise)
+        seen = self._kernel.planned(number)
+        among = [seen.kernel(other) for other in (*(each.seen for each in self._new), seen)]
+        self._new.append(_Learned(seen, labels, self._rows, torch.cat(among, 1)))
+        known += len(labels)
+        if known >= min(GROWTH * len(self._regression), MOST_LEARNED):
+            self._fit(known - len(self._regression))
+
+    def _fit(self, count: int) -> None:
+        """Fit it to the batches learned since, of so many views."""
+        new, self._new = self._new, []
+        among = torch.zeros(count, count, dtype=torch.float64)
+        last = 0
+        for each in new:
+            first, last = last, last + len(each.labels)
+            among[first:last, :last] = each.among
+        rows = torch.cat([each.rows for each in new])
+        labels = torch.cat([each.labels for each in new])
+        self._regression.learn(Seen.joined([each.seen for each in new]), rows, among, labels)
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """A batch; its kernel with the views fitted to, and with those learned since and itself."""
+
+    seen: Seen
+    labels: Tensor
+    rows: Tensor
+    among: Tensor
 
 
 @dataclass(frozen=True)
@@ -118,7 +136,7 @@ def encode(
     """Code batches of labels for as long as they fit.
 
     Args:
-        labels: views and logits (B, C) of each batch.
+        labels: views and logits (B, C) of the plan's batches, from its first on.
         rounding: what is added before rounding down; less than a half makes a dead zone.
         room: bytes; 0 for as many as it takes.
     """
@@ -126,8 +144,7 @@ def encode(
     coder, expected = Encoder(dims, transform.most), Predictions(kernel, dims, transform.noise)
     data, count, wrong, power = b"", 0, 0.0, 0.0
     for views, logits in labels:
-        exact, seen = transform.coefficients(logits), expected.see(views)
-        predicted = expected.of(seen, len(views))
+        exact, predicted = transform.coefficients(logits), expected.of(len(views))
         rest = (exact - predicted) / transform.step
         whole = rest.sign() * (rest.abs() + rounding).floor().clamp_max(transform.most)
         coder.add(whole.long().numpy())
@@ -136,7 +153,7 @@ def encode(
             break
         data, count = longer, count + 1
         decoded = predicted + whole * transform.step
-        expected.learn(seen, decoded)
+        expected.learn(decoded)
         wrong += float((transform.logits(decoded) - centred(logits)).square().sum())
         power += float(centred(logits).square().sum())
     return Coded(data, count, wrong / power if power else 0.0)
@@ -151,9 +168,8 @@ def decode(
     expected = Predictions(kernel, dims, transform.noise)
     for views in batches:
         whole = torch.from_numpy(coder.take(len(views))).double()
-        seen = expected.see(views)
-        decoded = expected.of(seen, len(views)) + whole * transform.step
-        expected.learn(seen, decoded)
+        decoded = expected.of(len(views)) + whole * transform.step
+        expected.learn(decoded)
         yield decoded
 
 
@@ -166,7 +182,7 @@ def basis_of(
     principal ones of what labels of the first half leave of those of the second.
 
     Args:
-        labels: views and logits (B, C) of batches.
+        labels: views and logits (B, C) of the plan's batches, from its first on.
 
     Returns:
         int8 (dims, C), which `orthonormal` makes a basis; and the power, above 0.
@@ -175,11 +191,11 @@ def basis_of(
     power, directions = power_of(logits), span(logits, dims)
     within = logits @ directions / power
     if kernel is not None and len(labels) > 1:
-        seen = [kernel.views(views) for views, _ in labels]
-        half = len(labels) // 2
+        seen = [kernel.planned(number) for number in range(len(labels))]
+        half, regression = len(labels) // 2, Regression(NOISE)
         known, rest = Seen.joined(seen[:half]), Seen.joined(seen[half:])
-        weights = solve(known.kernel(known), within[: len(known)], NOISE)
-        within = within[len(known) :] - rest.kernel(known) @ weights
+        regression.learn(known, regression.rows(known), known.kernel(known), within[: len(known)])
+        within = within[len(known) :] - regression.of(regression.rows(rest))
     return shipped(directions @ principal(within)), power
 
 

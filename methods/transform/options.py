@@ -1,21 +1,28 @@
 """What can be chosen of `transform`."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from benchmark.labels.reuse import TemperatureSchedule
+
+Form = Literal["auto", "hard", "function", "views"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How many labels are coded, and how finely.
+    """What is coded, how many labels, and how finely.
 
     Attributes:
+        form: `views`, labels of views; `function`, a fitted function of every view; `hard`,
+            nothing: the images' own classes. `auto` goes by the byte budget, and without one takes
+            `views`.
         bytes: most that the coded labels take; 0 sets no limit. A byte budget sets it.
         batches: of the plan that are coded, from its first on; 0 for as many as `bytes` allow, or
             all.
         step: of the quantiser, as a share of the labels' root mean square. 0 goes by `bytes`: the
             finest of `STEPS` at which they hold `ENOUGH` views an image, or the coarsest; where
-            they hold all batches, the finest that does.
+            they hold all batches, the finest that does. Of a function: of its coefficients, 0 for
+            the finest that `bytes` hold, or 0.1.
         rounding: what is added to a magnitude, in steps, before it is rounded down; below a half,
             small residuals become 0, which costs least.
         dims: coefficients a label; 0 takes all of up to 64 classes, and 64 of more.
@@ -28,6 +35,7 @@ class Options:
         calibrate: LPQLD's calibrated student-teacher alignment.
     """
 
+    form: Form = "auto"
     bytes: int = 0
     batches: int = 0
     step: float = 0.0
@@ -45,6 +53,8 @@ class Options:
                 "bytes, batches, dims and k must not be negative, got "
                 f"{self.bytes}, {self.batches}, {self.dims}, {self.k}"
             )
+        if self.form == "hard" and not self.as_they_are:
+            raise ValueError("k, schedule and calibrate are of logits, and form=hard has none")
         if self.step and not 1e-3 <= self.step <= 100:
             raise ValueError(f"step must be 0 or in 0.001 to 100, got {self.step}")
         if not 0 < self.rounding <= 0.5:

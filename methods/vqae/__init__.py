@@ -37,9 +37,9 @@ from benchmark.labels.label_pool import LabelPool, labels_of
 from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.packing import unpack, width_for
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
-from benchmark.labels.teacher_logits import RESIDENT_BYTES, teacher_logits
+from benchmark.labels.teacher_logits import RESIDENT_BYTES, kept_logits
 from benchmark.labels.weights import decode, encode
-from benchmark.labels.writer import PackedWriter, Stored, TensorWriter
+from benchmark.labels.writer import PackedWriter, Stored
 
 from .autoencoder import Decoder, Rows, fit_autoencoder, prepared, shapes
 from .budget import index_bytes, network_bytes, within
@@ -105,13 +105,9 @@ class VQAE(LabelSource[Options]):
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
         objective, device = task.objective, task.device
-        writer = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
-        squares = 0.0
-        for _, rows in teacher_logits(task, range(options.batches), "label the views"):
-            labels = prepared(rows, objective)
-            squares += float(labels.float().square().mean(1).sum())
-            writer.add(labels)
-        stored: Rows = writer.stored()
+        stored: Rows = kept_logits(task, options.batches, lambda rows: prepared(rows, objective))
+        blocks = (stored[start : start + BLOCK] for start in range(0, len(stored), BLOCK))
+        squares = sum(float(block.float().square().mean(1).sum()) for block in blocks)
         power = max((squares / len(stored)) ** 0.5, LEAST_POWER)
         if 2 * len(stored) * task.classes <= RESIDENT_BYTES:
             stored = stored[:].to(device)

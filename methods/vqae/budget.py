@@ -2,18 +2,19 @@
 
 from dataclasses import replace
 
+import torch
+
 from benchmark.core.errors import UserError
-from benchmark.labels.image_labels import container_bytes
+from benchmark.labels.container import container_bytes, like, stand_in
 from benchmark.labels.label_pool import batches_holding, labels_of
 from benchmark.labels.packing import packed_bytes, width_for
 from benchmark.labels.task import TaskShape
-from benchmark.labels.weights import encoded_bytes
+from benchmark.labels.weights import encoded_bytes, stand_ins
 
 from .autoencoder import shapes
 from .options import Options
 
 LEAST_HIDDEN, LEAST_ENTRIES = 8, 16
-MORE_TENSORS_BYTES = 192  # of the container, for the three tensors beside the first
 SHARE = 0.5  # of what there is, that the network takes at most
 
 
@@ -34,7 +35,9 @@ def within(budget: int, wished: Options, shape: TaskShape) -> Options:
         UserError: not even one batch fits, with the smallest network.
     """
     longest = replace(wished, codes=max(wished.codes, shape.classes))
-    container = container_bytes(longest, budget) + MORE_TENSORS_BYTES
+    parts = stand_ins(shapes(longest, shape.classes), longest.values)
+    indices = like("indices", "indices", torch.uint8, stand_in(budget))
+    container = container_bytes("vqae", longest, shape, [indices, *parts], budget)
     room, batch = budget - container, shape.batch_size(0)
     found = _smaller(wished, shape.classes, min(SHARE * room, room - index_bytes(wished, batch)))
 

@@ -22,7 +22,7 @@ from benchmark.data.recipe import Augmentation, Objective, Recipe
 from benchmark.exchange.card import Told
 from benchmark.exchange.plain_reader import candidate
 from benchmark.exchange.shipping import complete
-from benchmark.labels import artefact, student
+from benchmark.labels import artefact, packed, student
 from benchmark.methods.gift import GIFT
 from benchmark.methods.hard import Hard
 from benchmark.methods.ld import LD
@@ -270,6 +270,7 @@ def test_its_own_reader_trains_the_harness_student(tmp_path, monkeypatch, case):
 
 
 def test_its_reader_reads_labels_that_lie_in_several_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "MOST_BYTES", 0)
     monkeypatch.setattr(artefact, "SHARD_BYTES", 500)
     text, folder = made(tmp_path, fitted(tmp_path, Soft))
     assert len([*(folder / "labels").glob("*.safetensors")]) == 3

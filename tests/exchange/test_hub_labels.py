@@ -112,14 +112,14 @@ def test_what_others_push_at_the_same_time_is_not_overwritten(hub, soft):
     hub.before_commit = lambda: hosted.add(hosted.files | {"images/x.parquet": b"x"})
     with pytest.raises(UserError, match="changed by somebody else"):
         push(soft)
-    assert "labels/labels.json" not in hosted.files
+    assert "labels/labels.packed" not in hosted.files
 
 
 @pytest.mark.parametrize("damage", ["labels", "images", "card", "lost"])
 def test_what_is_damaged_is_neither_pushed_nor_kept(hub, soft, tmp_path, damage):
     push(soft)
     files = hub.repositories[PLACE].files
-    name = {"labels": "labels/labels.json", "card": "README.md"}.get(
+    name = {"labels": "labels/labels.packed", "card": "README.md"}.get(
         damage, "images/train-00000-of-00001.parquet"
     )
     changed = files[name][:-1] + b"?"

@@ -17,7 +17,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from hostile import reseal
+from hostile import manifest_of, reseal
 from PIL import Image
 from tiny import NETWORK, pictures, recipe_of, run_main, run_tiny
 from torch import nn
@@ -384,7 +384,7 @@ def test_labels_and_images_may_lie_apart(given, tmp_path):
 
 
 def test_an_unknown_method_is_named(given):
-    reseal(given / "labels" / artefact.MANIFEST, lambda told: told.update(method="lpqd"))
+    reseal(manifest_of(given / "labels"), lambda told: told.update(method="lpqd"))
     with pytest.raises(UserError, match=r"Unknown method 'lpqd'. Did you mean 'lpqld' or 'ld'"):
         open_labels(given, device="cpu")
 
@@ -394,7 +394,7 @@ def test_shipping_refuses_what_it_cannot_give(work, tmp_path):
     shutil.copytree(work, own)
     record, to = record_of(own, "soft"), tmp_path / "given"
     labels = own / "stages" / json.loads(record.read_text())["inputs"]["labels"] / "artefact"
-    shard = labels / "labels-00000.safetensors"
+    shard = labels / "labels.packed"
 
     def refused(*arguments):
         before = sorted(tmp_path.rglob("*"))
@@ -413,7 +413,7 @@ def test_shipping_refuses_what_it_cannot_give(work, tmp_path):
     (images / distilled.FILE).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     assert "were changed" in refused(record, to, "--work", own)
     shard.write_bytes(shard.read_bytes()[:-1])
-    assert "it is truncated" in refused(record, to, "--work", own)
+    assert "so it was changed" in refused(record, to, "--work", own)
     to.mkdir()
     assert "exists already" in refused(record, to, "--work", own)
 

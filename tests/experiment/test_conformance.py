@@ -85,7 +85,7 @@ BROKEN = {
 
     def manifest(self): return {"noise": getattr(self, "noise", 0)}
         """,
-        r"Two fits of the same task differ in 'labels.json': draw everything random from the task",
+        r"Two fits of the same task differ in 'labels.packed': draw everything random from",
     ),
     "nan_in_epoch_21": (
         """
@@ -159,7 +159,7 @@ BROKEN = {
         super().save(folder)
         torch.save({}, folder / "more.pt")
         """,
-        r"`save` wrote \['more.pt'\]: an artefact holds JSON and safetensors only",
+        r"`save` wrote \['more.pt'\]: an artefact holds a manifest and tensors only",
     ),
     "draws_by_the_seed": (
         "def targets(self, *a): return super().targets(*a).roll(self.task.seed, 1)",

@@ -194,7 +194,7 @@ def test_a_teacher_that_was_replaced_is_read_again(tmp_path):
         )
         assert code == 0, err
         made = max((work / "stages").glob("labels-*[0-9a-f]"), key=lambda p: p.stat().st_mtime)
-        return (made / "artefact" / "labels-00000.safetensors").read_bytes()
+        return (made / "artefact" / "labels.packed").read_bytes()
 
     first, second = labels(1, tmp_path / "work"), labels(2, tmp_path / "work")
     fitter.stop()

@@ -175,8 +175,7 @@ def spoil(file: Path, damage: str) -> None:
 @pytest.mark.parametrize(
     "file",
     [
-        "labels-*/artefact/labels-00000.safetensors",
-        "labels-*/artefact/labels.json",
+        "labels-*/artefact/labels.packed",
         "labels-*/fit.json",
         "teacher-accuracy-*/accuracy.json",
         "teacher-*/teacher.safetensors",

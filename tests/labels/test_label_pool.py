@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from tiny import tiny_task  # type: ignore[import-not-found]
 
 from benchmark.core.errors import ArtefactError, UserError
-from benchmark.core.options import NoOptions
 from benchmark.data.recipe import Augmentation
 from benchmark.data.views import ViewPlan
-from benchmark.labels.image_labels import container_bytes
+from benchmark.labels.container import container_bytes, like
 from benchmark.labels.label_pool import (
     LabelPool,
     batches_holding,
@@ -67,6 +66,12 @@ def test_a_position_has_the_plans_views_and_rows():
     assert [v.batch for v in pool.views(0, 2)] == pool.draws(0, 2)
 
 
+def container(shape):
+    return container_bytes(
+        "m", Options(), shape, [like("logits", "values", torch.float16, 6172, 10)], 0
+    )
+
+
 def test_labels_of_batches_by_hand():
     shape = task_shape(10, PLAN)
     assert [labels_of(shape, n) for n in (1, 2, 3, 4, 18)] == [7, 14, 20, 27, 120]
@@ -77,26 +82,20 @@ def test_labels_of_batches_by_hand():
 )
 def test_a_budget_buys_whole_batches(labels, batches):
     shape = task_shape(10, PLAN)
-    budget = container_bytes(Options(), 2000) + 20 * labels
-    assert batches_within("m", Options(), shape, budget, 18) == batches
-    assert batches_within("m", Options(), shape, budget, 1) == 1
+    budget = container(shape) + 20 * labels
+    assert batches_within("m", Options(), shape, budget, 18, "logits") == batches
+    assert batches_within("m", Options(), shape, budget, 1, "logits") == 1
     assert batches_holding(shape, labels) == batches
 
 
 def test_a_budget_below_one_batch_is_refused_with_the_least():
     shape = task_shape(10, PLAN)
-    least = container_bytes(Options(), 0) + 20 * 7
+    least = container(shape) + 20 * 7
     with pytest.raises(
-        UserError, match=f"m cannot meet a budget of 500 bytes.* {least:,}, for one"
+        UserError, match=f"m cannot meet a budget of 200 bytes.* {least:,}, for one"
     ):
-        batches_within("m", Options(), shape, 500, 18)
-    assert batches_within("m", Options(), shape, least, 18) == 1
-
-
-def test_the_container_has_room_for_the_options_and_each_shard():
-    assert container_bytes(NoOptions(), 0) == 1280 + 2
-    assert container_bytes(NoOptions(), 2**28) == 1280 + 1024 + 2
-    assert container_bytes(Options(), 0) == 1280 + len('{"batches": 18}')
+        batches_within("m", Options(), shape, 200, 18, "logits")
+    assert batches_within("m", Options(), shape, least, 18, "logits") == 1
 
 
 def test_what_is_restored_fits_the_plan(tmp_path):

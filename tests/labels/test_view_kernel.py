@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from benchmark.data.recipe import Augmentation
 from benchmark.data.rendering import render
 from benchmark.data.views import ViewPlan
+from benchmark.labels import view_kernel
 from benchmark.labels.view_function import ViewBasis, ViewFunction
-from benchmark.labels.view_kernel import LOOKS, Seen, ViewKernel, solve
+from benchmark.labels.view_kernel import LOOKS, Regression, Seen, ViewKernel
 
 
 def kernel_of(resolution=8, channels=3, images=6):
@@ -53,16 +54,47 @@ def test_labels_of_pixels_are_told_better_than_by_geometry_alone():
     rest = Seen(seen.geometry[240:], seen.features[240:])
 
     def wrong(of):
-        found = of(rest, known) @ solve(of(known, known), labels[:240], 0.03)
+        regression = Regression(0.03)
+        regression.learn(known, torch.empty(240, 0).double(), of(known, known), labels[:240])
+        found = regression.of(of(rest, known))
         return float((found - labels[240:]).square().mean())
 
     geometry = wrong(lambda a, b: torch.from_numpy((a.geometry @ b.geometry.T).toarray()))
     assert wrong(Seen.kernel) < 0.8 * geometry
 
 
-def test_weights_give_the_labels_back_but_for_the_noise():
-    torch.manual_seed(0)
-    rows = torch.randn(20, 40, dtype=torch.float64)
-    labels = torch.randn(20, 2, dtype=torch.float64)
-    weights = solve(rows @ rows.T, labels, 0.5)
-    torch.testing.assert_close(rows @ rows.T @ weights + 0.5 * weights, labels)
+def test_a_regression_that_grew_is_the_one_fitted_at_once():
+    """Its weights w solve (K + noise) w = labels."""
+    kernel, _, _ = kernel_of()
+    seen = [kernel.planned(number) for number in range(7)]
+    labels = torch.randn(21, 2, dtype=torch.float64)
+    grown = Regression(0.5)
+    for first, last in ((0, 1), (1, 4), (4, 7)):
+        new = Seen.joined(seen[first:last])
+        lower = new.kernel(new).tril()
+        grown.learn(new, grown.rows(new), lower, labels[3 * first : 3 * last])
+    whole = Seen.joined(seen)
+    expected = torch.linalg.solve(whole.kernel(whole) + 0.5 * torch.eye(21).double(), labels)
+    assert len(grown) == 21
+    rows = grown.rows(kernel.planned(9))
+    torch.testing.assert_close(grown.of(rows), kernel.planned(9).kernel(whole) @ expected)
+
+
+def test_the_plans_batches_are_seen_as_others_are_and_remembered(monkeypatch):
+    kernel, plan, _ = kernel_of()
+    for number in (0, 5, 70):
+        views = plan.batch(*divmod(number, plan.batches))
+        assert kernel.planned(number).features.equal(kernel.views(views).features)
+        assert kernel.planned(number) is kernel.planned(number)
+    monkeypatch.setattr(view_kernel, "KEPT", 0)
+    assert kernel.planned(90) is not kernel.planned(90)
+
+
+def test_answers_are_pooled_as_torch_pools_them():
+    kernel, plan, _ = kernel_of(32, 3)
+    views = plan.batch(3, 1)
+    pixels = (render(kernel._pixels, views) - kernel._mean) / kernel._std
+    answers = F.conv2d(pixels, kernel._filters, stride=2)
+    heard = torch.cat([F.relu(answers - 0.5), F.relu(-answers - 0.5)], 1)
+    expected = F.avg_pool2d(heard, heard.shape[-1] // 4).flatten(1)
+    torch.testing.assert_close(kernel._answers(views), expected, rtol=1e-6, atol=1e-6)

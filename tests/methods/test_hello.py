@@ -3,14 +3,13 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from hostile import reseal
+from hostile import manifest_of, reseal
 from safetensors.torch import load_file
 from tiny import NAMES, pictures, reloaded, shipped, tiny_task  # type: ignore[import-not-found]
 from torch import nn
 
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.data.rendering import render
-from benchmark.labels.artefact import MANIFEST
 from benchmark.methods import hello
 from benchmark.methods.hello import HeLlO
 from benchmark.methods.hello.projector import Map, Projector
@@ -239,7 +238,7 @@ def test_weak_teachers_are_averaged(task, tmp_path):
 
 def test_another_prior_is_refused(task, fitted, tmp_path):
     reloaded(fitted, tmp_path / "saved")
-    manifest = tmp_path / "saved" / MANIFEST
+    manifest = manifest_of(tmp_path / "saved")
     own, other = fitted.requires()["prior"]["sha256"], "0" * 64
     reseal(manifest, lambda told: told["requires"]["prior"].update(sha256=other))
     with pytest.raises(ArtefactError, match=f"'embedded' .*SHA-256 {other}; .* has {own}"):

@@ -124,8 +124,8 @@ def test_what_cannot_be(task, tmp_path):
             LADD.Options(**{option: value})
     with pytest.raises(ValueError, match="temperature"):
         LADD.Options(temperature=0.0)
-    with pytest.raises(UserError, match="ladd cannot meet a budget of 500 bytes"):
-        settled(task.shape, 500)
+    with pytest.raises(UserError, match="ladd cannot meet a budget of 180 bytes"):
+        settled(task.shape, 180)
     source = fitted(task, n=3)
     source.options = replace(source.options, n=2)
     (tmp_path / "saved").mkdir()

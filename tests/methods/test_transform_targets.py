@@ -58,7 +58,7 @@ def test_targets_and_losses_are_lpqlds(task, tmp_path, ours, theirs):
     generator = torch.Generator().manual_seed(0)
     for epoch in range(task.plan.epochs):
         for position in range(BATCHES):
-            views = first.pool.batch(position)
+            views = first.coded.pool.batch(position)
             images = torch.empty(0)
             given = first.targets(views, images, epoch)
             exact = second.targets(second.stored.batch(position), images, epoch)

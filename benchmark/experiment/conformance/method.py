@@ -108,9 +108,9 @@ def fits(case: Case) -> None:
 def saves(case: Case) -> None:
     """Save writes an artefact without code, whose ledger sums to its bytes on disk."""
     files = [path for path in case.folder.rglob("*") if path.is_file()]
-    foreign = [p.name for p in files if p.suffix not in (".json", ".safetensors")]
+    foreign = [p.name for p in files if p.suffix not in (".json", ".safetensors", ".packed")]
     if foreign:
-        raise Problem(f"`save` wrote {foreign}: an artefact holds JSON and safetensors only.")
+        raise Problem(f"`save` wrote {foreign}: an artefact holds a manifest and tensors only.")
     with _no_pickles():
         source = case.loaded()
     ledger, size = source.storage(), sum(path.stat().st_size for path in files)
@@ -211,12 +211,12 @@ def refuses(case: Case) -> None:
     pixels = 255 - task.images.pixels
     other = ResidentImages(pixels, task.images.labels, task.images.class_names)
     _refused(lambda: case.method.load(case.folder, replace(task, images=other)), "other images")
-    shards = sorted(case.folder.glob("*.safetensors"))
-    if shards:
-        whole = shards[-1].read_bytes()
-        shards[-1].write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    for file in sorted(path for path in case.folder.iterdir() if path.is_file()):
+        whole = file.read_bytes()
+        middle = len(whole) // 2
+        file.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
         _refused(lambda: case.method.load(case.folder, task), "a changed byte")
-        shards[-1].write_bytes(whole)
+        file.write_bytes(whole)
 
 
 def trains(case: Case) -> None:

@@ -1,0 +1,284 @@
+"""A fitted `ViewFunction` as bytes: rounded coefficients, range-coded, and the basis they are of.
+
+Labels of many views are centred, turned into their principal directions, and fitted by ridge
+regression. Coefficients are rounded to steps that move a label alike, whichever number of the
+geometry they multiply (reverse water-filling: those that matter less than a step become 0), and
+range-coded by models that adapt as they go.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import ArtefactError, UserError
+from ..data.views import ViewBatch, ViewPlan
+from .artefact import Artefact, StoredTensor
+from .container import container_bytes, like, stand_in
+from .label_basis import LEAST_POWER, centred, orthonormal, shipped, strongest
+from .range_coding import MOST, Decoder, Encoder
+from .task import LabelTask, TaskShape
+from .teacher_logits import kept_logits
+from .view_function import ViewFunction, fit, view_function
+from .writer import Stored
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+USUAL_DIMS = 64
+UNSEEN = 5  # epochs after those fitted, on which a fit is measured
+ROWS = 64  # coefficients that are coded with the same models, before these adapt
+SCALED = 1000  # views, at least, by which steps are scaled
+FINEST, COARSEST = 2.0**-10, 2.0**6  # steps
+LONGEST = {"most": 12345, "power": 0.01234, "step": 0.01234}  # of what a manifest says
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The teacher's labels of some of a plan's batches: on disk, since they outgrow memory.
+
+    Attributes:
+        stored: fp16 (n, C), of the plan's batches from the first on.
+        batches: which of them, counted from 0 through all epochs.
+    """
+
+    plan: ViewPlan
+    stored: Stored
+    batches: range
+
+    @property
+    def count(self) -> int:
+        """How many labels."""
+        return sum(len(views) for views in self.views())
+
+    def views(self) -> Iterator[ViewBatch]:
+        """Of each batch."""
+        return (self.plan.batch(*divmod(number, self.plan.batches)) for number in self.batches)
+
+    def __iter__(self) -> Iterator[tuple[ViewBatch, Tensor]]:
+        """Views, and their centred logits, float64 (B, C)."""
+        for views in self.views():
+            yield views, centred(self.stored[self.plan.rows(views.epoch, views.batch)])
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a manifest says of a coded function.
+
+    Attributes:
+        most: largest magnitude of a rounded coefficient.
+        power: root mean square of a centred logit.
+        step: of the coefficients, as what it moves a label by, as a share of `power`.
+    """
+
+    most: int
+    power: float
+    step: float
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.most <= MOST:
+            raise ValueError(f"most must be in 1..{MOST}, got {self.most}")
+        if not 0 < self.power < 1e6 or not FINEST <= self.step <= COARSEST:
+            raise ValueError(
+                f"power must be above 0 and below 1e6 and step in {FINEST} to {COARSEST}, got "
+                f"{self.power}, {self.step}"
+            )
+
+
+class CodedFunction:
+    """The function of one task's images, as it is shipped and as it answers.
+
+    Args:
+        code: the rounded coefficients.
+        basis: whole numbers, int8 (dims, C); see `label_basis.orthonormal`.
+    """
+
+    def __init__(self, task: LabelTask, code: bytes, basis: Tensor, extra: Extra) -> None:
+        self.code, self.basis, self.extra = code, basis, extra
+        self.function: ViewFunction = view_function(task, task.device)
+        scales = step_scales(task) * extra.step
+        whole = decoded(code, len(scales), len(basis), extra.most)
+        logits = whole * scales[:, None] @ orthonormal(basis) * extra.power
+        self.coefficients = logits.float().to(task.device)
+
+    @classmethod
+    def fit(
+        cls, task: LabelTask, labels: Labels, dims: int, step: float, room: int
+    ) -> "CodedFunction":
+        """Of these labels of the teacher.
+
+        Args:
+            dims: coefficients a number of the geometry.
+            step: see `Extra`; where there is `room`, the finest that fits takes its place.
+            room: bytes of the coded coefficients; 0 for as many as they take.
+
+        Raises:
+            UserError: not even the coarsest step fits.
+        """
+        moment, count = torch.zeros(task.classes, task.classes, dtype=torch.float64), 0
+        for _, logits in labels:
+            moment += logits.T @ logits
+            count += logits.numel()
+        power = rounded(max(float(moment.trace() / count) ** 0.5, LEAST_POWER))
+        directions = strongest(moment, dims)
+        whole = shipped(directions @ strongest(directions.T @ moment @ directions, dims))
+        basis = orthonormal(whole)
+        coordinates = torch.cat([logits @ basis.T / power for _, logits in labels])
+        design = view_function(task, "cpu").design(list(labels.views()))
+        coefficients = fit(design, coordinates)
+        code, most, step = coded(coefficients / step_scales(task)[:, None], step, room)
+        return cls(task, code, whole, Extra(most, power, step))
+
+    @classmethod
+    def restore(cls, task: LabelTask, dims: int, stored: Artefact) -> "CodedFunction":
+        """From what `tensors` gave, and the manifest.
+
+        Raises:
+            ArtefactError: code or basis are of another type or shape.
+        """
+        code, basis = code_and_basis(stored, dims, task.classes, "function's")
+        return cls(task, code, basis, stored.extra(Extra))
+
+    def tensors(self) -> Iterable[StoredTensor]:
+        """What is shipped."""
+        numbers = len(self.coefficients) * len(self.basis)
+        yield StoredTensor("code", "values", as_tensor(self.code), numbers)
+        yield StoredTensor("basis", "weights", self.basis)
+
+    def logits(self, views: ViewBatch) -> Tensor:
+        """Of a batch of views, float32 (B, C)."""
+        design = self.function.design([views])
+        return replace(design, values=design.values.float()).times(self.coefficients)
+
+    def explained(self, labels: Labels) -> float:
+        """Share of the power of these centred labels that it explains."""
+        wrong = power = 0.0
+        for views, exact in labels:
+            found = self.logits(views.to(self.coefficients.device)).cpu()
+            wrong += float((found - exact).square().sum())
+            power += float(exact.square().sum())
+        return 1 - wrong / power
+
+
+def labelled_epochs(task: LabelTask, epochs: int) -> tuple[Labels, Labels]:
+    """The teacher's labels of the plan's first epochs, and of few more that no fit sees."""
+    plan = task.plan
+    fitted = min(plan.epochs, epochs) * plan.batches
+    last = min(plan.epochs, epochs + UNSEEN) * plan.batches
+    stored = kept_logits(task, last)
+    return Labels(plan, stored, range(fitted)), Labels(plan, stored, range(fitted, last))
+
+
+def usual_dims(method: str, wished: int, classes: int) -> int:
+    """Coefficients a label: those wished for, or all of up to `USUAL_DIMS`.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    if wished >= classes > 1:
+        raise UserError(
+            f"{method}.dims is {wished}; labels of {classes} classes have {classes - 1} once they "
+            "are centred."
+        )
+    return wished or min(classes - 1, USUAL_DIMS)
+
+
+def code_container(
+    method: str,
+    options: "DataclassInstance",
+    shape: TaskShape,
+    dims: int,
+    extra: Mapping[str, object],
+    budget: int,
+) -> int:
+    """What manifest and headers of an artefact of code and basis take at most.
+
+    Args:
+        options, extra: as long as they get.
+    """
+    code = like("code", "values", torch.uint8, stand_in(budget), numbers=shape.labels * dims)
+    basis = like("basis", "weights", torch.int8, dims, shape.classes)
+    return container_bytes(method, options, shape, [code, basis], budget, extra)
+
+
+def code_and_basis(stored: Artefact, dims: int, classes: int, whose: str) -> tuple[bytes, Tensor]:
+    """The tensors `code` and `basis` of an artefact.
+
+    Raises:
+        ArtefactError: they are of another type or shape.
+    """
+    code, basis = stored.tensors.get("code"), stored.tensors.get("basis")
+    if code is None or code.dtype != torch.uint8 or code.dim() != 1 or len(code) % 4:
+        raise ArtefactError(f"The {whose} code is not a row of bytes, four a word.")
+    if basis is None or basis.dtype != torch.int8 or basis.shape != (dims, classes):
+        raise ArtefactError(f"The {whose} basis is not int8 {(dims, classes)}.")
+    return code.numpy().tobytes(), basis
+
+
+def as_tensor(code: bytes) -> Tensor:
+    """Bytes as they are shipped, uint8 (n,)."""
+    return torch.from_numpy(np.frombuffer(code, np.uint8).copy())
+
+
+def rounded(number: float) -> float:
+    """A number of four digits: what ships in a manifest takes bytes, and need not be exact."""
+    return float(f"{number:.4g}")
+
+
+def step_scales(task: LabelTask) -> Tensor:
+    """What each coefficient changes by where it moves a label by 1, float64 (size,).
+
+    A label moves by a coefficient times what it multiplies, whose root mean square over some
+    views of the plan counts.
+    """
+    plan = task.plan
+    epochs = range(min(plan.epochs, -(-SCALED // plan.images)))
+    views = [views for epoch in epochs for views in plan.epoch(epoch)]
+    design = view_function(task, "cpu").design(views)
+    usual = design.values.square().mean(0).sqrt().clamp_min(1e-3)
+    return (1 / usual).repeat_interleave(torch.tensor(design.entities))
+
+
+def coded(coefficients: Tensor, step: float, room: int) -> tuple[bytes, int, float]:
+    """Coefficients (size, dims) as bytes, with the largest magnitude and the step.
+
+    Args:
+        step: taken where there is no `room`; else the finest step at which they fit.
+
+    Raises:
+        UserError: not even the coarsest step fits.
+    """
+
+    def at(step: float) -> tuple[bytes, int, float]:
+        whole = (coefficients / step).round().clamp(-MOST, MOST).long().numpy()
+        most = max(1, int(abs(whole).max()))
+        coder = Encoder(whole.shape[1], most)
+        for start in range(0, len(whole), ROWS):
+            coder.add(whole[start : start + ROWS])
+        return coder.data(), most, step
+
+    if not room:
+        return at(step)
+    fine, coarse, best = FINEST, COARSEST, None
+    while coarse / fine > 1.01:
+        tried = at(min(COARSEST, rounded((fine * coarse) ** 0.5)))
+        if len(tried[0]) <= room:
+            best, coarse = tried, tried[2]
+        else:
+            fine = tried[2]
+    if best is None:
+        raise UserError(
+            f"A function of {len(coefficients)} coefficients of {coefficients.shape[1]} dims takes "
+            f"{len(at(COARSEST)[0]):,} bytes in its coarsest form, and there are {room:,}."
+        )
+    return best
+
+
+def decoded(code: bytes, size: int, dims: int, most: int) -> Tensor:
+    """The whole numbers of `coded`, int64 (size, dims)."""
+    coder = Decoder(code, dims, most)
+    starts = range(0, size, ROWS)
+    return torch.from_numpy(np.concatenate([coder.take(min(ROWS, size - s)) for s in starts]))
