@@ -29,9 +29,7 @@ PAGES = {
     "results/leaderboard/reference.md": "reproduction.md",
 }
 LINK = re.compile(r"(!?\[[^\]]*\])\(((?!https?://|#|mailto:)[^)\s#]+)(#[^)\s]*)?\)")
-INCLUDE = re.compile(
-    r"^```\{include\} (?P<file>\S+)\n(?P<options>(?::.*\n)*)```$", re.MULTILINE
-)
+INCLUDE = re.compile(r"^```\{include\} (?P<file>\S+)\n(?P<options>(?::.*\n)*)```$", re.MULTILINE)
 
 project = "labelbench"
 author = PROJECT["authors"][0]["name"]
