@@ -69,6 +69,7 @@ class Options:
 class LabelFunction(LabelSource[Options]):
     """Fresh views every epoch, labelled by the function."""
 
+    title = "Label function"
     paper = "labelbench, methods/label_function"
     space = "logits"
 

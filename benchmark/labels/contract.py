@@ -49,6 +49,7 @@ class LabelSource(ABC, Generic[OptionsT]):
 
     Class attributes:
         name: what users call it; its file's name, or its entry point's.
+        title: what tables for readers call it; its class's name if it says nothing.
         paper: what to cite.
         space: whether `targets` are probabilities or logits; decides what the recipe's loss
             does with them. A source whose forms differ says it of itself.
@@ -64,6 +65,7 @@ class LabelSource(ABC, Generic[OptionsT]):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     space: Literal["probabilities", "logits"] = "probabilities"
     control: ClassVar[Control | None] = None

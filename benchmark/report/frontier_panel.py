@@ -69,7 +69,7 @@ def draw_panel(
             fontsize=7,
             color="0.3",
         )
-    _scale(panel, {*full, *(point.bytes for point in found)})
+    scale(panel, {*full, *(point.bytes for point in found)})
 
 
 def _lines(
@@ -111,7 +111,7 @@ def _curves(found: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
     return {name: curve for name, curve in curves.items() if len(curve) > 1}
 
 
-def _scale(panel: "Axes", sizes: set[int]) -> None:
+def scale(panel: "Axes", sizes: set[int]) -> None:
     """A logarithmic axis of bytes, and room around the points."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 

@@ -69,6 +69,7 @@ LONGEST = {"batches": 12345, "most": 12345, "power": 0.01234, "step": 0.01234}
 class TransformCoder(LabelSource[Options]):
     """Few batches of coded labels, reused; or a function of every view, or nothing."""
 
+    title = "Transform coder"
     paper = "labelbench, methods/transform"
     space = "logits"
 

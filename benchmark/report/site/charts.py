@@ -12,10 +12,11 @@ from ..frontier import point as point_of
 from ..frontier_panel import Point
 from ..frontier_panel import frontier as pareto
 from ..in_all import in_all
+from ..names import size
 from ..pictures import colours_of
 from ..speeds import Profile
 from .lines import Line
-from .text import brief, clean, short, size
+from .text import brief, clean, short
 
 # plotly's names of matplotlib's shapes in `frontier.MARKERS`.
 SYMBOLS = (
@@ -108,7 +109,7 @@ def curves(found: Sequence[Line], looks: Looks) -> list[dict[str, Any]]:
     for line in found:
         made.append(
             {
-                "name": f"{line.number} {brief(clean(line.label.brief), 48)}",
+                "name": f"{line.number} {brief(clean(line.row.method), 48)}",
                 "images": brief(clean(line.row.images), 40),
                 "colour": looks.colours[line.label.family],
                 "seen": len(made) < FIRST_CURVES,
