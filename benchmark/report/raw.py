@@ -17,7 +17,7 @@ from .leaderboard import one_line
 from .names import short_names
 from .rates import Rate, rates
 from .robustness import label_robust
-from .speeds import Speed, speeds
+from .speeds import Profile, Ratio, Speed, speeds
 
 Lines = list[dict[str, Raw]]
 
@@ -73,8 +73,10 @@ def accuracy_lines(rows: Sequence[Row]) -> Lines:
 
 def rate_lines(found: Sequence[Rate]) -> Lines:
     """Curves with their deltas."""
+    short = short_names(rate.method for rate in found)
     return [
         {"images": one_line(rate.images), "method": one_line(rate.method)}
+        | {"name": one_line(short[rate.method])}
         | {k: v for column in columns.RATES for k, v in column.numbers(rate).items()}
         for rate in found
     ]
@@ -137,6 +139,28 @@ def replication_lines(several: Replications) -> Lines:
             "shown": row.differ,
         }
         for row in several.rows
+    ]
+
+
+def profile_lines(found: Sequence[Profile]) -> Lines:
+    """Where the time of steps goes."""
+    return [
+        {
+            "method": one_line(profile.record["cell"]["method"]),
+            "student": one_line(profile.record["cell"]["student"]),
+        }
+        | {k: v for column in columns.PROFILE for k, v in column.numbers(profile).items()}
+        for profile in found
+    ]
+
+
+def ratio_lines(found: Sequence[Ratio]) -> Lines:
+    """Named ratios of times."""
+    return [
+        {"name": one_line(ratio.record["name"])}
+        | {k: v for column in columns.RATIO for k, v in column.numbers(ratio).items()}
+        | {"commit": one_line(ratio.commits)}
+        for ratio in found
     ]
 
 
