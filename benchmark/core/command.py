@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from .errors import UserError
@@ -54,7 +55,8 @@ class Option:
             yield from (f"--{self.name}", text)
 
 
-def options_of(cls: type[Any]) -> dict[str, Option]:
+@cache
+def options_of(cls: type[Any]) -> Mapping[str, Option]:
     """The options of a dataclass's fields, by the fields' names."""
     found = {}
     hints = get_type_hints(cls, include_extras=True)

@@ -58,9 +58,13 @@ def describe(path: Path, contract: str, name: str = "") -> Description:
         contract: the class that it derives from.
         name: its own class, where the source may define several.
     """
-    source = _Source.of(path)
+    return _describe(_Source.of(path), contract, name)
+
+
+@cache
+def _describe(source: "_Source", contract: str, name: str) -> Description:
     about = ast.get_docstring(source.tree) or ""
-    found = plugin_class(path, contract, name)
+    found = _plugin_class(source, contract, name)
     if found is None:
         return Description(about)
     options = _options(found)

@@ -130,7 +130,7 @@ def _below(answer: Answer, question: Question) -> list[str]:
             f"the smallest is {_sized(least)}."
         )
     else:
-        lines.append(_repeats(answer.best))
+        lines.append(repeats_of(answer.best))
         alike = min(answer.of("not told apart"), key=_total, default=answer.best)
         if _total(alike) < _total(answer.best):
             lines.append(f"Fewest bytes of what is not told apart: {_sized(alike)}.")
@@ -141,7 +141,7 @@ def _below(answer: Answer, question: Question) -> list[str]:
         lines.append(f"Measured at more than {answer.budget:,} B only: {sized}.")
     if answer.needs_prior:
         lines.append(f"Ruled out, since a prior is needed: {', '.join(answer.needs_prior)}.")
-    files = {name: option for name in answer.unmeasured if (option := _file_option(name))}
+    files = {name: option for name in answer.unmeasured if (option := required_option(name))}
     if answer.unmeasured:
         named = [f"{m} (needs {m}.{files[m]})" if m in files else m for m in answer.unmeasured]
         lines.append(f"Never measured here: {', '.join(named)}.")
@@ -154,7 +154,7 @@ def _below(answer: Answer, question: Question) -> list[str]:
     return lines
 
 
-def _repeats(best: Row) -> str:
+def repeats_of(best: Row) -> str:
     """What was varied between the repeats of the row to take."""
     kinds = [len(set(numbers)) for numbers in zip(*map(repeat, best.records), strict=True)]
     draws, seeds = (
@@ -185,7 +185,7 @@ def _real(answer: Answer) -> bool:
     return any(row.baseline for row in answer.rows)
 
 
-def _file_option(method: str) -> str:
+def required_option(method: str) -> str:
     """The option without which a method cannot be measured, if there is one."""
     return plugins.found(plugins.METHODS)[method].literal("required", "")
 

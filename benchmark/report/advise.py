@@ -122,6 +122,11 @@ class Answer:
         """Whether there are repeats enough to tell the best from others."""
         return self.best is not None and self.best.n >= LEAST_PAIRS
 
+    @property
+    def tested(self) -> bool:
+        """Whether another row fits that the best could be held against; alone it says little."""
+        return any(rival.verdict != "too few repeats" for rival in self.rivals)
+
     def of(self, verdict: Verdict) -> list[Row]:
         """The rivals of which the tests say this."""
         return [rival.row for rival in self.rivals if rival.verdict == verdict]
@@ -131,28 +136,39 @@ def advise(found: Iterable[Comparison], question: Question) -> list[Answer]:
     """An answer of each comparison and image source that was asked for, on protocol.
 
     None of them speaks for another. Those where something fits come first, of these those with
-    repeats enough, and of these the most accurate.
+    repeats enough, of these those where the best was held against another row, and of these the
+    most accurate.
 
     Raises:
         UserError: the budget is none, nothing was measured of what is asked, or nothing fits.
     """
     budget_bytes(question.budget, 1)
     found = list(found)
-    priors = {family(r.method) for c in found for r in c.rows if r.prior}
-    answers = [_answer(*place, question, priors) for place in _asked(found, question)]
+    priors = priors_among(found)
+    answers = [answer_of(place, question, priors) for place in _asked(found, question)]
     if not any(answer.best for answer in answers):
         raise UserError(_nothing_fits(answers, question))
     return sorted(answers, key=_order)
 
 
-def _asked(found: Sequence[Comparison], question: Question) -> list[Place]:
-    """The places that the question is about."""
-    kept: list[Place] = [
+def places_among(found: Iterable[Comparison]) -> list[Place]:
+    """All that answer: image sources with records, in comparisons on protocol."""
+    return [
         (comparison, images)
         for comparison in found
         if comparison.setting.on_protocol
         for images in sorted({row.images for row in comparison.rows if row.n})
     ]
+
+
+def priors_among(found: Iterable[Comparison]) -> set[str]:
+    """Methods that are known to need a prior, in whichever comparison."""
+    return {family(row.method) for each in found for row in each.rows if row.prior}
+
+
+def _asked(found: Sequence[Comparison], question: Question) -> list[Place]:
+    """The places that the question is about."""
+    kept = places_among(found)
     so_far: list[str] = []
     for name, spoken in NAMES.items():
         value = getattr(question, name)
@@ -173,12 +189,13 @@ def _of(place: Place, name: str) -> str | int:
     return images if name == "images" else getattr(comparison.setting, name)
 
 
-def _answer(comparison: Comparison, images: str, question: Question, priors: set[str]) -> Answer:
-    """The answer of one place.
+def answer_of(where: Place, question: Question, priors: set[str]) -> Answer:
+    """The answer of one place, whether it is the one that the question names or not.
 
     Args:
-        priors: methods that are known to need a prior, in whichever comparison.
+        priors: see `priors_among`.
     """
+    comparison, images = where
     present = [row for row in comparison.rows if row.n]
     here = [place for place, row in enumerate(present) if row.images == images]
     allowed = [place for place in here if question.allows(present[place])]
@@ -240,10 +257,10 @@ def _pair(comparison: Comparison, first: int, second: int) -> Paired:
     return comparison.pairs[second, first].turned
 
 
-def _order(answer: Answer) -> tuple[bool, bool, float, str]:
+def _order(answer: Answer) -> tuple[bool, bool, bool, float, str]:
     best = answer.best
     mean = 0.0 if best is None else best.accuracy[0]
-    return best is None, not answer.sure, -mean, answer.setting.title
+    return best is None, not answer.sure, not answer.tested, -mean, answer.setting.title
 
 
 def _nothing_fits(answers: Sequence[Answer], question: Question) -> str:

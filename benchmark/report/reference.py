@@ -1,12 +1,13 @@
 """The ledger of reproductions: published figures, ours beside them, and what became of each."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..records.comparison import comparisons
 from ..records.record import Record
 from ..records.statistics import mean_interval
+from .columns import Raw
 
 if TYPE_CHECKING:
     from ..experiment.reference import AccuracyCell
@@ -22,6 +23,7 @@ class Line:
         verdict: `met`, `differs` or `owed`.
         cause: of a difference; for what is owed, where it can be measured.
         command: what measures it; empty for what is computed from sizes.
+        numbers: published, ours, n, difference and width for programs, with the unit of both.
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Line:
     cause: str
     source: str
     command: str = ""
+    numbers: Mapping[str, Raw] = field(default_factory=dict)
 
 
 def ledger(records: Sequence[Record]) -> list[Line]:
@@ -75,7 +78,10 @@ def accuracy_line(cell: "AccuracyCell", records: Sequence[Record]) -> Line:
     }
     if not ours:
         where = f"about {cell.minutes:g} min of one core" if cell.minutes else "wants a GPU"
-        return Line(**shared, ours="", n="0", difference="", verdict="owed", cause=where)
+        owed = _numbers(cell.published, None, "%", cell.width, 0)
+        return Line(
+            **shared, ours="", n="0", difference="", verdict="owed", cause=where, numbers=owed
+        )
     mean, half = mean_interval([100 * r["result"]["accuracy"] for r in ours])
     shown = f"{mean:.1f} %" if half is None else f"{mean:.1f} ± {half:.1f} %"
     gap = mean - cell.published
@@ -88,7 +94,21 @@ def accuracy_line(cell: "AccuracyCell", records: Sequence[Record]) -> Line:
         difference=f"{gap:+.1f}",
         verdict="met" if met else "differs",
         cause=told,
+        numbers=_numbers(cell.published, mean, "%", cell.width, len(ours)),
     )
+
+
+def _numbers(
+    published: float, ours: float | None, unit: str, width: float | None, n: int | None
+) -> Mapping[str, Raw]:
+    return {
+        "published": published,
+        "ours": ours,
+        "unit": unit,
+        "n": n,
+        "difference": None if ours is None else ours - published,
+        "width": width,
+    }
 
 
 def storage_lines() -> list[Line]:
@@ -111,6 +131,7 @@ def storage_lines() -> list[Line]:
                 verdict="met" if cell.met else "differs",
                 cause=claim.cause,
                 source=claim.source,
+                numbers=_numbers(cell.published, cell.ours, claim.unit, None, None),
             )
         )
     return lines

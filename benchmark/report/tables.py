@@ -12,6 +12,7 @@ from ..records.replications import replications
 from ..records.store import TABLES
 from .latex import latex
 from .leaderboard import NOTES, tables
+from .raw import as_csv, raw_tables
 
 SCHEMA = 2  # of the JSON
 MADE = "Made by `python -m benchmark leaderboard` from records.\n"
@@ -33,8 +34,9 @@ def write_tables(
     }
     if shown := _pictures(list(pictures)):
         files["pictures.md"] = "\n".join([f"# Pictures\n\n{MADE}", *shown])
+    raw = raw_tables(found)
     for table in made:
-        files[f"{table.name}.csv"] = table.frame.to_csv(index=False)
+        files[f"{table.name}.csv"] = as_csv(raw[table.kind, table.title])
         files[f"{table.name}.tex"] = latex(table)
     for name, content in files.items():
         write_atomic(folder / name, content.encode())

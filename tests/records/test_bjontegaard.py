@@ -1,9 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 from present import present
+from scipy.interpolate import PchipInterpolator
 
-from benchmark.records.bjontegaard import Point, delta, reaches, saving
+from benchmark.records.bjontegaard import Point, _cubic, delta, reaches, saving
 
 
 def curve(*points, repeats=1, noise=0.0):
@@ -157,3 +159,15 @@ def test_resamples_that_never_reach_it_leave_the_saving_open_above():
     low, high = present(saving(weak, hard, soft, 0.75).interval)
     assert -1 < low < -0.96
     assert high == math.inf
+
+
+def test_the_cubic_is_scipys():
+    random = np.random.default_rng(0)
+    for count in (2, 3, 4, 7):
+        for _ in range(20):
+            x, y = np.cumsum(random.random(count) + 0.01), random.normal(size=count)
+            ours, theirs = _cubic(x, y), PchipInterpolator(x, y)
+            low, high = sorted(random.uniform(x[0], x[-1], 2).tolist())
+            assert ours(low) == pytest.approx(float(theirs(low)), abs=1e-9)
+            assert ours(x[-1]) == pytest.approx(y[-1])
+            assert ours.integral(low, high) == pytest.approx(theirs.integrate(low, high), abs=1e-9)

@@ -48,9 +48,9 @@ def test_published_files(tmp_path):
     assert all(table.markdown() in text for table in made)
     (file,) = tmp_path.glob("digits-ipc10-convnet-d3-quick-??????-accuracy.csv")
     assert file.read_text(encoding="utf-8") == (
-        "rank,images,method,accuracy %,±,n,bytes,prior\n"
-        'n too small,rded,hello,60.00,n too small,1/3,"3,000","embedded (7,400,000 B)"\n'
-        "1,rded,hard,51.00,2.48,3,500,-\n"
+        "images,method,name,rank,accuracy,half interval,n,asked,failed,bytes,prior,prior bytes\n"
+        "rded,hello,HeLlO,,0.6,,1,3,0,3000,embedded,7400000\n"
+        f"rded,hard,Hard labels,1,0.51,{found[0].rows[1].accuracy[1]},3,3,0,500,,0\n"
     )
 
 

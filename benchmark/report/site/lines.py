@@ -7,7 +7,7 @@ from functools import cached_property
 from ...records.comparison import Comparison, Row, repeat
 from ...records.statistics import Paired
 from ..leaderboard import rank_texts
-from ..names import Label, label
+from ..names import Label, label, short_names
 from ..speeds import Speed, speeds
 from .text import record_name
 
@@ -21,11 +21,13 @@ class Line:
     Attributes:
         number: its place in the comparison, from 1.
         rank: `2=` where others share it; see `rank_texts`.
+        name: for readers, told apart from those of the comparison's other methods.
     """
 
     number: int
     row: Row
     rank: str
+    name: str
 
     @cached_property
     def label(self) -> Label:
@@ -51,8 +53,11 @@ class Line:
 
 def lines(comparison: Comparison) -> list[Line]:
     """All rows of a comparison."""
+    names = short_names(row.method for row in comparison.rows)
     ranked = zip(comparison.rows, rank_texts(comparison), strict=True)
-    return [Line(number, row, rank) for number, (row, rank) in enumerate(ranked, 1)]
+    return [
+        Line(number, row, rank, names[row.method]) for number, (row, rank) in enumerate(ranked, 1)
+    ]
 
 
 def timed(found: Iterable[Line]) -> list[tuple[Line, Speed]]:

@@ -1,72 +1,41 @@
 """The site: which pages there are, and what each is made of."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
 
 from ...core import plugins
 from ...core.declared import Description
 from ...records.comparison import Comparison, Setting
 from ...records.measurements import Measurement
-from ...records.record import Record
 from ...records.replications import replications, shared_title
-from .. import columns, names, speed_tables
-from ..gains import gains
+from .. import columns, names, raw, speed_tables
+from ..citations import bibliography, cited
+from ..columns import Raw
 from ..in_all import FORMS, form_of
 from ..leaderboard import NOTES
-from ..rates import rates
 from ..reference import NOTES as REPRODUCED_NOTES
 from ..reference import Line as Reproduced
-from . import charts, text
+from ..robustness import label_robust
+from ..speeds import speeds
+from . import record_data, text
+from .answers import answers_data
+from .boards import Board
+from .curves_figure import curves
 from .folder import SiteFolder
+from .frontier_figure import Looks, frontier
 from .lines import PARTS, Line, lines, matrix, timed
-from .reproduce import reproduce_command
+from .source import commit_url, file_url, source_url
+from .speed_figure import speed
 
-STATIC = ("site.css", "theme.js", "site.js", "charts.js", "icon.svg")
-PLOTLY = "plotly.min.js"
-SHOWN = 8  # lines of the index's table
-
-
-@dataclass(frozen=True)
-class Board:
-    """A comparison and its page.
-
-    Attributes:
-        name: of its page.
-    """
-
-    comparison: Comparison
-    name: str
-    lines: list[Line]
-
-    @property
-    def setting(self) -> Setting:
-        """What all rows of the comparison share."""
-        return self.comparison.setting
-
-    @property
-    def family(self) -> Setting:
-        """What the comparisons of all IPCs share."""
-        return replace(self.setting, ipc=0)
-
-    @cached_property
-    def present(self) -> list[Line]:
-        """The lines that have records."""
-        return [line for line in self.lines if line.row.n]
-
-    @property
-    def cheapest(self) -> Line | None:
-        """Of the lines that share the first rank, the one that ships least."""
-        first = [line for line in self.present if line.row.rank == 1]
-        return min(first, key=lambda line: line.row.storage["total"], default=None)
+STATIC = ("site.css", "theme.js", "site.js", "tables.js", "answer.js", "record.js", "icon.svg")
+ANSWERS = "answers.js"
+ANSWERS_VARIABLE = "labelbenchAnswers"
 
 
 def write_site(
@@ -125,52 +94,43 @@ class _Site:
             name: name if name in plugins.found(plugins.METHODS) else text.file_name(name, name)
             for name in self.by_method
         }
-        self.looks = charts.Looks([board.comparison for board in boards])
+        self.looks = Looks([board.comparison for board in boards])
         found = replications(board.comparison for board in boards)
         self.replications = {several.title: several for several in found}
         self.count = sum(len(b.comparison.records) for b in boards)
+        entries = {name: cited(plugins.METHODS, name) for name in self.by_method}
+        self.citations = {name: bibliography(found) for name, found in entries.items() if found}
         self.environment = _environment(self)
 
     @property
     def names(self) -> list[str]:
         """Of all files."""
-        pages = ["index.html", "about.html", *(f"comparison/{b.name}.html" for b in self.boards)]
+        pages = ["index.html", "about.html", "contribute.html", "record.html", ANSWERS, *STATIC]
+        pages += [f"comparison/{board.name}.html" for board in self.boards]
+        pages += [f"records/{board.name}.js" for board in self.boards]
         pages += ["reference.html"] if self.reproduced else []
         pages += ["speed.html"] if self.timed else []
-        pages += [f"method/{name}.html" for name in self.method_names.values()]
-        for record, _, _ in self._records():
-            name = text.record_name(record)
-            pages += [f"record/{name}.html", f"record/{name}.json"]
-        return [*pages, *STATIC, PLOTLY]
+        return [*pages, *(f"method/{name}.html" for name in self.method_names.values())]
 
     def pages(self) -> Iterator[tuple[str, str | bytes]]:
         """The files' names and contents, one after the other."""
-        yield PLOTLY, get_plotlyjs()
         for name in STATIC:
             yield name, (files("benchmark.report.site") / "static" / name).read_bytes()
         yield "index.html", self._index()
-        yield "about.html", self._render("about.html", "", charted=False, notes=NOTES)
+        data = answers_data([b.comparison for b in self.boards], _page_name)
+        yield ANSWERS, f"window.{ANSWERS_VARIABLE}={text.data(data)};\n"
+        yield "about.html", self._render("about.html", "", notes=NOTES)
+        yield "contribute.html", self._render("contribute.html", "")
+        yield "record.html", self._render("record.html", "", boards=[b.name for b in self.boards])
         if self.reproduced:
             yield "reference.html", self._reference()
         if self.timed:
             yield "speed.html", self._speed()
         for board in self.boards:
             yield f"comparison/{board.name}.html", self._comparison(board)
+            yield f"records/{board.name}.js", record_data.script(board)
         for name in self.by_method:
             yield f"method/{self.method_names[name]}.html", self._method(name)
-        for record, board, line in self._records():
-            name = text.record_name(record)
-            yield f"record/{name}.html", self._record(record, board, line)
-            yield f"record/{name}.json", json.dumps(record, sort_keys=True) + "\n"
-
-    def _records(self) -> Iterator[tuple[Record, Board, Line | None]]:
-        """Each record with its comparison, and with its line where it counts."""
-        for board in self.boards:
-            for line in board.lines:
-                for record in line.row.records:
-                    yield record, board, line
-            for record in board.comparison.left_out:
-                yield record, board, None
 
     def _index(self) -> str:
         on = [b for b in self.boards if b.setting.on_protocol and b.present]
@@ -178,45 +138,29 @@ class _Site:
         return self._render(
             "index.html",
             "",
-            charted=first is not None,
             on=on,
             off=[b for b in self.boards if not b.setting.on_protocol],
-            choices={
-                "dataset": sorted({b.setting.dataset for b in self.boards}),
-                "IPC": sorted({b.setting.ipc for b in self.boards}),
-                "student": sorted({b.setting.student for b in self.boards}),
-                "images": sorted({x.row.images for b in self.boards for x in b.lines}),
-            },
-            candidates={b.name: self._candidates(b) for b in on},
+            datasets=len({b.setting.dataset for b in self.boards}),
+            listed=[_listed(board) for board in on],
             first=first,
-            chart=charts.frontier(first.present, self.looks, "") if first else None,
-            shown=SHOWN,
+            chart=frontier(first.present, self.looks, f"comparison/{first.name}.html")
+            if first
+            else "",
+            rates=first.rates if first else [],
+            rate_names=names.short_names(r.method for r in first.rates) if first else {},
+            raw_rates=raw.rate_lines(first.rates) if first else [],
+            rate_columns=columns.RATES,
+            verdicts=self._verdicts(),
+            notes=NOTES,
             methods={
                 name: (_described(name).summary, len({b.name for b, _ in found}))
                 for name, found in self.by_method.items()
             },
         )
 
-    def _candidates(self, board: Board) -> list[dict[str, Any]]:
-        """What a byte budget may choose from, whatever images are asked for, with priors or not."""
-        kept = charts.choices(board.present)
-        return [
-            {
-                "family": text.brief(text.clean(line.label.family), 60),
-                "options": text.brief(text.clean(", ".join(line.label.options))),
-                "source": text.brief(text.clean(line.row.images), 60),
-                "colour": self.looks.colours[line.label.family],
-                "accuracy": text.interval(*line.row.accuracy),
-                "mean": line.row.accuracy[0],
-                "bytes": line.row.storage["total"],
-                "size": names.size(line.row.storage["total"]),
-                "full": line.soft,
-                "prior": bool(line.row.prior),
-                "line": line.number,
-            }
-            for line in board.present
-            if line.number in kept
-        ]
+    def _verdicts(self) -> dict[str, int]:
+        counts = Counter(line.verdict for line in self.reproduced)
+        return {verdict: counts[verdict] for verdict in ("met", "differs", "owed")}
 
     def _comparison(self, board: Board) -> str:
         sources: dict[str, tuple[float | None, list[Any]]] = {}
@@ -226,92 +170,133 @@ class _Site:
                 sizes = [record["storage"].get(name) for name in FORMS.values()]
                 sources[record["cell"]["images"]] = alike, sizes
         line_of = {line.row.name: line for line in board.present}
-        commits = Counter(
-            str(r["environment"]["commit"] or "unknown") for r in board.comparison.records
-        )
+        rows = [line.row for line in board.present]
+        commits = {str(r["environment"]["commit"] or "unknown") for r in board.comparison.records}
+        by_bytes = sorted(board.present, key=lambda x: (x.row.storage["total"], x.number))
+        several = self.replications.get(shared_title(board.setting))
         return self._render(
             "comparison.html",
             "../",
-            charted=bool(board.present),
             board=board,
             family=[b for b in self.boards if b.family == board.family],
             sources=dict(sorted(sources.items())),
             choices=sorted({line.row.images for line in board.lines}),
             commits=sorted(commits),
-            chart=charts.frontier(board.present, self.looks, "../"),
-            whole=charts.frontier(
-                board.present, self.looks, "../", form_of(x.row for x in board.present)
-            ),
-            curves=charts.curves(board.present, self.looks),
-            by_bytes=sorted(board.present, key=lambda x: (x.row.storage["total"], x.number)),
+            chart=frontier(board.present, self.looks),
+            whole=frontier(board.present, self.looks, "", form_of(rows)),
+            curves=curves(board.present, self.looks),
+            by_bytes=by_bytes,
             parts=[p for p in PARTS if any(x.row.storage[p] for x in board.present)],
             storage=columns.STORAGE,
-            rates=rates(board.comparison),
+            rates=board.rates,
+            rate_names=names.short_names(rate.method for rate in board.rates),
             rate_columns=columns.RATES,
-            gains=[(line_of[gain.row.name], gain) for gain in gains(board.comparison)],
+            gains=[(line_of[gain.row.name], gain) for gain in board.gains],
             gain_columns=columns.FRONTIER,
             forms=[*FORMS],
-            form=form_of(line.row for line in board.present),
+            form=form_of(rows),
             throughput=columns.THROUGHPUT,
             speeds=timed(board.present),
-            several=self.replications.get(shared_title(board.setting)),
+            several=several,
+            several_names=names.short_names(row.method for row in several.rows) if several else {},
             notes=NOTES,
             matrix=matrix(board.comparison),
+            record_lines=record_data.table_lines(board, self.looks.colours),
+            sheets={
+                "rates": raw.rate_lines(board.rates),
+                "accuracy": raw.accuracy_lines(board.comparison.rows),
+                "frontier": raw.gain_lines(board.gains),
+                "storage": raw.storage_lines([line.row for line in by_bytes]),
+                "images": raw.image_lines(rows, label_robust(board.comparison)),
+                "throughput": raw.speed_lines(speeds(rows)),
+                "replications": raw.replication_lines(several) if several else [],
+                "records": record_data.raw(board),
+            },
         )
 
     def _reference(self) -> str:
-        verdicts = Counter(line.verdict for line in self.reproduced)
         return self._render(
             "reference.html",
             "",
-            charted=False,
             lines=self.reproduced,
-            counts={verdict: verdicts[verdict] for verdict in ("met", "differs", "owed")},
+            counts=self._verdicts(),
             notes=REPRODUCED_NOTES,
+            sheets={
+                kind: [
+                    {"figure": line.name, **line.numbers, "verdict": line.verdict}
+                    for line in self.reproduced
+                    if line.kind == kind
+                ]
+                for kind in REPRODUCED_NOTES
+            },
         )
 
     def _speed(self) -> str:
         groups = speed_tables.groups(self.timed)
+        ratios = speed_tables.ratios(self.timed)
         return self._render(
             "speed.html",
             "",
-            charted=bool(groups),
             groups=groups,
-            charts=[charts.speed(group.profiles) for group in groups],
+            charts=[speed(group.profiles) for group in groups],
             columns=columns.PROFILE,
-            ratios=speed_tables.ratios(self.timed),
+            ratios=ratios,
             ratio_columns=columns.RATIO,
             sides=speed_tables.sides,
             settings=speed_tables.settings,
             notes=speed_tables.NOTES,
+            profile_sheets=[raw.profile_lines(group.profiles) for group in groups],
+            ratio_sheet=raw.ratio_lines([each for each, _ in ratios]),
         )
 
     def _method(self, name: str) -> str:
+        plugin = plugins.found(plugins.METHODS).get(name)
+        place = plugin.where if plugin is not None and plugin.builtin else None
         return self._render(
             "method.html",
             "../",
-            charted=False,
             name=name,
+            title=names.title(name),
             colour=self.looks.colours[name],
             method=_described(name),
+            source=file_url(f"methods/{place.name}") if place is not None else "",
             found=self.by_method[name],
-        )
-
-    def _record(self, record: Record, board: Board, line: Line | None) -> str:
-        return self._render(
-            "record.html",
-            "../",
-            charted=True,
-            record=record,
-            board=board,
-            line=line,
-            label=names.label(record["cell"]["method"]),
-            again=reproduce_command(record),
-            curve=charts.one_curve(record["result"]["train_loss"]),
+            sheet=[
+                {"dataset": board.setting.dataset, "IPC": board.setting.ipc}
+                | {"student": board.setting.student, "recipe": board.setting.recipe}
+                | each
+                for board, line in self.by_method[name]
+                for each in raw.accuracy_lines([line.row])
+            ],
         )
 
     def _render(self, template: str, up: str, **values: Any) -> str:
         return self.environment.get_template(template).render(up=up, **values)
+
+
+def _listed(board: Board) -> Mapping[str, Raw]:
+    """A comparison in a line, as numbers."""
+    at, best, cheapest = board.setting, board.present[0].row, board.cheapest
+    mean, half = best.accuracy
+    return {
+        "dataset": at.dataset,
+        "IPC": at.ipc,
+        "student": at.student,
+        "recipe": at.recipe,
+        "teacher": at.teacher,
+        "teacher accuracy": at.teacher_accuracy,
+        "world": at.place,
+        "precision": at.precision,
+        "best method": best.method,
+        "best images": best.images,
+        "best accuracy": mean,
+        "best half interval": half,
+        "best bytes": best.storage["total"],
+        "fewest bytes at rank 1, method": cheapest and cheapest.row.method,
+        "fewest bytes at rank 1": cheapest and cheapest.row.storage["total"],
+        "rows": len(board.lines),
+        "records": len(board.comparison.records),
+    }
 
 
 def _environment(site: _Site) -> Environment:
@@ -326,23 +311,28 @@ def _environment(site: _Site) -> Environment:
     )
     made.globals |= {
         "PARTS": PARTS,
+        "citations": site.citations,
+        "commit_url": commit_url,
         "page_of": site.method_names.__getitem__,
         "colour_of": site.looks.colours.__getitem__,
         "record_name": text.record_name,
         "site_records": site.count,
         "reproduced": bool(site.reproduced),
+        "source_url": source_url(),
         "timed": bool(site.timed),
     }
     made.filters |= {
         "brief": text.brief,
         "commas": "{:,}".format,
         "data": text.data,
-        "facts": text.facts,
         "family": lambda method: names.label(method).family,
         "inline": text.inline,
         "interval": lambda accuracy: text.interval(*accuracy),
+        "method_title": names.title,
         "prose": text.prose,
         "ratio": text.ratio,
+        "sheet": text.sheet,
+        "short_name": names.short_name,
         "size": names.size,
     }
     return made

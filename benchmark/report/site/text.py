@@ -1,16 +1,16 @@
 """Text of the site. Records may come from anyone, so no text of theirs is trusted."""
 
 import hashlib
-import html
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
 
 from ...records.record import Record, world_digest
+from ..columns import Raw, times
 
 # Control characters, those that turn the direction of writing, and halves of characters.
 UNSEEN = re.compile(
@@ -55,11 +55,6 @@ def data(value: Any) -> Markup:
     return Markup(text)
 
 
-def short(value: float) -> float | None:
-    """Five significant digits; None where JSON has no word for it."""
-    return float(f"{value:.5g}") if math.isfinite(value) else None
-
-
 def interval(mean: float, half: float | None) -> str:
     """An accuracy in %, with half of its interval where there is one."""
     return f"{100 * mean:.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
@@ -67,7 +62,7 @@ def interval(mean: float, half: float | None) -> str:
 
 def ratio(full: int, total: int) -> str:
     """How much smaller than all soft labels."""
-    return f"{full / total:.1f}×" if total else "–"
+    return times(full / total).replace("x", "×") if total else "–"
 
 
 def inline(text: str) -> Markup:
@@ -85,30 +80,14 @@ def prose(docstring: str) -> Markup:
     return Markup(re.sub(r"(?:<li>.*?</li>)+", r"<ul>\g<0></ul>", "".join(made), flags=re.DOTALL))
 
 
-def facts(values: dict[str, Any]) -> Markup:
-    """Nested JSON values as rows of a table; here, as a template takes twice as long for it."""
-    row = '<tr><th scope="row">{}</th><td>{}</td></tr>\n'
-    found = (map(html.escape, map(clean, fact)) for fact in _flat(values, ""))
-    return Markup("".join(row.format(*fact) for fact in found))
+def sheet(lines: Sequence[Mapping[str, Raw]]) -> Markup:
+    """The lines of a table for programs, as JSON: names once, then a list a line."""
+    names = [*dict.fromkeys(name for line in lines for name in line)]
+    rows = [[_said(line.get(name)) for name in names] for line in lines]
+    return data({"columns": names, "rows": rows})
 
 
-def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
-    """Names with dots, and texts."""
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", _plain(value)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "none"}[value]
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        rest = ", …" if len(value) > 40 else ""
-        return ", ".join(map(_plain, value[:40])) + rest
-    return str(value)
+def _said(value: Raw) -> Raw:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return brief(clean(value), 300) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-// Theme, sortable tables, filters, and the choice by a byte budget.
+// Theme, sortable tables, what the address holds, and the filter of a comparison's page.
 "use strict";
 
 const root = document.documentElement;
@@ -23,7 +23,6 @@ function themeButton() {
       // No storage here: the choice lasts as long as the page.
     }
     name();
-    dispatchEvent(new Event("themed"));
   });
 }
 
@@ -69,117 +68,113 @@ function sortable(table) {
   table.tHead.querySelector("[data-sorted]")?.setAttribute("aria-sort", "ascending");
 }
 
-// Bytes of `10 kB`, `1.5MB` or `40x`; Infinity of nothing, NaN of what cannot be read.
+// Bytes of `10 kB`, `1.5MB` or `40x`, as the command line reads them; NaN of what it does not.
+const UNITS = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9, KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30 };
+
 function budgetBytes(text, full) {
-  if (text.trim() === "") return Infinity;
-  const match = /^\s*(\d[\d,_]*(?:\.\d+)?)\s*(x|×|[kmg]?i?b?)\s*$/i.exec(text);
-  if (!match) return NaN;
-  const amount = Number(match[1].replace(/[,_]/g, ""));
-  const unit = match[2].toLowerCase();
-  if (unit === "x" || unit === "×") return full / amount;
-  const power = { k: 1, m: 2, g: 3 }[unit[0]] ?? 0;
-  return amount * (unit.includes("i") ? 1024 : 1000) ** power;
+  const match = /^(\d{1,18}(?:\.\d{1,18})?) ?(x|[kKMG]i?B|B)?$/.exec(text.trim().replaceAll("_", ""));
+  if (!match || !(Number(match[1]) > 0)) return NaN;
+  if (match[2] === "x") return Math.floor(full / Number(match[1]));
+  return Math.floor(Number(match[1]) * UNITS[(match[2] ?? "B").toUpperCase()]);
 }
 
-function validBudget(input) {
-  const bad = Number.isNaN(budgetBytes(input.value, 1));
-  input.setAttribute("aria-invalid", bad);
-  return !bad;
+// The page's state in its address: `#?dataset=cifar10&bytes=4+kB`.
+function stateOf(address) {
+  return new URLSearchParams(address.startsWith("#?") ? address.slice(2) : "");
 }
 
-function onInput(form, update) {
+function keepState(values) {
+  const state = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== ""));
+  const hash = String(state) ? `#?${state}` : "";
+  // A link into the page, such as to a row, stays until there is something to say.
+  if (hash === location.hash || (!hash && !location.hash.startsWith("#?"))) return;
+  history.replaceState(null, "", hash || location.href.split("#")[0]);
+}
+
+// A comparison's page: one filter for all its tables and its pictures.
+function filterFits(dataset, { most, images, noPrior }) {
+  return (
+    (!images || dataset.images === images) &&
+    (most === Infinity || dataset.bytes === undefined || (dataset.bytes !== "" && Number(dataset.bytes) <= most)) &&
+    !(noPrior && dataset.prior)
+  );
+}
+
+// The frontier of the points that are left: the best at no more bytes, as steps.
+function redrawSteps(svg, shown) {
+  for (const step of svg.querySelectorAll(".step")) {
+    const points = [...svg.querySelectorAll(".point")]
+      .filter((point) => point.dataset.images === step.dataset.images)
+      .filter((point) => shown.has(point.dataset.line))
+      .map((point) => [Number(point.dataset.x), Number(point.dataset.y)])
+      .sort(([x, y], [u, v]) => x - u || y - v);
+    const corners = [];
+    for (const [x, y] of points) {
+      const last = corners.at(-1);
+      if (last && y >= last[1]) continue;
+      if (last) corners.push([x, last[1]]);
+      corners.push([x, y]);
+    }
+    if (corners.length) corners.push([Number(step.dataset.end), corners.at(-1)[1]]);
+    step.setAttribute("d", corners.length ? `M${corners.map((c) => c.join(" ")).join("L")}` : "M0 0");
+  }
+}
+
+function showLines(shown) {
+  for (const svg of document.querySelectorAll(".chart svg")) {
+    for (const mark of svg.querySelectorAll("[data-line]")) {
+      mark.classList.toggle("off", !shown.has(mark.dataset.line));
+    }
+    redrawSteps(svg, shown);
+  }
+  for (const cell of document.querySelectorAll("[data-of]")) {
+    cell.hidden = !shown.has(cell.dataset.of);
+  }
+}
+
+function pageFilter(form) {
+  const rows = [...document.querySelectorAll("tr[data-images]")];
+  const main = rows.filter((row) => row.id);
+  const fields = form.elements;
+  const read = () => {
+    const state = stateOf(location.hash);
+    for (const name of ["text", "images", "budget"]) fields[name].value = state.get(name) ?? "";
+    fields.prior.checked = state.get("prior") === "no";
+  };
+  const update = () => {
+    const { text, images, budget, prior } = fields;
+    const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const asked = budget.value.trim() ? budgetBytes(budget.value, Number(form.dataset.full)) : Infinity;
+    budget.setAttribute("aria-invalid", Number.isNaN(asked));
+    const wanted = { most: Number.isNaN(asked) ? Infinity : asked, images: images.value, noPrior: prior.checked };
+    const shown = new Set();
+    for (const row of main) {
+      const said = `${row.textContent} ${row.querySelector(".method").title}`.toLowerCase();
+      const fits = filterFits(row.dataset, wanted) && words.every((word) => said.includes(word));
+      if (fits) shown.add(row.dataset.line);
+    }
+    for (const row of rows) {
+      const { line } = row.dataset;
+      row.hidden = line ? !shown.has(line) : !filterFits(row.dataset, wanted);
+    }
+    showLines(shown);
+    const some = shown.size < main.length;
+    form.querySelector("output").textContent = some ? `${shown.size} of ${main.length} rows` : "";
+    const state = { text: text.value, images: images.value, budget: budget.value };
+    keepState({ ...state, prior: prior.checked ? "no" : "" });
+  };
   form.addEventListener("input", update);
   form.addEventListener("submit", (event) => event.preventDefault());
-  update(); // a browser may keep what was typed before
-}
-
-// A comparison's page: one filter for all its tables and its picture.
-function pageFilter(form) {
-  const rows = [...document.querySelectorAll("tr[data-line]")];
-  const all = rows.filter((row) => row.id).length;
-  onInput(form, () => {
-    const { text, images, budget, prior } = form.elements;
-    const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const most = validBudget(budget) ? budgetBytes(budget.value, form.dataset.full) : Infinity;
-    const shown = new Set();
-    for (const row of rows) {
-      const { dataset } = row;
-      const said = row.textContent.toLowerCase();
-      const fits =
-        (!images.value || dataset.images === images.value) &&
-        (most === Infinity || (dataset.bytes !== "" && Number(dataset.bytes) <= most)) &&
-        !(prior.checked && dataset.prior) &&
-        (row.id === "" || words.every((word) => said.includes(word)));
-      if (row.id && fits) shown.add(dataset.line);
-      row.hidden = row.id ? !fits : !shown.has(dataset.line);
-    }
-    const some = shown.size < all;
-    form.querySelector("output").textContent = some ? `${shown.size} of ${all} rows` : "";
-    window.chosenLines = some ? shown : null; // for a picture that is not drawn yet
-    dispatchEvent(new CustomEvent("filtered", { detail: window.chosenLines }));
+  addEventListener("hashchange", () => {
+    if (!location.hash.startsWith("#?")) return;
+    read();
+    update();
   });
-}
-
-// The first page: which comparisons fit, and what is best in each at the byte budget.
-function picker(form) {
-  const candidates = JSON.parse(document.getElementById("candidates").textContent);
-  const rows = [...document.querySelectorAll("#list tbody tr")];
-  const title = document.querySelector("[data-best-title] button");
-  onInput(form, () => {
-    const { dataset, IPC, student, images, budget, prior, text } = form.elements;
-    const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const narrowed = validBudget(budget) && (budget.value.trim() || images.value || prior.checked);
-    title.textContent = narrowed ? "highest mean that fits" : "highest mean";
-    let count = 0;
-    for (const row of rows) {
-      const of = candidates[row.dataset.name];
-      const best = of.find(
-        (one) =>
-          !(one.bytes > budgetBytes(budget.value, one.full)) &&
-          (!images.value || one.source === images.value) &&
-          !(prior.checked && one.prior),
-      );
-      const fits =
-        best &&
-        (!dataset.value || row.dataset.dataset === dataset.value) &&
-        (!IPC.value || row.dataset.ipc === IPC.value) &&
-        (!student.value || row.dataset.student === student.value) &&
-        words.every((word) => row.textContent.toLowerCase().includes(word));
-      row.hidden = !fits;
-      if (!fits) continue;
-      count += 1;
-      showBest(row, best);
-    }
-    document.getElementById("none").hidden = count > 0;
-  });
-}
-
-function showBest(row, best) {
-  const link = document.createElement("a");
-  const dot = document.createElement("span");
-  dot.className = "dot";
-  dot.style.background = best.colour;
-  link.className = "method";
-  link.href = `comparison/${row.dataset.name}.html#line-${best.line}`;
-  link.append(dot, best.family);
-  const options = document.createElement("small");
-  options.className = "options";
-  options.textContent = best.options;
-  const images = document.createElement("small");
-  images.className = "on";
-  images.textContent = `on ${best.source}${best.prior ? ", with a prior †" : ""}`;
-  row.querySelector(".best-method").replaceChildren(link, ...(best.options ? [options] : []), " ", images);
-  const figures = { accuracy: [best.accuracy, best.mean], bytes: [best.size, best.bytes] };
-  for (const [name, [text, value]] of Object.entries(figures)) {
-    const cell = row.querySelector(`.best-${name}`);
-    cell.textContent = text;
-    cell.dataset.sort = value;
-  }
+  read(); // a browser may keep what was typed before: the address counts
+  update();
 }
 
 themeButton();
 document.querySelectorAll("table.sortable").forEach(sortable);
 const filter = document.getElementById("filter");
 if (filter) pageFilter(filter);
-const choice = document.getElementById("picker");
-if (choice) picker(choice);
