@@ -5,6 +5,7 @@ import sys
 from typing import NoReturn
 
 from .cli.app import app
+from .core import progress
 from .core.errors import Interrupted, UserError
 from .core.files import disk_is_full
 
@@ -35,7 +36,7 @@ def main() -> None:
 
 
 def _end(text: str, code: int) -> NoReturn:
-    print(text, file=sys.stderr)
+    progress.end(text)
     sys.exit(code)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import UserError, unknown
+from ..core import progress
+from ..core.errors import Interrupted, UserError, unknown
 from ..experiment import grid as grids
 from ..experiment.grid import Cell, Grid
 from . import within
@@ -48,12 +49,16 @@ def measure(grid: Grid, at: Surroundings) -> Results:
     chosen = _shard(cells, at.shard)
     limit = None if at.within is None else within.seconds(at.within)
 
-    import torch
+    try:
+        with progress.stage("start", "load torch", aloud=False):
+            import torch
 
-    from ..core.device import choose
-    from ..experiment import run_grid
-    from ..experiment.dataset_and_teacher import Runtime
-    from ..experiment.stages import Experiment
+            from ..core.device import choose
+            from ..experiment import run_grid
+            from ..experiment.dataset_and_teacher import Runtime
+            from ..experiment.stages import Experiment
+    except KeyboardInterrupt as error:
+        raise Interrupted("nothing was begun.") from error
 
     compute, threads = choose(at.device, at.precision), torch.get_num_threads()
     jobs, execute = _executor(at, compute, len(chosen))

@@ -19,9 +19,12 @@ def opened(asked: dict[str, Any], at: Place) -> tuple[Any, list[grids.Cell]]:
     grid = grid_of(asked, at.config)
     cells = list(grids.cells(grid))
 
-    from ..core.device import choose
-    from ..experiment.dataset_and_teacher import Runtime
-    from ..experiment.stages import Experiment
+    from ..core.progress import stage
+
+    with stage("start", "load torch", aloud=False):
+        from ..core.device import choose
+        from ..experiment.dataset_and_teacher import Runtime
+        from ..experiment.stages import Experiment
 
     runtime = Runtime(at.work, choose(at.device, at.precision), at.data_root, at.download)
     return Experiment(grid, runtime), cells

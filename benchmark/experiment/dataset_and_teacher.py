@@ -201,6 +201,7 @@ class DatasetAndTeacher:
             "teacher",
             self.training_key,
             lambda f: teachers.trained(network, self.dataset, options, compute, f),
+            network,
         )
 
     @cached_property

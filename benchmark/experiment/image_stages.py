@@ -45,6 +45,11 @@ class ResolvedImages:
     key: dict[str, Any]
     base: "ResolvedImages | None"
 
+    @property
+    def about(self) -> str:
+        """In a line."""
+        return f"{self.source} IPC {self.ipc}"
+
 
 @dataclass(frozen=True)
 class Similarity:
@@ -158,7 +163,7 @@ class ImageStages:
             distilled.write(folder, made)
             shutil.rmtree(scratch)
 
-        return given.cache.make("images", resolved.key, build_stage)
+        return given.cache.make("images", resolved.key, build_stage, resolved.about)
 
     def images(self, resolved: ResolvedImages) -> ResidentImages:
         """The images, on the device."""

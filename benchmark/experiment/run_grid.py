@@ -11,7 +11,7 @@ import torch
 from ..core.bounded_cache import held
 from ..core.errors import Interrupted, UserError
 from ..core.files import digest
-from ..core.progress import say
+from ..core.progress import say, stage
 from ..labels.contract import method
 from ..models.image_source import image_source
 from ..records import store
@@ -22,8 +22,9 @@ from .estimate import Estimator, said
 from .failures import Failed, Failure
 from .grid import Cell
 from .groups import grouped
-from .run_cell import LOCKS, RECORDS, RUN, Cells, ResolvedCell, Tally
+from .run_cell import LOCKS, RECORDS, RUN, Cells, ResolvedCell
 from .stages import Experiment, ResolvedLabels
+from .tally import Tally
 from .within import measure_within
 
 MOST_OF_A_START = 10.0  # seconds; a process that took more has done other work before
@@ -73,7 +74,8 @@ def run(
         here = execute is None or experiment.runtime.jobs > 1
         if here and not dry_run and not (experiment.runtime.work / RECORDS).exists():
             fitter.start()  # there will be work for it: it starts while cells are resolved
-        resolved = experiment.resolve(cells, fetch=not dry_run)
+        with stage("start", "read dataset and options", aloud=False):
+            resolved = experiment.resolve(cells, fetch=not dry_run)
         if resolved.left_out and not any(cell.variant.budget for cell in resolved.labels):
             raise UserError(" ".join(dict.fromkeys(resolved.left_out.values())))
         left_out = {c.variant.label: w for c, w in resolved.left_out.items()}
@@ -84,16 +86,19 @@ def run(
         missing = [cell for cell in found if experiment.runtime.force or not cell.done]
         start = min(time.process_time(), MOST_OF_A_START)
         estimator = Estimator(runner, not dry_run, start)
-        _foretell(estimator, found, missing, dry_run)
+        with stage("start", "time a few steps", aloud=False):
+            _foretell(estimator, found, missing, dry_run)
         if dry_run:
             return _read(runner, found, missing, {}, left_out)
-        runner.tally = Tally(len(missing))
+        until = None if within is None else started + within
+        waiting = [cell.cell for cell in missing]
+        runner.tally = Tally.of(waiting, estimator.left_of(missing), until)
         work = partial(execute or measure, runner)
-        with held(experiment.runtime.work / LOCKS / RUN):
-            if within is None:
+        with held(experiment.runtime.work / LOCKS / RUN), runner.tally.shown():
+            if until is None:
                 failed = work(missing)
             else:
-                failed = measure_within(estimator, missing, started + within, work)
+                failed = measure_within(estimator, missing, until, work)
     except KeyboardInterrupt as error:
         fitter.stop()
         count = sum(cell.done for cell in found)
@@ -163,7 +168,7 @@ def measure(
     """
     torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
     failed = prepare(runner.experiment, missing)
-    runner.tally.ended += len(failed)
+    runner.tally.drop(failed)
     waiting, wait = [cell for cell in missing if cell.cell not in failed], False
     while waiting:
         busy = []
