@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -126,10 +126,8 @@ class Remote:
 
     def _send(self, *event: Any) -> None:
         with self._lock:
-            try:
+            with suppress(OSError):
                 self._connection.send(event)
-            except OSError:
-                pass
 
     def say(self, text: str) -> None:
         """See `Sink`."""
