@@ -63,6 +63,7 @@ class Options(ImageLabelOptions):
 class Expert(ImageLabels[Options]):
     """The probabilities that the best snapshot gives each image."""
 
+    title = "Expert labels"
     paper = "Qin et al., A Label is Worth a Thousand Images, NeurIPS 2024, arXiv 2406.10485"
 
     @classmethod

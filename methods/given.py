@@ -50,6 +50,7 @@ class Given(ImageLabels[Options]):
     """The probabilities that others gave each image."""
 
     required = "path"
+    title = "Given labels"
     paper = "Guo et al., DATM, ICLR 2024, arXiv 2310.05773, section 3.3"
 
     @classmethod

@@ -10,6 +10,7 @@ from benchmark.labels.class_labels import ClassLabels
 class Hard(ClassLabels[NoOptions]):
     """One-hot labels."""
 
+    title = "Hard labels"
     control = "floor"
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:

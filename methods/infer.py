@@ -55,6 +55,7 @@ class Infer(ImageLabels[Options]):
         labels: probabilities at the recipe's temperature, float32 (N, C).
     """
 
+    title = "INFER"
     paper = "Zhang et al., INFER, ICLR 2025, arXiv 2408.06927"
     space = "logits"
 

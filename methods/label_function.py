@@ -94,6 +94,7 @@ class Extra:
 class LabelFunction(LabelSource[Options]):
     """Fresh views every epoch, labelled by the function."""
 
+    title = "Label function"
     paper = "labelbench, methods/label_function"
     space = "logits"
 

@@ -72,6 +72,7 @@ class Options(ImageLabelOptions):
 class LabelSolve(ImageLabels[Options]):
     """The solved labels, as probabilities."""
 
+    title = "Label solve"
     paper = "Nguyen et al., Dataset Meta-Learning from Kernel Ridge-Regression, arXiv 2011.00050"
 
     @classmethod

@@ -38,6 +38,7 @@ class Options(Learning):
 class LDRR(LearnedLabels[Options]):
     """Probabilities of each image, learned by differentiating a ridge regression."""
 
+    title = "LD-RR"
     paper = "Bohdal, Yang and Hospedales, Flexible Dataset Distillation, arXiv 2006.08572, 2020"
     through_real = False
 

@@ -22,6 +22,7 @@ class Options:
 class Smoothed(ClassLabels[Options]):
     """(1 - amount) x one-hot + amount / C."""
 
+    title = "Smoothed labels"
     paper = "Szegedy et al., Rethinking the Inception Architecture, arXiv 1512.00567, section 7"
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:

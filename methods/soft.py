@@ -32,6 +32,7 @@ class Soft(LabelSource[Options]):
     The views themselves take no bytes: the plan's seed gives them back.
     """
 
+    title = "Soft labels"
     paper = "Yin, Xing and Shen, Squeeze, Recover and Relabel (SRe2L), arXiv 2306.13092"
     space = "logits"
     control = "full"

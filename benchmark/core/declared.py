@@ -37,11 +37,13 @@ class Description:
     Attributes:
         about: the module's docstring; empty where its source is not here.
         paper: what to cite.
+        title: what tables for readers call it; empty where its class is not here.
     """
 
     about: str = ""
     paper: str = ""
     options: tuple[Option, ...] = ()
+    title: str = ""
 
     @property
     def summary(self) -> str:
@@ -63,7 +65,8 @@ def describe(path: Path, contract: str, name: str = "") -> Description:
         return Description(about)
     options = _options(found)
     fields = _fields(options) if options is not None else {}
-    return Description(about, str(literal(found, "paper", "")), tuple(fields.values()))
+    title = str(literal(found, "title", "")) or found.node.name
+    return Description(about, str(literal(found, "paper", "")), tuple(fields.values()), title)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class LabelSource(ABC, Generic[OptionsT]):
 
     Class attributes:
         name: what users call it; its file's name, or its entry point's.
+        title: what tables for readers call it; its class's name if it says nothing.
         paper: what to cite.
         space: whether `targets` are probabilities or logits; decides what the recipe's loss
             does with them.
@@ -62,6 +63,7 @@ class LabelSource(ABC, Generic[OptionsT]):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     space: ClassVar[Literal["probabilities", "logits"]] = "probabilities"
     control: ClassVar[Control | None] = None

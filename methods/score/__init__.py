@@ -81,6 +81,7 @@ class Options:
 class Score(LabelSource[Options]):
     """Rows of the images' matrices, replayed."""
 
+    title = "SCORE"
     paper = "Yuan et al., SCORE, arXiv 2503.13935"
     space = "logits"
 

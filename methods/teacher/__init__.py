@@ -69,6 +69,7 @@ class Extra:
 class ShippedTeacher(LabelSource[Options]):
     """Logits of the shipped network on every view."""
 
+    title = "Teacher"
     paper = "Sun et al., On the Diversity and Realism of Distilled Dataset (RDED), arXiv 2312.03526"
     space = "logits"
     control = "ceiling"

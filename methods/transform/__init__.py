@@ -90,6 +90,7 @@ class Extra:
 class TransformCoder(LabelSource[Options]):
     """Few batches of coded labels, reused."""
 
+    title = "Transform coder"
     paper = "labelbench, methods/transform"
     space = "logits"
 

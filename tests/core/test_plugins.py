@@ -260,3 +260,4 @@ def test_literals_are_read_without_importing():
     assert options["form"].kind == "Literal['fp16', 'int8', 'top-k']"  # where it was named
     assert options["learners"].default == "(AUTO,)"
     assert "arXiv 2604.18135" in plugins.found(METHODS)["lpqld"].description.paper
+    assert plugins.found(METHODS)["ld_rr"].description.title == "LD-RR"

@@ -20,9 +20,10 @@ from benchmark.records.comparison import comparisons
 from benchmark.records.record import Record, pack_bits, world_digest
 from benchmark.records.store import read
 from benchmark.records.upgrade import CONTROLS, _draw
+from benchmark.report.names import label
 from benchmark.report.site import write_site
 from benchmark.report.site.reproduce import reproduce_command
-from benchmark.report.site.text import data, file_name, label, prose, record_name, size
+from benchmark.report.site.text import data, file_name, prose, record_name
 
 RESULTS = Path(__file__).parents[2] / "results"
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -408,14 +409,6 @@ def test_the_command_says_where_it_is_approximate(changes, says):
     assert says in notes[0]
 
 
-def test_labels_come_apart():
-    found = label("lpqld[k=4,budget=40x] (epochs=3, rank=2)")
-    assert found.family == "lpqld"
-    assert found.options == ("k=4", "budget=40x", "epochs=3", "rank=2")
-    assert label("hard").options == ()
-    assert label("odd[text").options == ("[text",)
-
-
 def test_docstrings_become_paragraphs_and_lists():
     made = prose("One\nline of `code`.\n\n- first\n  goes on\n- <i>, arXiv 1234.56789")
     assert made == (
@@ -429,13 +422,6 @@ def test_json_in_a_page_cannot_end_its_element():
     text = str(data(value))
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == value
-
-
-@pytest.mark.parametrize(
-    ("count", "said"), [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (7_400_000, "7.4 MB")]
-)
-def test_bytes_in_few_figures(count, said):
-    assert size(count) == said
 
 
 def test_a_loss_that_is_no_number_is_a_gap(tmp_path):

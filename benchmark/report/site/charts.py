@@ -12,10 +12,11 @@ from ..frontier import point as point_of
 from ..frontier_panel import Point
 from ..frontier_panel import frontier as pareto
 from ..in_all import in_all
+from ..names import size
 from ..pictures import colours_of
 from ..speeds import Profile
 from .lines import Line
-from .text import brief, clean, short, size
+from .text import brief, clean, short
 
 # plotly's names of matplotlib's shapes in `frontier.MARKERS`.
 SYMBOLS = (

@@ -7,8 +7,9 @@ from functools import cached_property
 from ...records.comparison import Comparison, Row, repeat
 from ...records.statistics import Paired
 from ..leaderboard import rank_texts
+from ..names import Label, label
 from ..speeds import Speed, speeds
-from .text import Label, label, record_name
+from .text import record_name
 
 PARTS = ("values", "indices", "views", "weights", "container")  # of the ledger
 

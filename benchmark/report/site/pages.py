@@ -18,7 +18,7 @@ from ...records.comparison import Comparison, Setting
 from ...records.measurements import Measurement
 from ...records.record import Record
 from ...records.replications import replications, shared_title
-from .. import columns, speed_tables
+from .. import columns, names, speed_tables
 from ..gains import gains
 from ..in_all import FORMS, form_of
 from ..leaderboard import NOTES
@@ -209,7 +209,7 @@ class _Site:
                 "accuracy": text.interval(*line.row.accuracy),
                 "mean": line.row.accuracy[0],
                 "bytes": line.row.storage["total"],
-                "size": text.size(line.row.storage["total"]),
+                "size": names.size(line.row.storage["total"]),
                 "full": line.soft,
                 "prior": bool(line.row.prior),
                 "line": line.number,
@@ -305,7 +305,7 @@ class _Site:
             record=record,
             board=board,
             line=line,
-            label=text.label(record["cell"]["method"]),
+            label=names.label(record["cell"]["method"]),
             again=reproduce_command(record),
             curve=charts.one_curve(record["result"]["train_loss"]),
         )
@@ -338,12 +338,12 @@ def _environment(site: _Site) -> Environment:
         "commas": "{:,}".format,
         "data": text.data,
         "facts": text.facts,
-        "family": lambda method: text.label(method).family,
+        "family": lambda method: names.label(method).family,
         "inline": text.inline,
         "interval": lambda accuracy: text.interval(*accuracy),
         "prose": text.prose,
         "ratio": text.ratio,
-        "size": text.size,
+        "size": names.size,
     }
     return made
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ...core.command import command
 from ...experiment.grid import Grid
 from ...records.record import Record
-from .text import label
+from ..names import label
 
 BUDGET = "budget="  # as tables write a byte budget
 

@@ -6,20 +6,17 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup, escape
 
 from ...records.record import Record, world_digest
-from ..pictures import family
 
 # Control characters, those that turn the direction of writing, and halves of characters.
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 PAPER = re.compile(r"arXiv (\d{4}\.\d{4,5})")
-OPTIONS = re.compile(r"(?:\[(.*)\])?(?: \((.*)\))?", re.DOTALL)
 
 
 def clean(text: str) -> str:
@@ -63,16 +60,6 @@ def short(value: float) -> float | None:
     return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
-def size(count: int) -> str:
-    """Bytes in few figures: 7.4 MB."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 999.5 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{count} B" if unit == "B" else f"{amount:.3g} {unit}"
-
-
 def interval(mean: float, half: float | None) -> str:
     """An accuracy in %, with half of its interval where there is one."""
     return f"{100 * mean:.2f}" + ("" if half is None else f" ± {100 * half:.2f}")
@@ -96,33 +83,6 @@ def prose(docstring: str) -> Markup:
         tag = "li" if block.startswith("- ") else "p"
         made.append(f"<{tag}>{inline(block.removeprefix('- '))}</{tag}>")
     return Markup(re.sub(r"(?:<li>.*?</li>)+", r"<ul>\g<0></ul>", "".join(made), flags=re.DOTALL))
-
-
-@dataclass(frozen=True)
-class Label:
-    """A method as tables call it, in its parts: `lpqld[k=4,budget=40x]`.
-
-    Attributes:
-        family: the method without its options.
-    """
-
-    family: str
-    options: tuple[str, ...]
-
-    @property
-    def brief(self) -> str:
-        """For legends."""
-        return brief(f"{self.family} {', '.join(self.options)}".strip(), 60)
-
-
-def label(method: str) -> Label:
-    """The parts of a method's label."""
-    name = family(method)
-    match = OPTIONS.fullmatch(method, len(name))
-    if match is None:
-        return Label(name, (method[len(name) :],))
-    inside = [*(match[1] or "").split(","), *(match[2] or "").split(", ")]
-    return Label(name, tuple(part for part in inside if part))
 
 
 def facts(values: dict[str, Any]) -> Markup:
