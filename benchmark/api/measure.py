@@ -81,6 +81,7 @@ def measure(grid: Grid, at: Surroundings) -> Results:
         cells=[cell.label for cell in ran.cells],
         missing=[cell.label for cell in ran.missing],
         left_out=ran.left_out,
+        plan=ran.plan,
     )
 
 

@@ -1,5 +1,7 @@
 """The command line: all commands in one place. Nothing imports torch until a command needs it."""
 
+from typing import Annotated
+
 import typer
 
 from . import labels
@@ -16,10 +18,29 @@ from .tables import compare, leaderboard
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Compare ways of compressing the soft labels of distilled datasets.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"labelbench {version('labelbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def labelbench(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which one this is."),
+    ] = False,
+) -> None:
+    """Compare ways of compressing the soft labels of distilled datasets."""
+
+
 for name, command in {
     "run": run,
     "profile": profile,

@@ -10,6 +10,7 @@ import typer
 from ..api.records import repository_of
 from ..api.records import ship as give
 from ..core.errors import UserError
+from .showing import Json, show_json
 from .tables import record_path
 
 Private = Annotated[
@@ -26,8 +27,15 @@ def verify(
             help="Record files and folders, URLs, hf:OWNER/NAME.",
         ),
     ],
+    json: Json = False,
 ) -> None:
     """Check records before they are published: each whole, rows and controls complete."""
+    if json:
+        from ..report.verify import verify_records
+
+        found = verify_records(paths)
+        show_json(found)
+        raise typer.Exit(1 if found.problems else 0)
     report = _verified(paths)
     if report.problems:
         typer.echo(f"{report.count} records: {len(report.problems)} problems")

@@ -7,6 +7,8 @@ import typer
 
 from ..api.records import compare as pairs
 from ..api.results import PUBLISHED, read
+from ..core import progress
+from .showing import Json, Quiet, Wide, show_json, show_tables, show_text
 
 
 def record_path(place: str) -> Path:
@@ -16,6 +18,7 @@ def record_path(place: str) -> Path:
     return on_this_machine(place)
 
 
+MOST_IN_FULL = 6  # pairs; more are a table
 Records = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -24,6 +27,8 @@ Records = Annotated[
         help="Record files and folders, URLs, hf:OWNER/NAME; results if none.",
     ),
 ]
+
+MOST_IN_FULL = 6  # pairs; more are a table
 
 
 def leaderboard(
@@ -35,18 +40,33 @@ def leaderboard(
             file_okay=False,
         ),
     ] = None,
+    wide: Wide = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Print the leaderboards of records; with --out, also publish them in a folder."""
+    """Print the leaderboards of records; with --out, also publish them in a folder.
+
+    On a terminal tables have the columns that fit, the essential ones first.
+    """
+    with progress.quiet(quiet):
+        _leaderboard(records, out, wide, json)
+
+
+def _leaderboard(records: list[Path] | None, out: Path | None, wide: bool, json: bool) -> None:
     from ..records import measurements
     from ..records.comparison import comparisons
     from ..report import distortion_tables, speed_tables
     from ..report.leaderboard import tables
+    from ..report.tables import as_json
 
     timed = measurements.read(records or [PUBLISHED])
     published = read(records, or_else=bool(timed))
     found = comparisons(published)
-    for table in [*tables(found), *speed_tables.tables(timed), *distortion_tables.tables(timed)]:
-        typer.echo(table.text())
+    if json:
+        show_json({**as_json(found), "measurements": timed})
+    else:
+        measured = [*speed_tables.tables(timed), *distortion_tables.tables(timed)]
+        show_tables([*tables(found), *measured], wide)
     if out is not None:
         from ..core.files import write_atomic
         from ..report import curves, frontier
@@ -61,7 +81,7 @@ def leaderboard(
         reference = out / "reference.md"
         write_atomic(reference, f"# Reproductions\n\n{as_markdown(reproduced)}".encode())
         for path in [*write_tables(found, out, shown), *drawn, reference, site]:
-            typer.echo(f"wrote {path}")
+            progress.say(f"wrote {path}") if json else typer.echo(f"wrote {path}")
 
 
 def compare(
@@ -70,16 +90,31 @@ def compare(
     ],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     records: Records = None,
+    wide: Wide = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Say whether method A beats method B, in every comparison that holds both.
 
     `rded/lpqld` is lpqld on the image source rded. Without IMAGES a method is taken on the images
-    of the other one, or on all that have both.
+    of the other one, or on all that have both. A name without options that no table has by itself
+    means all of its settings: `label_solve`.
     """
-    found = pairs(first, second, records or ())
-    for pair in found:
-        typer.echo(pair.text())
-    typer.echo(
+    with progress.quiet(quiet):
+        found = pairs(first, second, records or ())
+    if json:
+        from ..report.values import of_pairs
+
+        show_json(of_pairs(found))
+        return
+    if len(found) > MOST_IN_FULL:
+        from ..report.compare import tables
+
+        show_tables(tables(found), wide)
+    for pair in found if len(found) <= MOST_IN_FULL else ():
+        show_text(pair.text(), wide)
+    show_text(
         "A difference is shown if a paired t test over repeats and one over test images both find "
-        f"it at 5 %, corrected for the {len(found)} above by Benjamini and Hochberg."
+        f"it at 5 %, corrected for the {len(found)} above by Benjamini and Hochberg.",
+        wide,
     )

@@ -125,9 +125,8 @@ class Remote:
         self._connection, self._lock = connection, threading.Lock()
 
     def _send(self, *event: Any) -> None:
-        with self._lock:
-            with suppress(OSError):
-                self._connection.send(event)
+        with self._lock, suppress(OSError):
+            self._connection.send(event)
 
     def say(self, text: str) -> None:
         """See `Sink`."""

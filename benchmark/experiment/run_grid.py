@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import torch
@@ -22,6 +22,7 @@ from .estimate import Estimator, said
 from .failures import Failed, Failure
 from .grid import Cell
 from .groups import grouped
+from .plan import Plan, Planned
 from .run_cell import LOCKS, RECORDS, RUN, Cells, ResolvedCell
 from .stages import Experiment, ResolvedLabels
 from .tally import Tally
@@ -40,6 +41,7 @@ class Ran:
         failed: those that were tried in vain.
         left_out: variants that cannot meet their byte budget, and why.
         records: of the others.
+        plan: of a dry run, what would be made.
         comparisons: of the records, with what is missing or failed among them.
     """
 
@@ -49,6 +51,7 @@ class Ran:
     left_out: dict[str, str]
     records: list[Record]
     comparisons: list[Comparison]
+    plan: list[Planned] = field(default_factory=list)
 
 
 def run(
@@ -89,7 +92,8 @@ def run(
         with stage("start", "time a few steps", aloud=False):
             _foretell(estimator, found, missing, dry_run)
         if dry_run:
-            return _read(runner, found, missing, {}, left_out)
+            plan = Plan(estimator, found, missing).stages()
+            return replace(_read(runner, found, missing, {}, left_out), plan=plan)
         until = None if within is None else started + within
         waiting = [cell.cell for cell in missing]
         runner.tally = Tally.of(waiting, estimator.left_of(missing), until)

@@ -65,7 +65,8 @@ class Tally:
         self.drop([cell])
         with self._lock:
             left = self._left()
-            rest = f", about {progress.spoken(left)} left" if left is not None else ""
+            known = left is not None and not took.startswith("FAILED")
+            rest = f", about {progress.spoken(left)} left" if known else ""
             progress.say(f"[{self.ended}/{self.total}] {cell.label}: {took}{rest}")
             progress.overall(self.ended, self.total, left)
 
