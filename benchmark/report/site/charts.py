@@ -109,7 +109,7 @@ def curves(found: Sequence[Line], looks: Looks) -> list[dict[str, Any]]:
     for line in found:
         made.append(
             {
-                "name": f"{line.number} {brief(clean(line.label.brief), 48)}",
+                "name": f"{line.number} {brief(clean(line.row.method), 48)}",
                 "images": brief(clean(line.row.images), 40),
                 "colour": looks.colours[line.label.family],
                 "seen": len(made) < FIRST_CURVES,
