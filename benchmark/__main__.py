@@ -16,8 +16,10 @@ def main() -> None:
     Ctrl-C and a polite end by the system (SIGTERM) end it with exit code 130.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell completes the installed command, whichever way this one was called.
+    completion = "completion" in "".join(sys.argv[1:2])
     try:
-        app()
+        app(prog_name="labelbench" if completion else None)
     except Interrupted as error:
         _end(f"interrupted: {error}", 130)
     except UserError as error:

@@ -8,6 +8,7 @@ from . import labels
 from .advise import advise
 from .clean import clean
 from .distortion import distortion
+from .options import help_of
 from .plugins import check, list_
 from .profile import profile
 from .records import collect, pull, ship, verify
@@ -58,5 +59,5 @@ for name, command in {
     "pull": pull,
     "clean": clean,
 }.items():
-    app.command(name=name)(command)
+    app.command(name=name, help=help_of(command))(command)
 app.add_typer(labels.app, name="labels")

@@ -82,6 +82,5 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):
         return value
-    if hasattr(value, "item"):  # a number of numpy's
-        return _plain(value.item())
-    return str(value)
+    item = getattr(value, "item", None)  # of a number of numpy's
+    return str(value) if item is None else _plain(item())

@@ -96,14 +96,15 @@ class LiveView:
 
     def _on(self) -> None:
         if self._live is None and not self._closed:
-            self._live = Live(
+            live = Live(
                 console=self.console,
                 get_renderable=self.drawn,
                 refresh_per_second=1 / DRAW_EVERY_SECONDS,
                 transient=True,
                 redirect_stdout=False,  # results go where they are sent
             )
-            self._live.start()
+            live.start(refresh=True)  # at once, not at the next beat
+            self._live = live
 
     def _off(self) -> None:
         if self._live is not None and not self._doing and self._overall is None:
@@ -160,11 +161,12 @@ def _whole(overall: Overall, now: float) -> Text:
         ("." * (BAR - full), "dim"),
         f" {overall.ended}/{overall.total} cells",
     )
-    line.append(f", {spoken(now - overall.began)} so far")
-    if overall.left is None:
-        return line.append(", time left not known yet", "dim")
-    left = overall.left - (now - overall.at)
-    return line.append(f", about {spoken(left)} left" if left > 1 else ", a moment left")
+    left = None if overall.left is None else overall.left - (now - overall.at)
+    if left is None:
+        line.append(", time left not known yet")
+    else:
+        line.append(f", about {spoken(left)} left" if left > 1 else ", a moment left")
+    return line.append(f", {spoken(now - overall.began)} so far", "dim")
 
 
 @cache

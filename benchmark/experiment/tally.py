@@ -65,8 +65,9 @@ class Tally:
         self.drop([cell])
         with self._lock:
             left = self._left()
-            known = left is not None and not took.startswith("FAILED")
-            rest = f", about {progress.spoken(left)} left" if known else ""
+            rest = ""
+            if left is not None and not took.startswith("FAILED"):
+                rest = f", about {progress.spoken(left)} left"
             progress.say(f"[{self.ended}/{self.total}] {cell.label}: {took}{rest}")
             progress.overall(self.ended, self.total, left)
 
