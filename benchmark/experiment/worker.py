@@ -7,11 +7,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -85,7 +87,8 @@ class Worker:
                 told, tell = context.Pipe(duplex=False)
             quiet = isinstance(progress.sink(), progress.Quiet)
             pool = ProcessPoolExecutor(1, context, _speak_to, (tell, quiet))
-            self._process = _Process(pool, pool.submit(_begin, self._cores, bool(self._job)))
+            with _ctrl_c_kept_back():
+                self._process = _Process(pool, pool.submit(_begin, self._cores, bool(self._job)))
             _started.add(self._process)
             if told is not None and tell is not None:
                 tell.close()  # the process has its own, and its end is seen
@@ -136,6 +139,23 @@ class Surroundings:
         torch.set_num_threads(self.threads)
         torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
         plugins.use(self.plugins)
+
+
+@contextmanager
+def _ctrl_c_kept_back() -> Iterator[None]:
+    """Have processes that are started not see Ctrl-C, which a terminal sends to all at once.
+
+    This one sees it as soon as this is over, and ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # as it starts, it would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _speak_to(connection: Any, quiet: bool) -> None:

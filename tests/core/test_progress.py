@@ -1,4 +1,4 @@
-"""What is said while work goes on: lines in a pipe, a view on a terminal, from several processes."""
+"""What is said while work goes on: lines in a pipe, a view on a terminal, of many processes."""
 
 import io
 import os
