@@ -134,10 +134,14 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(terminal):
 
 def plain(text: str) -> str:
     """A run's text apart from its numbers, and from what differs between machines."""
-    text = re.sub(r"\), [^,\n]+, \d+ threads?, torch [^,\n]+, \w+$", "), WORLD", text, flags=re.M)
-    text = re.sub(r"\d+ (s|min)\b( \d+ min)?", "TIME", text)
-    text = re.sub(r"[-+]?\d[\d,]*(\.\d+)?(e-\d+)?", "N", text)
-    text = re.sub(r"-{3,}", "---", text)
+    world = r"\), [^,\n]+(, \d+ threads?)?, torch [^,\n]+, \w+, OFF-PROTOCOL \w+"
+    for pattern, word in (
+        (world, "), WORLD"),
+        (r"(\d+\.)?\d+ (s|min)\b( \d+ min)?", "TIME"),
+        (r"[-+]?(?<![a-z])\d+(,\d{3})*(\.\d+)?(e-\d+)?", "N"),
+        (r"-{3,}", "---"),
+    ):
+        text = re.sub(pattern, word, text)
     return "\n".join(" ".join(line.split()) for line in text.splitlines()) + "\n"
 
 
