@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -17,7 +18,7 @@ from benchmark.cli.app import app
 RESULTS = Path(__file__).parents[2] / "results" / "digits-quick.jsonl"
 
 
-def commands(found=None, path=()) -> list[tuple[str, typer.core.TyperCommand]]:
+def commands(found: Any = None, path: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
     """Every command with its words."""
     found = found or typer.main.get_command(app)
     inner = getattr(found, "commands", None)

@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from multiprocessing import Pipe
 from threading import Thread
 
@@ -20,7 +21,7 @@ WIDTH, HEIGHT = 72, 10
 
 
 @pytest.fixture
-def view() -> LiveView:
+def view() -> Iterator[LiveView]:
     """A view on a terminal of memory."""
     terminal = Console(file=io.StringIO(), force_terminal=True, width=WIDTH, height=HEIGHT)
     made = LiveView(terminal)
@@ -30,9 +31,9 @@ def view() -> LiveView:
 
 def seen(view: LiveView) -> list[str]:
     """The lines that are drawn now, without colours."""
-    console = Console(file=io.StringIO(), width=WIDTH, height=HEIGHT)
-    console.print(view.drawn())
-    return console.file.getvalue().splitlines()
+    drawn = io.StringIO()
+    Console(file=drawn, width=WIDTH, height=HEIGHT).print(view.drawn())
+    return drawn.getvalue().splitlines()
 
 
 def on_a_terminal(code: str, **variables: str) -> str:
