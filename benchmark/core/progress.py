@@ -13,6 +13,7 @@ log shows that work goes on without filling up. A process that works for this on
 says to this one (`connected`), or writes lines itself.
 """
 
+import io
 import itertools
 import os
 import sys
@@ -144,6 +145,20 @@ class Remote:
         """See `Sink`: the run's own process counts."""
 
 
+class Written(io.TextIOBase):
+    """Standard error of a process that speaks through another: what libraries write is said too."""
+
+    def __init__(self, out: Sink) -> None:
+        self._out, self._rest = out, ""
+
+    def write(self, text: str) -> int:
+        """Say whole lines; of one that was overwritten, the last form."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._out.say(line.rpartition("\r")[2])
+        return len(text)
+
+
 _chosen: Sink | None = None
 _lines = Lines()
 _numbers = itertools.count()
@@ -168,8 +183,8 @@ def _suitable() -> "Lines | LiveView":
     return the_view()
 
 
-def choose(new: Sink) -> None:
-    """Have everything go there, from here on."""
+def choose(new: Sink | None) -> None:
+    """Have everything go there from here on; if None, where it suits standard error."""
     global _chosen
     _chosen = new
 
@@ -183,7 +198,7 @@ def quiet(asked: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
-        globals()["_chosen"] = before
+        choose(before)
 
 
 def end(text: str = "") -> None:

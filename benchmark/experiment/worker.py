@@ -161,7 +161,9 @@ def _ctrl_c_kept_back() -> Iterator[None]:
 def _speak_to(connection: Any, quiet: bool) -> None:
     """Where this process says what it does; to a connection if there is one."""
     if connection is not None:
-        progress.choose(progress.Remote(connection))
+        remote = progress.Remote(connection)
+        progress.choose(remote)
+        sys.stderr = progress.Written(remote)  # it would break the view
     else:
         progress.choose(progress.Quiet() if quiet else progress.Lines())
 

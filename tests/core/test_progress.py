@@ -160,6 +160,7 @@ def test_another_process_speaks_through_this_one(view, monkeypatch):
     heard.start()
     far = progress.Remote(theirs)
     far.say("a line from afar")
+    print("10 %\r100 %\na warning", end="", file=progress.Written(far))
     far.show(Doing((99, 0), "labels", "hello"), True)
     far.show(Doing((99, 1), "", "fit", 1, 2, 3.0), True)
     far.end((99, 1))
@@ -168,7 +169,8 @@ def test_another_process_speaks_through_this_one(view, monkeypatch):
     heard.join(10)
     assert not heard.is_alive()
     assert view._doing == {}
-    assert "a line from afar" in view.console.file.getvalue()
+    assert view.console.file.getvalue().startswith("a line from afar\n100 %\n")
+    assert "a warning" not in view.console.file.getvalue()  # whose line has not ended
     assert "hello" in view.console.file.getvalue()
     far.say("nobody hears this")  # and nothing is raised
 
