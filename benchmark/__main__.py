@@ -5,6 +5,7 @@ import sys
 from typing import NoReturn
 
 from .cli.app import app
+from .core import progress
 from .core.errors import Interrupted, Lost, UserError
 from .core.files import disk_is_full
 
@@ -15,8 +16,10 @@ def main() -> None:
     Ctrl-C and a polite end by the system (SIGTERM) end it with exit code 130.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell completes the installed command, whichever way this one was called.
+    completion = "completion" in "".join(sys.argv[1:2])
     try:
-        app()
+        app(prog_name="labelbench" if completion else None)
     except Interrupted as error:
         _end(f"interrupted: {error}", 130)
     except (UserError, Lost) as error:
@@ -35,7 +38,7 @@ def main() -> None:
 
 
 def _end(text: str, code: int) -> NoReturn:
-    print(text, file=sys.stderr)
+    progress.end(text)
     sys.exit(code)
 
 

@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import UserError, unknown
+from ..core import progress
+from ..core.errors import Interrupted, UserError, unknown
 from ..core.remote_work import RemoteWork
 from ..experiment import grid as grids
 from ..experiment.grid import Cell, Grid
@@ -53,13 +54,17 @@ def measure(grid: Grid, at: Surroundings) -> Results:
     remote = RemoteWork.at(at.work)
     limit = None if at.within is None else within.seconds(at.within)
 
-    import torch
+    try:
+        with progress.stage("start", "load torch", aloud=False):
+            import torch
 
-    from ..core import ranks
-    from ..core.device import choose
-    from ..experiment import on_ranks, run_cell, run_grid
-    from ..experiment.dataset_and_teacher import Runtime
-    from ..experiment.stages import Experiment
+            from ..core import ranks
+            from ..core.device import choose
+            from ..experiment import on_ranks, run_cell, run_grid
+            from ..experiment.dataset_and_teacher import Runtime
+            from ..experiment.stages import Experiment
+    except KeyboardInterrupt as error:
+        raise Interrupted("nothing was begun.") from error
 
     several = ranks.launched()
     device = on_ranks.device_here(at.device) if several else at.device
@@ -111,6 +116,7 @@ def _results(ran: "Ran", unsaved: str) -> Results:
         missing=[cell.label for cell in ran.missing],
         left_out=ran.left_out,
         unsaved=unsaved,
+        plan=ran.plan,
     )
 
 

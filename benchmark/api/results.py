@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from ..experiment.plan import Planned
     from ..records.comparison import Comparison
     from ..records.record import Record
     from ..report.leaderboard import Table
@@ -47,6 +48,8 @@ class Results:
         missing: those of them that have no record; of a dry run, those that would be measured.
         left_out: methods that cannot meet their byte budget, and why.
         unsaved: what could not be copied to the URL of the work folder, and how to go on.
+        plan: of a dry run, the stages that are there and those that would be made, with bytes and
+            seconds.
     """
 
     records: "list[Record]"
@@ -56,6 +59,7 @@ class Results:
     missing: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     unsaved: str = ""
+    plan: "list[Planned]" = field(default_factory=list)
 
     def tables(self, kind: str = "") -> "list[Table]":
         """The leaderboards of all comparisons, as data frames with titles.

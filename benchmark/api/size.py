@@ -55,6 +55,13 @@ class Sizes:
 
     def text(self) -> str:
         """For the terminal."""
+        aligned = ["left", *["right"] * 5]
+        return f"{self.task}\n\n" + self.frame().to_markdown(
+            index=False, tablefmt="simple", colalign=aligned, disable_numparse=True
+        )
+
+    def frame(self) -> "pd.DataFrame":
+        """As tables show it, all in words."""
         import pandas as pd
 
         rows = []
@@ -72,12 +79,11 @@ class Sizes:
                     "on disk (GiB)": f"{files.disk / 2**30:.3f}" if files else "-",
                 }
             )
-        aligned = ["left", *["right"] * 5]
-        return f"{self._task()}\n\n" + pd.DataFrame(rows).to_markdown(
-            index=False, tablefmt="simple", colalign=aligned, disable_numparse=True
-        )
+        return pd.DataFrame(rows)
 
-    def _task(self) -> str:
+    @property
+    def task(self) -> str:
+        """What the labels are for, in a line."""
         shape = self.shape
         return (
             f"{shape.images:,} images of {shape.classes:,} classes, {shape.epochs} epochs of "
@@ -87,7 +93,7 @@ class Sizes:
     def _repr_html_(self) -> str:
         """For notebooks."""
         table = self.to_pandas().to_html(index=False, border=0, na_rep="-")
-        return f"<p>{self._task()}</p>\n{table}"
+        return f"<p>{self.task}</p>\n{table}"
 
 
 def size(

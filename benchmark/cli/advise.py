@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from ..api.records import advise as answers
+from ..core import progress
+from .showing import Json, Quiet, Wide, show_json, show_text, width
 from .tables import record_path
 
 
@@ -38,6 +40,9 @@ def advise(
             help="A record file or folder, a URL, hf:OWNER/NAME; results if none.",
         ),
     ] = None,
+    wide: Wide = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Say which method is best within so many bytes, how sure that is, and what is not known.
 
@@ -46,4 +51,15 @@ def advise(
     stands beside it. Where nothing that was measured fits, the exit code is 2.
     """
     given = (ipc, student, recipe, images, without_prior, records or ())
-    typer.echo(answers(dataset, size, *given).text())
+    with progress.quiet(quiet):
+        found = answers(dataset, size, *given)
+    if json:
+        from ..report.values import of_advice
+
+        show_json(of_advice(found.answers, found.question))
+        return
+    from ..report.advice_text import text
+    from ..report.fitting import fitted
+
+    told = text(found.answers, found.question, lambda table: fitted(table, width(wide)))
+    show_text(told, wide)

@@ -1,11 +1,14 @@
 """The command line: all commands in one place. Nothing imports torch until a command needs it."""
 
+from typing import Annotated
+
 import typer
 
 from . import labels
 from .advise import advise
 from .clean import clean
 from .distortion import distortion
+from .options import help_of
 from .plugins import check, list_
 from .profile import profile
 from .records import collect, pull, ship, verify
@@ -16,10 +19,29 @@ from .tables import compare, leaderboard
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Compare ways of compressing the soft labels of distilled datasets.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"labelbench {version('labelbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def labelbench(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Say which one this is."),
+    ] = False,
+) -> None:
+    """Compare ways of compressing the soft labels of distilled datasets."""
+
+
 for name, command in {
     "run": run,
     "profile": profile,
@@ -37,5 +59,5 @@ for name, command in {
     "pull": pull,
     "clean": clean,
 }.items():
-    app.command(name=name)(command)
+    app.command(name=name, help=help_of(command))(command)
 app.add_typer(labels.app, name="labels")

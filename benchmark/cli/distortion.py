@@ -3,13 +3,15 @@
 from typing import Any
 
 from ..api.surroundings import Place
+from ..core.progress import quiet
 from ..experiment.grid import Grid
 from .measuring import measured, opened
 from .options import takes
+from .showing import Showing
 
 
-@takes(Grid, Place)
-def distortion(asked: dict[str, Any], at: Place) -> None:
+@takes(Grid, Place, Showing)
+def distortion(asked: dict[str, Any], at: Place, showing: Showing) -> None:
     """Compare each method's labels with the teacher's, beside their bytes; no student is trained.
 
     Takes the words of `run`, and makes the stages that are missing; each method is looked at once,
@@ -18,9 +20,10 @@ def distortion(asked: dict[str, Any], at: Place) -> None:
     distortion.jsonl in the work folder; `collect WORK --to results/distortion.jsonl` publishes
     them.
     """
-    experiment, cells = opened(asked, at)
+    with quiet(showing.quiet):
+        experiment, cells = opened(asked, at)
 
-    from ..experiment.distortion import distortion as compare
-    from ..records.measurements import DISTORTION
+        from ..experiment.distortion import distortion as compare
+        from ..records.measurements import DISTORTION
 
-    measured(experiment, cells, compare, at.folder / DISTORTION)
+        measured(experiment, cells, compare, at.folder / DISTORTION, showing)

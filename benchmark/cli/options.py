@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from rich.markup import escape
 
+from ..core import plugins
 from ..core.command import Option, options_of
 
 TYPES: dict[str, Any] = {
@@ -66,4 +67,24 @@ def _parameters(cls: type[Any]) -> list[inspect.Parameter]:
 
 def _typer(option: Option) -> Any:
     names = f"--{option.name}/--no-{option.name}" if option.kind == "flag" else f"--{option.name}"
-    return typer.Option(names, help=escape(option.help))
+    return typer.Option(names, help=escape(option.help), autocompletion=_completion(option.name))
+
+
+def _completion(name: str) -> Callable[[str], list[str]] | None:
+    """What a shell completes an option with: names of plugins, also behind commas."""
+    kinds = [kind for kind in plugins.KINDS if f"--{name}" in kind.option.split(", ")]
+    if not kinds:
+        return None
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        found = [n for kind in kinds for n in plugins.found(kind) if n.startswith(last)]
+        return [f"{before}{comma}{each}" for each in found]
+
+    return complete
+
+
+def help_of(function: Callable[..., Any]) -> str:
+    """A command's docstring as help: paragraphs without line breaks, brackets as they are."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return escape("\n\n".join(" ".join(each.split()) for each in paragraphs))

@@ -1,102 +1,111 @@
 """`list` and `check`: what there is to choose from, and whether it keeps its contract."""
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
 import typer
 
 from ..api.check import checks
 from ..api.surroundings import Plugins
+from ..core import progress
 from ..core.errors import unknown
+from .describing import as_json, described
+from .showing import Json, Quiet, Wide, show_json, show_text, width
+
+
+def names(incomplete: str = "") -> list[str]:
+    """Every plugin that begins so, once, whatever its kinds: a name may be a method's and more."""
+    from ..core import plugins
+
+    every = [name for kind in plugins.KINDS for name in plugins.found(kind)]
+    return sorted({name for name in every if name.startswith(incomplete)})
 
 
 def list_(
     name: Annotated[
-        str | None, typer.Argument(help="One of these, with its options and their defaults.")
+        str | None,
+        typer.Argument(
+            help="One of these: its options with types, defaults and meaning, and what to cite.",
+            autocompletion=names,
+        ),
     ] = None,
     plugin: Plugins = None,
+    wide: Wide = False,
+    json: Json = False,
 ) -> None:
     """Show methods, datasets, image sources, networks, recipes and shipped grids."""
     from ..core import plugins
-    from ..experiment.grid import CONFIGS
-    from ..models import networks
 
     for path in plugin or ():
         plugins.add(path)
-    if name is not None:
-        shown = [
-            p for kind in plugins.KINDS for p in plugins.found(kind).values() if p.name == name
-        ]
-        if not shown:
-            known = [n for kind in plugins.KINDS for n in plugins.found(kind)]
-            raise unknown("plugin", name, known)
+    every = [found for kind in plugins.KINDS for found in plugins.found(kind).values()]
+    shown = [found for found in every if name in (None, found.name)]
+    if not shown:
+        raise unknown("plugin", name or "", names())
+    if json:
+        show_json({"plugins": [as_json(each) for each in shown], "grids": _grids()})
+    elif name is not None:
         for each in shown:
-            _describe(each)
-        return
+            show_text("\n".join(described(each, width(wide))), wide)
+    else:
+        show_text("\n".join(_listed()), wide)
+
+
+def _listed() -> Iterator[str]:
+    """All there is, a line each."""
+    from ..core import plugins
+    from ..models import networks
+
     for kind in plugins.KINDS:
         if kind == plugins.NETWORKS:
             rows = networks.names()
         else:
             rows = {n: p.description.summary for n, p in plugins.found(kind).items()}
-        _section(f"{kind.plural} ({kind.option})", rows)
-    grids = {path.stem: path for path in sorted(CONFIGS.glob("*.toml"))}
-    first = {n: p.read_text(encoding="utf-8").partition("\n")[0] for n, p in grids.items()}
-    _section("grids (--config)", {n: line.lstrip("# ") for n, line in first.items()})
+        yield from _section(f"{kind.plural} ({kind.option})", rows)
+    yield from _section("grids (--config)", _grids())
 
 
-def _section(title: str, rows: dict[str, str]) -> None:
-    typer.echo(f"\n{title}")
-    width = max(map(len, rows), default=0)
+def _grids() -> dict[str, str]:
+    """Shipped grids, and what each is for."""
+    from ..experiment.grid import CONFIGS
+
+    files = sorted(CONFIGS.glob("*.toml"))
+    first = {path.stem: path.read_text(encoding="utf-8").partition("\n")[0] for path in files}
+    return {name: line.lstrip("# ") for name, line in first.items()}
+
+
+def _section(title: str, rows: dict[str, str]) -> Iterator[str]:
+    longest = max(map(len, rows), default=0)
+    yield from ("", title)
     for name, text in rows.items():
-        typer.echo(f"  {name:<{width}}  {text}")
-
-
-def _describe(plugin: Any) -> None:
-    """A plugin's docstring, what to cite, and its options."""
-    told = plugin.description
-    typer.echo(f"{plugin.kind.name} {plugin.name}\n\n{told.about}")
-    if told.paper:
-        typer.echo(f"\npaper: {told.paper}")
-    if plugin.kind.name == "recipe":
-        typer.echo(f"\nCIFAR-10, IPC 10, ConvNet-D3: {_in_words(plugin.name)}")
-    for deviation in plugin.literal("deviations", ()):
-        typer.echo(f"  deviation: {deviation}")
-    for each in told.options:
-        typer.echo(f"\n  {each.name}: {each.kind} = {each.default}")
-        typer.echo(f"      {each.about}")
+        yield f"  {name:<{longest}}  {text}"
 
 
 def check(
     name: Annotated[
-        str, typer.Argument(help="A method, dataset, image source, network family or recipe.")
+        str,
+        typer.Argument(
+            help="A method, dataset, image source, network family or recipe.",
+            autocompletion=names,
+        ),
     ],
     plugin: Plugins = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Hold a plugin against the contract of its kind, on the CPU, in seconds."""
-    failures = 0
-    for each in checks(name, plugin or []):
-        typer.echo(each.text())
-        failures += each.problem is not None
-    if failures:
+    done = []
+    with progress.quiet(quiet):
+        for each in checks(name, plugin or []):
+            done.append(each)
+            if not json:
+                typer.echo(each.text())
+    failures = sum(each.problem is not None for each in done)
+    if json:
+        show_json({"name": name, "checks": done})
+    elif failures:
         typer.echo(f"{name}: {failures} checks failed.")
+    else:
+        typer.echo(f"{name} keeps the contract.")
+    if failures:
         raise typer.Exit(1)
-    typer.echo(f"{name} keeps the contract.")
-
-
-def _in_words(name: str) -> str:
-    """A recipe in one line."""
-    from ..data import recipes
-    from ..data.recipe_source import RecipeSetting
-
-    recipe = recipes.make(name, RecipeSetting(10, 10, 32, "convnet-d3"))
-    objective = recipe.objective
-    loss = "mse" if objective.loss == "mse" else f"kl at T={objective.temperature:g}"
-    parts = [
-        f"at most {recipe.steps} steps" if recipe.steps else f"{recipe.epochs} epochs",
-        f"batch {recipe.batch_size}",
-        f"{recipe.optimiser} {recipe.lr:g}" + (" constant" * (recipe.schedule == "constant")),
-        recipe.augmentation.mix,
-        loss + (f" + {objective.ce_weight:g} ce" if objective.ce_weight else ""),
-        *(["steps chosen on held-out images"] if recipe.stop == "held-out" else []),
-        *(["ridge evaluator"] if recipe.evaluator == "ridge" else []),
-    ]
-    return ", ".join(parts)

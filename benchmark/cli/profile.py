@@ -3,13 +3,15 @@
 from typing import Any
 
 from ..api.surroundings import Place
+from ..core.progress import quiet
 from ..experiment.grid import Grid
 from .measuring import measured, opened
 from .options import takes
+from .showing import Showing
 
 
-@takes(Grid, Place)
-def profile(asked: dict[str, Any], at: Place) -> None:
+@takes(Grid, Place, Showing)
+def profile(asked: dict[str, Any], at: Place, showing: Showing) -> None:
     """Time the parts of a step with each method's labels: the student, rendering, labels, loss.
 
     Takes the words of `run`, and makes the stages that are missing; no student is trained, and
@@ -18,9 +20,10 @@ def profile(asked: dict[str, Any], at: Place) -> None:
     profile.jsonl in the work folder; `leaderboard WORK --out FOLDER` draws them, and
     `collect WORK --to results/speed.jsonl` publishes them.
     """
-    experiment, cells = opened(asked, at)
+    with quiet(showing.quiet):
+        experiment, cells = opened(asked, at)
 
-    from ..experiment.profile import profile as take_apart
-    from ..records.measurements import PROFILE
+        from ..experiment.profile import profile as take_apart
+        from ..records.measurements import PROFILE
 
-    measured(experiment, cells, take_apart, at.folder / PROFILE)
+        measured(experiment, cells, take_apart, at.folder / PROFILE, showing)

@@ -1,6 +1,5 @@
 """`verify`, `collect`, `ship`, `pull`: records that are published, labels that are given away."""
 
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -12,6 +11,7 @@ import typer
 from ..api.records import repository_of
 from ..api.records import ship as give
 from ..core.errors import UserError
+from .showing import Json, show_json
 from .tables import record_path
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def verify(
             help="Records, work folders, shipped folders; files, folders, URLs, hf:OWNER/NAME.",
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Check records, and hash again what they were measured with.
 
@@ -42,8 +42,8 @@ def verify(
     from ..report.verify_folders import verify_places
 
     report, hashed = verify_places(places)
-    if as_json:
-        typer.echo(json.dumps({**asdict(report), **asdict(hashed)}))
+    if json:
+        show_json({**asdict(report), **asdict(hashed)})
         raise typer.Exit(bool(report.problems))
     _show(report)
     if hashed.counts:

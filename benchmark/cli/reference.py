@@ -8,7 +8,9 @@ import typer
 
 from ..api.reference import reference as ledger
 from ..api.surroundings import DATA_ROOT, Device
+from ..core import progress
 from .options import takes
+from .showing import Json, Quiet, show_json
 from .tables import Records
 
 
@@ -33,6 +35,8 @@ class Asked:
             help="Only the plans of ImageNet-1K and 21K: every method's bytes, and the papers'.",
         ),
     ] = False
+    json: Json = False
+    quiet: Quiet = False
 
 
 @takes(Asked)
@@ -48,5 +52,9 @@ def reference(asked: Asked) -> None:
         return
     from ..report.reference import as_markdown
 
-    lines = ledger(asked.records or (), asked.within, asked.work, asked.data_root, asked.device)
-    print(as_markdown(lines))
+    with progress.quiet(asked.quiet):
+        lines = ledger(asked.records or (), asked.within, asked.work, asked.data_root, asked.device)
+    if asked.json:
+        show_json(lines)
+    else:
+        typer.echo(as_markdown(lines))

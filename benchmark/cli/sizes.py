@@ -6,6 +6,8 @@ import typer
 
 from ..api.size import RANGES
 from ..api.size import size as sizes
+from ..core import progress
+from .showing import Json, Quiet, Wide, show_json, width
 
 
 def _number(name: str, told: str) -> Any:
@@ -17,7 +19,7 @@ def size(
     classes: Annotated[int, _number("classes", "How many classes there are.")],
     ipc: Annotated[int, _number("ipc", "Images per class.")],
     methods: Annotated[
-        str, typer.Option(help="Comma-separated; options in brackets: lpqld[k=50].")
+        str, typer.Option(help="Comma-separated; options in brackets: lpqld\\[k=50].")
     ] = "soft,lpqld",
     budget: Annotated[
         str, typer.Option(help="Byte budgets: 4096, 10kB, 2MiB, or 40x of the full labels.")
@@ -26,6 +28,9 @@ def size(
     epochs: Annotated[int | None, _number("epochs", "In place of the recipe's.")] = None,
     batch_size: Annotated[int | None, _number("batch_size", "In place of the recipe's.")] = None,
     resolution: Annotated[int, _number("resolution", "Pixels a side.")] = 224,
+    wide: Wide = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Say what labels take to ship, and what they would take in the authors' files.
 
@@ -33,4 +38,14 @@ def size(
     columns are the same labels in the files of LPQLD, or of SRe2L where all logits are kept: the
     bytes of all files, and of the 4-KiB blocks that they take, which the papers publish.
     """
-    typer.echo(sizes(classes, ipc, methods, budget, recipe, epochs, batch_size, resolution).text())
+    with progress.quiet(quiet), progress.stage("start", "load torch", aloud=False):
+        found = sizes(classes, ipc, methods, budget, recipe, epochs, batch_size, resolution)
+    if json:
+        show_json({"task": found.shape, "sizes": found.rows})
+    elif width(wide) is None:
+        typer.echo(found.text())
+    else:
+        from ..report.fitting import fitted
+        from ..report.leaderboard import Table
+
+        typer.echo(fitted(Table("size", found.task, "", found.frame()), width(wide)))

@@ -25,7 +25,7 @@ from filelock import FileLock
 
 from .errors import UserError
 from .files import digest, file_digest, finish_folder, write_atomic
-from .progress import say
+from .progress import say, stage
 
 SEAL, KEY, MADE = "seal.json", "key.json", "made.json"
 
@@ -113,8 +113,13 @@ class Cache:
             return folder.is_dir() and _has_its_sizes(folder)
         return folder.is_dir() and damage(folder) is None
 
-    def make(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+    def make(
+        self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None], about: str = ""
+    ) -> Path:
         """The stage's folder, built by `build(partial_folder)` if it is not there, undamaged.
+
+        Args:
+            about: what the stage is of, for people; where it is empty, only a live view shows it.
 
         Raises:
             NotMade: it is not there, and this cache is only looked at.
@@ -139,7 +144,7 @@ class Cache:
                     rest.unlink()
             resumed = any(partial.iterdir())  # the time before is not known
             try:
-                with _timed() as took:
+                with _timed() as took, stage(kind.replace("-", " "), about, bool(about)):
                     build(partial)
                 if not resumed:
                     made = {"seconds": took(), **self.machine}

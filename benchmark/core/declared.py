@@ -7,7 +7,7 @@ the class's body, the fields of its options.
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,14 @@ class Description:
         about: the module's docstring; empty where its source is not here.
         paper: what to cite.
         title: what tables for readers call it; empty where its class is not here.
+        rules: what values of options must be, as the class of options refuses others.
     """
 
     about: str = ""
     paper: str = ""
     options: tuple[Option, ...] = ()
     title: str = ""
+    rules: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -69,8 +71,24 @@ def _describe(source: "_Source", contract: str, name: str) -> Description:
         return Description(about)
     options = _options(found)
     fields = _fields(options) if options is not None else {}
+    rules = _rules(options) if options is not None else ()
     title = str(literal(found, "title", "")) or found.node.name
-    return Description(about, str(literal(found, "paper", "")), tuple(fields.values()), title)
+    paper = str(literal(found, "paper", ""))
+    return Description(about, paper, tuple(fields.values()), title, rules)
+
+
+def options_in(path: Path, name: str) -> tuple[Option, ...]:
+    """The fields of the dataclass of this name in a file; of a nested one, its own as `a.b`."""
+    found = _definition(name, path)
+    made: list[Option] = []
+    for field in _fields(found).values() if found is not None else ():
+        nested = _definition(field.kind, path) if field.kind.isidentifier() else None
+        if nested is None:
+            made.append(field)
+        else:
+            inner = options_in(nested.file, nested.node.name)
+            made += [replace(each, name=f"{field.name}.{each.name}") for each in inner]
+    return tuple(made)
 
 
 @dataclass(frozen=True)
@@ -212,11 +230,70 @@ def _fields(found: Class) -> dict[str, Option]:
         for node in each.node.body:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 name = node.target.id
-                default = ast.unparse(node.value) if node.value is not None else ""
+                default = _text(node.value, each.file) if node.value is not None else ""
                 kind = ast.unparse(_alias(node.annotation, each.file))
                 if not kind.startswith("ClassVar"):
                     fields[name] = Option(name, kind, default, about.get(name, ""))
     return fields
+
+
+def _rules(found: Class) -> tuple[str, ...]:
+    """What a dataclass demands of its values: its errors' messages, up to what was got."""
+    rules: dict[str, None] = {}
+    for each in reversed([*_lineage(found)]):
+        for function in each.node.body:
+            if isinstance(function, ast.FunctionDef) and function.name == "__post_init__":
+                for node in ast.walk(function):
+                    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                        message = _message(node.exc.args, each.file)
+                        rules |= {message: None} if message else {}
+    return tuple(rules)
+
+
+def _message(arguments: list[ast.expr], file: Path) -> str:
+    """An error's text, up to what was got; empty where that is known only when it is raised."""
+    message = ""
+    for part in getattr(arguments[0], "values", arguments[:1]) if arguments else ():
+        if isinstance(part, ast.Constant):
+            message += str(part.value)
+        elif isinstance(part, ast.FormattedValue):
+            value = _text(part.value, file)
+            message += value if _is_literal(value) else "\0"
+        if found := re.search(r"[,;:]? got\b", message):
+            message = message[: found.start()]
+            break
+    return "" if "\0" in message else message.rstrip(".")
+
+
+def _is_literal(text: str) -> bool:
+    try:
+        ast.literal_eval(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _text(value: ast.expr, file: Path) -> str:
+    """An expression as written; a name of a constant of its file as that constant."""
+    if isinstance(value, ast.Name):
+        for node in _Source.of(file).tree.body:
+            if isinstance(node, ast.Assign) and value.id in (given := _given(node)):
+                return _text(given[value.id], file)
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    home = _file_of(node.level, node.module or "", file)
+                    if (alias.asname or alias.name) == value.id and home is not None:
+                        return _text(ast.Name(alias.name), home)
+    return ast.unparse(value)
+
+
+def _given(node: ast.Assign) -> dict[str, ast.expr]:
+    """What an assignment gives each name, of several at once too."""
+    target, value = node.targets[0], node.value
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        pairs = zip(target.elts, value.elts, strict=False)
+        return {ast.unparse(name): each for name, each in pairs}
+    return {ast.unparse(target): value}
 
 
 def _alias(annotation: ast.expr, file: Path) -> ast.expr:

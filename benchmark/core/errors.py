@@ -24,7 +24,7 @@ class ArtefactError(UserError):
 
 def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
     """The error for a `name` that is none of `choices`; names the nearest ones first."""
-    choices, name = sorted(choices), str(name)
+    choices, name = sorted({*choices}), str(name)
     if len(name) > LONGEST:
         name = f"{name[: LONGEST - 3]}..."
     shown = ", ".join(choices[:40]) + (

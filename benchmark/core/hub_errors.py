@@ -27,6 +27,7 @@ def explained(
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
+        OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -41,6 +42,12 @@ def explained(
     if any(isinstance(link, RevisionNotFoundError) for link in chain):
         return UserError(
             f"{name!r} has no revision {revision or 'main'!r}: name a branch, a tag or a commit."
+        )
+    if any(isinstance(link, OfflineModeIsEnabled) for link in chain):
+        return Unreachable(
+            f"Cannot {to} {name!r}: HF_HUB_OFFLINE is set, so {endpoint()} is not asked. "
+            "Unset it, or run the same command where the Hub may be asked"
+            + (" once; this machine's cache serves after that." if to == "read" else ".")
         )
     status = answers[0].response.status_code if answers else 0
     if any(isinstance(link, GatedRepoError) for link in answers):

@@ -46,7 +46,8 @@ def join(device: torch.device) -> None:
     backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE, device_id=device if nccl else None)
     _joined = True
-    progress.silent(not leads())
+    if not leads():
+        progress.choose(progress.Quiet())
 
 
 def count() -> int:

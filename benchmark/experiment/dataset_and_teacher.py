@@ -230,7 +230,9 @@ class DatasetAndTeacher:
 
     def trained(self) -> Path:
         """The stage of a teacher that is trained here, and its snapshots."""
-        return self.cache.make("teacher", self.training_key, self.train_teacher)
+        return self.cache.make(
+            "teacher", self.training_key, self.train_teacher, self.teacher_source[0]
+        )
 
     def train_teacher(self, folder: Path) -> None:
         """Train the teacher, into a folder; several processes may do so together."""
@@ -249,7 +251,7 @@ class DatasetAndTeacher:
             self.train_teacher(folder)
 
         if self.teacher_source[1] is None:
-            self.cache.make("teacher", self.training_key, build_stage)
+            self.cache.make("teacher", self.training_key, build_stage, self.teacher_source[0])
 
     @cached_property
     def teacher(self) -> Teacher:

@@ -4,19 +4,21 @@ A stage that nothing is known of is told in words, not guessed.
 """
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ..core.files import digest
+from ..core.progress import spoken
 from ..core.work import TEACHER, Passes, Work
 from ..data.views import Augmentation, ViewPlan
 from ..labels.contract import method
 from ..labels.task import Amounts, task_shape
 from ..models.image_source import image_source
 from ..models.teachers import TeacherOptions
+from .grid import Cell
 from .groups import stream
 from .history import History
 from .image_stages import ResolvedImages
@@ -97,6 +99,18 @@ class Estimator:
             # With jobs, each is a process that starts one which fits, after one that did for all.
             parts["start"] = self.start * (1 if jobs == 1 else 3)
         return Estimate({kind: parts[kind] for kind in KINDS if kind in parts}, tuple(unknown))
+
+    def left_of(self, cells: Sequence[ResolvedCell]) -> Callable[[Sequence[Cell]], float | None]:
+        """What tells how long some of these take once the others have ended; None if not known."""
+        found = {cell.cell: cell for cell in cells}
+
+        def left(waiting: Sequence[Cell]) -> float | None:
+            ended = found.keys() - {*waiting}
+            made = {item.name for cell in ended for item in self.items(found[cell])}
+            estimate = self.of([found[cell] for cell in waiting], made)
+            return None if estimate.unknown or not estimate.parts else estimate.seconds
+
+        return left
 
     def items(self, cell: ResolvedCell) -> tuple[Item, ...]:
         """All that is missing for a cell."""
@@ -246,19 +260,6 @@ def said(estimate: Estimate, device: str, timed: bool) -> list[str]:
     if estimate.unknown:
         lines.append(f"not known: how long {', '.join(estimate.unknown)} takes")
     return lines
-
-
-def spoken(seconds: float) -> str:
-    """A time in words: `45 s`, `12 min`, `3 h 20 min`, `487 days`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        hours, left = divmod(10 * round(minutes / 10), 60)
-        return f"{hours} h {left} min" if left else f"{hours} h"
-    return f"{round(minutes / 1440)} days"
 
 
 def _alike(key: dict[str, Any], images: ResolvedImages, draws: str) -> bool:

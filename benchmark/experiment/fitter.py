@@ -22,6 +22,7 @@ import torch
 from ..core import plugins
 from ..core.errors import UserError
 from ..core.files import disk_is_full
+from ..core.progress import stage
 from ..labels.contract import method
 from .dataset_and_teacher import Runtime
 from .failures import Failure, describe
@@ -83,7 +84,8 @@ class Given:
         Raises:
             UserError: the files it reads were changed since it was resolved.
         """
-        return _opened(pickle.dumps(self))
+        with stage("start", "read dataset and teacher", aloud=False):
+            return _opened(pickle.dumps(self))
 
 
 @lru_cache(1)

@@ -50,6 +50,11 @@ class ResolvedImages:
     key: dict[str, Any]
     base: "ResolvedImages | None"
 
+    @property
+    def about(self) -> str:
+        """In a line."""
+        return f"{self.source} IPC {self.ipc}"
+
 
 @dataclass(frozen=True)
 class Similarity:
@@ -158,7 +163,7 @@ class ImageStages:
             else:
                 self._make(resolved, folder, None)
 
-        return self.given.cache.make("images", resolved.key, build_stage)
+        return self.given.cache.make("images", resolved.key, build_stage, resolved.about)
 
     def parts(self, resolved: ResolvedImages) -> list[range]:
         """The ranges of classes that the images can be made in, by processes side by side."""

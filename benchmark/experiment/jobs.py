@@ -76,11 +76,11 @@ class _Jobs:
         """Measure all cells."""
         failed = prepare(self.experiment, self.missing)
         left = [cell for cell in self.missing if cell.cell not in failed]
-        self.tally.ended += len(failed)
+        self.tally.drop(failed)
         groups: SimpleQueue[Group] = SimpleQueue()
         for group in grouped(left, self.experiment.runtime.share, self.jobs):
             groups.put(group)
-        workers = [Worker(cores, job=True) for cores in self._cores()[: groups.qsize()]]
+        workers = [Worker(c, n) for n, c in enumerate(self._cores()[: groups.qsize()], 1)]
         try:
             for worker in workers:
                 worker.start()  # they import while common stages are made

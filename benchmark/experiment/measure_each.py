@@ -10,7 +10,7 @@ import torch
 from ..core import plugins, ranks
 from ..core.errors import Interrupted, UserError
 from ..core.files import disk_is_full
-from ..core.progress import say
+from ..core.progress import say, stage
 from ..records import measurements
 from ..records.measurements import Measurement
 from ..records.speed import MeasuredNames
@@ -50,14 +50,16 @@ def measure_each(
     made: list[Measurement] = []
     failed: list[str] = []
     try:
-        resolved = experiment.resolve([cell for cell in cells if cell.seed == SEED])
+        with stage("start", "read dataset and options", aloud=False):
+            resolved = experiment.resolve([cell for cell in cells if cell.seed == SEED])
         for label, why in {c.variant.label: w for c, w in resolved.left_out.items()}.items():
             say(f"left out: {label}: {why}")
         runner = Cells(experiment)
         torch.set_flush_denormal(True)  # vanishing weights slow a CPU down twentyfold
         for number, (cell, labels) in enumerate(resolved.labels.items(), 1):
             started, name = time.monotonic(), cell.label.removesuffix(f", seed {SEED}")
-            found = _measured(runner, cell, labels, measure)
+            with stage("measure", name, aloud=False):
+                found = _measured(runner, cell, labels, measure)
             if isinstance(found, Failure):
                 failed.append(f"{name}: {found.message}")
                 told = f"FAILED: {found.message}"

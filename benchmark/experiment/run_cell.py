@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from ..core import plugins, ranks
 from ..core.files import digest, disk_is_full, read_json
-from ..core.progress import say
+from ..core.progress import stage
 from ..data.recipe import Recipe
 from ..labels import streams, student
 from ..labels.contract import LabelSource, method
@@ -27,6 +27,7 @@ from .image_stages import ARTEFACT_SEED
 from .make_record import make_record
 from .pilot import Pilot
 from .stages import Experiment, ResolvedLabels
+from .tally import Tally
 
 RECORDS, FAILURES = "records", "failures"
 CHECKPOINTS, LOCKS = "checkpoints", "locks"
@@ -55,19 +56,6 @@ class ResolvedCell:
         return self.record.exists()
 
 
-@dataclass
-class Tally:
-    """How many cells of a run have ended, of so many."""
-
-    total: int
-    ended: int = 0
-
-    def tell(self, cell: Cell, took: str) -> None:
-        """Count a cell, and say how it ended."""
-        self.ended += 1
-        say(f"[{self.ended}/{self.total}] {cell.label}: {took}")
-
-
 class Cells:
     """The cells of an experiment in this world.
 
@@ -76,7 +64,7 @@ class Cells:
     """
 
     def __init__(self, experiment: Experiment) -> None:
-        self.experiment, self.tally = experiment, Tally(0)
+        self.experiment, self.tally = experiment, Tally()
         self.world = world(experiment.runtime.compute)
         self._failed: dict[str, Failure] = {}
 
@@ -160,7 +148,9 @@ class Cells:
         made: list[Record | Failure] = [wrong] * len(group) if wrong else []
         if wrong is None:
             try:
-                made = [self._described(each, labels) for each in self._measure(group)]
+                others = f" and {len(group) - 1} more" if len(group) > 1 else ""
+                with stage("students", f"{group[0].cell.label}{others}", aloud=False):
+                    made = [self._described(each, labels) for each in self._measure(group)]
             except Exception as error:
                 if disk_is_full(error):  # so would be every other cell's
                     raise
@@ -286,7 +276,7 @@ class Cells:
             "train": train.digest,
         }
         key = experiment.key(key, *_modules(resolved.labels.recipe, cell.student, pilot.__name__))
-        folder = experiment.cache.make("pilot", key, build_stage)
+        folder = experiment.cache.make("pilot", key, build_stage, cell.label)
         return read_json(folder / pilot.FILE, Pilot)
 
 

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import torch
@@ -12,7 +12,7 @@ from ..core import ranks
 from ..core.bounded_cache import held
 from ..core.errors import Interrupted, UserError
 from ..core.files import digest
-from ..core.progress import say
+from ..core.progress import say, stage
 from ..labels.contract import method
 from ..models.image_source import image_source
 from ..records import store
@@ -24,8 +24,10 @@ from .failures import Failed, Failure
 from .grid import Cell
 from .groups import grouped
 from .memory import Peaks, disk_told, memory_told, resident
-from .run_cell import LOCKS, RECORDS, RUN, Cells, ResolvedCell, Tally
+from .plan import Plan, Planned
+from .run_cell import LOCKS, RECORDS, RUN, Cells, ResolvedCell
 from .stages import Experiment, ResolvedLabels
+from .tally import Tally
 from .within import measure_within
 
 MOST_OF_A_START = 10.0  # seconds; a process that took more has done other work before
@@ -41,6 +43,7 @@ class Ran:
         failed: those that were tried in vain.
         left_out: variants that cannot meet their byte budget, and why.
         records: of the others.
+        plan: of a dry run, what would be made.
         comparisons: of the records, with what is missing or failed among them.
     """
 
@@ -50,6 +53,7 @@ class Ran:
     left_out: dict[str, str]
     records: list[Record]
     comparisons: list[Comparison]
+    plan: list[Planned] = field(default_factory=list)
 
 
 def run(
@@ -75,7 +79,8 @@ def run(
         here = execute is None or experiment.runtime.jobs > 1
         if here and not dry_run and not (experiment.runtime.work / RECORDS).exists():
             fitter.start()  # there will be work for it: it starts while cells are resolved
-        resolved = experiment.resolve(cells, fetch=not dry_run)
+        with stage("start", "read dataset and options", aloud=False):
+            resolved = experiment.resolve(cells, fetch=not dry_run)
         if resolved.left_out and not any(cell.variant.budget for cell in resolved.labels):
             raise UserError(" ".join(dict.fromkeys(resolved.left_out.values())))
         left_out = {c.variant.label: w for c, w in resolved.left_out.items()}
@@ -88,16 +93,20 @@ def run(
             on_ranks.check(missing)
         start = min(time.process_time(), MOST_OF_A_START)
         estimator = Estimator(runner, not dry_run, start)
-        _foretell(estimator, found, missing, dry_run)
+        with stage("start", "time a few steps", aloud=False):
+            _foretell(estimator, found, missing, dry_run)
         if dry_run:
-            return _read(runner, found, missing, {}, left_out)
-        runner.tally = Tally(len(missing))
+            plan = Plan(estimator, found, missing).stages()
+            return replace(_read(runner, found, missing, {}, left_out), plan=plan)
+        until = None if within is None else started + within
+        waiting = [cell.cell for cell in missing]
+        runner.tally = Tally.of(waiting, estimator.left_of(missing), until)
         work = partial(execute or measure, runner)
-        with held(experiment.runtime.work / LOCKS / RUN):
-            if within is None:
+        with held(experiment.runtime.work / LOCKS / RUN), runner.tally.shown():
+            if until is None:
                 failed = work(missing)
             else:
-                failed = measure_within(estimator, missing, started + within, work)
+                failed = measure_within(estimator, missing, until, work)
     except KeyboardInterrupt as error:
         fitter.stop()
         count = sum(cell.done for cell in found)
@@ -172,7 +181,7 @@ def measure(
     if ranks.count() > 1 and any(runner.experiment.missing(cell.labels) for cell in missing):
         on_ranks.make_teacher(runner.experiment)
     failed = prepare(runner.experiment, missing)
-    runner.tally.ended += len(failed)
+    runner.tally.drop(failed)
     waiting, wait = [cell for cell in missing if cell.cell not in failed], False
     while waiting:
         busy = []

@@ -249,7 +249,8 @@ class Experiment(DatasetAndTeacher):
             write_json(folder / "fit.json", Fit(seconds, source.notes))
             _check_budget(labels, source)
 
-        return self.cache.make("labels", labels.key, build_stage)
+        about = f"{labels.variant.label} on {labels.images.about}"
+        return self.cache.make("labels", labels.key, build_stage, about)
 
     def finished(self, labels: ResolvedLabels) -> tuple[Path, Fit]:
         """A finished artefact's stage, and what its fit told; nothing is made here.

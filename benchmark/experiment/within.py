@@ -8,9 +8,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from ..core.progress import say
+from ..core.progress import say, spoken
 from ..labels.contract import method
-from .estimate import Estimator, spoken
+from .estimate import Estimator
 from .failures import Failed
 from .grid import Cell
 from .groups import grouped

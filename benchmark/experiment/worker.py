@@ -7,11 +7,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -48,11 +50,11 @@ class Worker:
     Args:
         cores: the processor's cores that it, and what it starts, may use; by default this
             process's.
-        job: whether others work beside it, so that it shows progress in lines only, and whether
-            it starts processes of its own, which it ends before it ends.
+        job: its number among those that work side by side, from 1; it may start processes of its
+            own, which it ends before it ends. 0 for one that works for this process alone.
     """
 
-    def __init__(self, cores: Sequence[int] | None = None, job: bool = False) -> None:
+    def __init__(self, cores: Sequence[int] | None = None, job: int = 0) -> None:
         self._cores, self._job = cores, job
         self._process: _Process | None = None
 
@@ -65,6 +67,9 @@ class Worker:
         process = self.start()
         payload = cloudpickle.dumps((work, arguments))
         try:
+            if not process.pid.done():
+                with progress.stage("start", "start a process", aloud=False):
+                    process.pid.result()
             return process.pool.submit(_serve, Surroundings.here(), payload).result()
         except BrokenProcessPool:
             self.forget()  # it is dead, and its number may be somebody else's by now
@@ -77,9 +82,17 @@ class Worker:
         """Have the process, which takes some seconds to import what it needs; returns at once."""
         if self._process is None:
             # loky's way to start a process, unlike `spawn`, does not run a user's script again.
-            pool = ProcessPoolExecutor(1, mp_context=get_context("loky"))
-            self._process = _Process(pool, pool.submit(_begin, self._cores, self._job))
+            context, told, tell = get_context("loky"), None, None
+            if progress.is_live():
+                told, tell = context.Pipe(duplex=False)
+            quiet = isinstance(progress.sink(), progress.Quiet)
+            pool = ProcessPoolExecutor(1, context, _speak_to, (tell, quiet))
+            with _ctrl_c_kept_back():
+                self._process = _Process(pool, pool.submit(_begin, self._cores, bool(self._job)))
             _started.add(self._process)
+            if told is not None and tell is not None:
+                tell.close()  # the process has its own, and its end is seen
+                threading.Thread(target=progress.take, args=(told, self._job), daemon=True).start()
         return self._process
 
     def forget(self) -> None:
@@ -128,12 +141,38 @@ class Surroundings:
         plugins.use(self.plugins)
 
 
+@contextmanager
+def _ctrl_c_kept_back() -> Iterator[None]:
+    """Have processes that are started not see Ctrl-C, which a terminal sends to all at once.
+
+    This one sees it as soon as this is over, and ends them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # as it starts, it would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _speak_to(connection: Any, quiet: bool) -> None:
+    """Where this process says what it does; to a connection if there is one."""
+    if connection is not None:
+        remote = progress.Remote(connection)
+        progress.choose(remote)
+        sys.stderr = progress.Written(remote)  # it would break the view
+    else:
+        progress.choose(progress.Quiet() if quiet else progress.Lines())
+
+
 def _begin(cores: Sequence[int] | None, job: bool) -> int:
     """Asked for by its name, so that this module and all it imports are there."""
     if cores is not None:
         os.sched_setaffinity(0, cores)
     if job:
-        progress.in_lines(True)
         signal.signal(signal.SIGTERM, _end)
     return os.getpid()
 

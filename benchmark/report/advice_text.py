@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
@@ -32,10 +32,12 @@ NOTE = (
 )
 
 
-def text(answers: Sequence[Answer], question: Question) -> str:
-    """For the terminal."""
-    parts = [_overview(answers, question).text()] if len(answers) > 1 else []
-    parts += [in_full(answer, question).text() for answer in answers[:MOST_IN_FULL]]
+def text(
+    answers: Sequence[Answer], question: Question, draw: Callable[[Table], str] = Table.text
+) -> str:
+    """For the terminal; `draw` gives a table as text."""
+    parts = [draw(_overview(answers, question))] if len(answers) > 1 else []
+    parts += [draw(in_full(answer, question)) for answer in answers[:MOST_IN_FULL]]
     if len(answers) > MOST_IN_FULL:
         parts.append(
             f"The first {MOST_IN_FULL} of {len(answers)} answers are given in full; --ipc, "

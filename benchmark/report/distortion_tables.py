@@ -9,6 +9,7 @@ from ..records.measurements import Measurement
 from ..records.record import world_digest
 from ..records.worlds import places
 from .leaderboard import Table, one_line
+from .setting_title import setting_title
 
 NOTE = (
     "Labels beside the teacher's on a sample of the views that students see. Divergence: KL from "
@@ -25,24 +26,9 @@ def tables(records: Iterable[Measurement]) -> list[Table]:
     where = places({world_digest(record["world"]): record["world"] for record in found})
     groups: dict[str, list[DistortionRecord]] = {}
     for record in found:
-        groups.setdefault(_setting(record, where), []).append(record)
+        student = f"student {record['cell']['student']}"
+        groups.setdefault(setting_title(record, where, [student]), []).append(record)
     return [_table(title, groups[title]) for title in sorted(groups)]
-
-
-def _setting(record: DistortionRecord, where: dict[str, str]) -> str:
-    """What the records of one table share."""
-    cell = record["cell"]
-    parts = [
-        cell["dataset"],
-        f"IPC {cell['ipc']}",
-        f"images {cell['images']}",
-        f"student {cell['student']}",
-        f"recipe {cell['recipe']}",
-        f"teacher {cell['teacher']}",
-        where[world_digest(record["world"])],
-        f"commit {record['environment']['commit'] or 'unknown'}",
-    ]
-    return one_line(", ".join(parts))
 
 
 def _table(title: str, records: list[DistortionRecord]) -> Table:
@@ -63,8 +49,8 @@ def _row(record: DistortionRecord) -> dict[str, str]:
         "method": one_line(record["cell"]["method"]),
         "bytes": f"{record['bytes']:,}",
         "of all labels": f"1/{record['soft'] / record['bytes']:,.0f}" if record["bytes"] else "-",
-        "divergence (nats)": f"{loss['divergence']:.4f}",
-        "squared error": "-" if error is None else f"{100 * error:.1f}%",
+        "divergence (nats)": f"{loss['divergence']:#.3g}",
+        "squared error": "-" if error is None else f"{100 * error:.3g}%",
         "agreement": f"{100 * loss['agreement']:.1f}%",
         "labels looked at": f"{record['looked_at']:,}",
         "fit (s)": f"{record['seconds_fit']:.1f}",

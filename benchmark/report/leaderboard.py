@@ -110,6 +110,10 @@ NOTES = {
     ),
 }
 
+# Columns that stand to the left, as their cells are words.
+WORDS = ("rank", "advice", "images", "method", "take", "student", "recipe", "name")
+WORDS += ("stage", "of", "commit", "world", "settings", "A", "B", "better")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -201,9 +205,7 @@ def _in_markdown(text: str) -> str:
 
 
 def _drawn(frame: pd.DataFrame, style: str) -> str:
-    names = ("rank", "advice", "images", "method", "take", "student", "recipe", "name")
-    names += ("of", "commit", "world", "settings")
-    aligned = ["left" if name in names else "right" for name in frame.columns]
+    aligned = ["left" if name in WORDS else "right" for name in frame.columns]
     return frame.to_markdown(index=False, tablefmt=style, colalign=aligned, disable_numparse=True)
 
 

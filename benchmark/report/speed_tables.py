@@ -11,6 +11,7 @@ from ..records.speed import ProfileRecord, RatioRecord
 from ..records.worlds import places
 from . import columns
 from .leaderboard import Table, one_line
+from .setting_title import setting_title
 from .speeds import Profile, Ratio, profile, ratio
 
 NOTES = {
@@ -102,20 +103,9 @@ def _places(records: Iterable[Measurement]) -> dict[str, str]:
 
 def _setting(record: ProfileRecord, where: dict[str, str]) -> str:
     """What the profiles of one table share."""
-    cell = record["cell"]
-    parts = [
-        cell["dataset"],
-        f"IPC {cell['ipc']}",
-        f"images {cell['images']}",
-        f"recipe {cell['recipe']}",
-        f"teacher {cell['teacher']}",
-        f"batch {record['batch']}",
-        where[world_digest(record["world"])],
-        record["precision"],
-        *(["compiled"] if record["compiled"] else []),
-        f"commit {record['environment']['commit'] or 'unknown'}",
-    ]
-    return one_line(", ".join(parts))
+    compiled = ["compiled"] if record["compiled"] else []
+    batch, world = [f"batch {record['batch']}"], [record["precision"], *compiled]
+    return setting_title(record, where, of_teacher=batch, of_world=world)
 
 
 def _group(title: str, records: Sequence[ProfileRecord]) -> ProfileGroup:

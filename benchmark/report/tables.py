@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.files import write_atomic
-from ..records.comparison import Comparison, Row
+from ..records.comparison import Comparison, Row, Setting
 from ..records.replications import replications
 from ..records.store import TABLES
 from .latex import latex
@@ -72,21 +72,22 @@ def as_json(found: Iterable[Comparison]) -> dict[str, Any]:
 
 
 def _comparison(comparison: Comparison) -> dict[str, Any]:
-    setting = comparison.setting
     pairs = comparison.pairs.items()
     return {
-        "setting": {
-            **asdict(setting),
-            "title": setting.title,
-            "on_protocol": setting.on_protocol,
-        },
-        "rows": [_row(row) for row in comparison.rows],
+        "setting": setting_values(comparison.setting),
+        "rows": [row_values(row) for row in comparison.rows],
         "pairs": [{"first": i, "second": j, **asdict(pair)} for (i, j), pair in pairs],
         "left_out": sorted(record["key"] for record in comparison.left_out),
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def setting_values(setting: Setting) -> dict[str, Any]:
+    """What the rows of a comparison share, as JSON values."""
+    return {**asdict(setting), "title": setting.title, "on_protocol": setting.on_protocol}
+
+
+def row_values(row: Row) -> dict[str, Any]:
+    """A row as JSON values."""
     mean, half = row.accuracy if row.n else (None, None)
     return {
         "images": row.images,

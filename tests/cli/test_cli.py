@@ -87,9 +87,9 @@ def test_list_names_what_there_is():
         ("ld", "1000 steps, batch 50, adamw 0.001 constant, none, kl at T=1, steps chosen on"),
         ("ld-ridge", "steps chosen on held-out images, ridge evaluator"),
         ("ld", "deviation: There 20 repeats are counted"),
-        ("lpqld", "\n  keep: float = 0.1\n"),
-        ("rded", "\n  factor: int = 1\n"),
-        ("hello", "paper: Heavy Labels Out!"),
+        ("lpqld", "\n  keep: number = 0.1\n"),
+        ("rded", "\n  factor: whole number = 1\n"),
+        ("hello", "cite: Heavy Labels Out!"),
     ],
 )
 def test_list_shows_one_with_its_options(name, words):

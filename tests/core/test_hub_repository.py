@@ -87,6 +87,13 @@ def test_a_hub_that_fails_is_said(hub, monkeypatch):
     assert place.listing() == held
 
 
+def test_a_hub_that_is_not_to_be_asked_is_said(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    told = r"^Cannot read 'ann/labels': HF_HUB_OFFLINE is set, so http.* is not asked\. Unset it"
+    with pytest.raises(UserError, match=told):
+        Repository.parse("ann/labels", "dataset").listing()
+
+
 def test_a_listing_leaves_out_what_the_hub_itself_puts_there(hub):
     hub.make("datasets/ann/labels", {"a": b"x", "b.safetensors": b"yz"})
     held = Repository.parse("ann/labels", "dataset").listing()

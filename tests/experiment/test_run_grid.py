@@ -144,11 +144,22 @@ def test_forced_records_are_measured_anew_from_kept_artefacts(work):
 
 def test_a_dry_run_says_what_is_missing_and_writes_nothing(work, tmp_path):
     before = listing(work)
-    out = run_tiny(work, "--methods", "hard,smoothed", "--dry-run")
-    assert out.splitlines() == [
+    out = run_tiny(work, "--methods", "hard,smoothed", "--dry-run", "--verbose")
+    assert out.splitlines()[-2:] == [
         "cached   hard on random IPC 2, convnet-d2-w8, seed 0",
         "missing  smoothed on random IPC 2, convnet-d2-w8, seed 0",
     ]
+    planned = json.loads(run_tiny(work, "--methods", "hard,smoothed", "--dry-run", "--json"))
+    assert [[p["stage"], p["of"], p["there"], p["missing"]] for p in planned["plan"]] == [
+        ["teacher", "convnet-d2-w8", 1, 0],
+        ["images", "random IPC 2", 1, 0],
+        ["labels", "hard", 1, 0],
+        ["labels", "smoothed", 0, 1],
+        ["students", "hard", 1, 0],
+        ["students", "smoothed", 0, 1],
+    ]
+    assert planned["plan"][5]["seconds"] > 0
+    assert "students  smoothed" in out
     assert listing(work) == before
     run_tiny(tmp_path / "new", "--dry-run")
     assert not (tmp_path / "new").exists()

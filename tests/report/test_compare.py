@@ -73,6 +73,34 @@ def test_a_name_alone_is_taken_on_the_others_images_or_on_all():
     assert names([*FOUND, *soft], "hard", "rded/soft") == ["digits rded hard rded soft"]
 
 
+def test_a_method_without_options_is_all_of_its_settings():
+    more = repeats("lpqld[k=4]", [0.70, 0.72, 0.71])
+    assert names([*FOUND, *more], "lpqld", "rded/hard") == [
+        "digits rded lpqld[k=2] rded hard",
+        "digits rded lpqld[k=4] rded hard",
+    ]
+    assert names([*FOUND, *more], "rded/lpqld", "lpqld[k=4]") == [
+        "digits rded lpqld[k=2] rded lpqld[k=4]"
+    ]
+    # One that has a row by itself is that row alone.
+    plain = repeats("lpqld", [0.70, 0.72, 0.71])
+    assert names([*FOUND, *more, *plain], "lpqld", "soft") == ["digits rded lpqld rded soft"]
+
+
+def test_many_pairs_are_a_table(tmp_path):
+    for made in [*FOUND, *(r for k in range(4, 12) for r in repeats(f"lpqld[k={k}]", HARD))]:
+        store.write(tmp_path / "records", made)
+    code, out, _ = run_main("compare", "lpqld", "soft", tmp_path)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == f"COMPARE | {TITLE}, images rded"
+    assert lines[1].split() == ["A", "B", "difference", "95", "%", "interval", "n", "p", "better"]
+    assert lines[3].split()[:3] == ["lpqld[k=10]", "soft", "-30.00"]  # records by name
+    assert lines[3].endswith("B")
+    assert len(lines) == 3 + 9 + 2
+    assert "corrected for the 9 above" in lines[-1]
+
+
 def test_slashes_in_names_do_no_harm():
     assert names(FOUND, "path:my/images/hard", "rded/hard") == [
         "digits path:my/images hard rded hard"
@@ -92,7 +120,7 @@ def test_other_worlds_are_never_compared():
 @pytest.mark.parametrize(
     ("first", "second", "words"),
     [
-        ("sof", "hard", r"Unknown method or IMAGES/METHOD 'sof'. Did you mean 'soft'.*rded/lpqld"),
+        ("sof", "hard", r"Unknown method or IMAGES/METHOD 'sof'. Did you mean 'soft'.*, lpqld,"),
         ("soft", "rded/hrd", r"'rded/hrd'. Did you mean 'rded/hard'"),
         ("soft", "soft", r"'soft' and 'soft' are the same"),
         ("path:my/images/hard", "path:my/images/hard", "are the same"),
