@@ -65,7 +65,7 @@ def test_labels_of_pixels_are_told_better_than_by_geometry_alone():
 
 def test_a_regression_that_grew_is_the_one_fitted_at_once():
     """Its weights w solve (K + noise) w = labels."""
-    kernel, plan, _ = kernel_of()
+    kernel, _, _ = kernel_of()
     seen = [kernel.planned(number) for number in range(7)]
     labels = torch.randn(21, 2, dtype=torch.float64)
     grown = Regression(0.5)
