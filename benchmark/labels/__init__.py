@@ -3,6 +3,7 @@
 __all__ = [
     "artefact",
     "class_labels",
+    "coded_function",
     "container",
     "contract",
     "distill",

@@ -94,11 +94,11 @@ def test_where_all_batches_fit_the_step_is_finer(task, tmp_path):
 def test_bytes_buy_views_up_to_a_number_and_then_finer_labels(task, monkeypatch):
     longer = replace(task, plan=replace(task.plan, epochs=30))
     monkeypatch.setattr(coded_views, "ENOUGH", 5)  # 13 batches of 8 for 20 images
-    coarse, fine = fitted(longer, 500), fitted(longer, 1500)
+    coarse, fine = fitted(longer, 450), fitted(longer, 1300)
     assert coarse.coded.extra.step == STEPS[-1]
     assert fine.coded.extra.step < coarse.coded.extra.step
     assert 13 <= fine.coded.extra.batches < longer.plan.steps
-    named = fitted(longer, 1500, step=0.6)  # who names a step has it
+    named = fitted(longer, 1200, step=0.6)  # who names a step has it
     assert named.coded.extra.step == 0.6
     assert named.coded.extra.batches > fine.coded.extra.batches
 
