@@ -62,9 +62,9 @@ class Peaks:
         labels, given = cell.labels, self.experiment
         needs = (labels.needs, labels.images.needs)
         trained = given.teacher_source[1] is None
-        if trained or any(each.snapshots for each in needs):
-            if not given.cache.done("teacher", given.training_key):
-                yield self._teacher()
+        wanted = trained or any(each.snapshots for each in needs)
+        if wanted and not given.cache.done("teacher", given.training_key):
+            yield self._teacher()
         yield from self._images(labels.images)
         if not given.cache.done("labels", labels.key):
             yield self._labels(cell)
