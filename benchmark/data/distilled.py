@@ -77,7 +77,7 @@ def read(folder: Path, device: torch.device) -> ResidentImages:
     if free is not None and images.pixels.nbytes > free * MOST_OF_DEVICE:
         say(
             f"the distilled images take {images.pixels.nbytes / 1e9:.1f} GB, more than half of the "
-            f"{free / 1e9:.1f} GB that are free on {device}: they are read from disk, batch by batch"
+            f"{free / 1e9:.1f} GB that are free on {device}: they are read from disk by batch"
         )
         return images
     return images.to(device)

@@ -84,8 +84,9 @@ def test_peaks_are_told_by_the_largest_of_each_stage():
     assert memory_told([], on_cpu=True, own=0) == []
 
 
-@pytest.mark.parametrize(
-    ("count", "said"), [(612, "612 B"), (98_200, "98.2 kB"), (2**31, "2.15 GB")]
-)
+SAID = [(612, "612 B"), (98_200, "98.2 kB"), (2**31, "2.15 GB")]
+
+
+@pytest.mark.parametrize(("count", "said"), SAID)
 def test_sizes_are_said(count, said):
     assert size(count) == said
