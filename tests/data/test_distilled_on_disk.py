@@ -1,3 +1,5 @@
+from unittest.mock import patch
+
 import torch
 
 from benchmark.data import distilled
@@ -11,9 +13,9 @@ def test_images_that_would_fill_half_a_device_stay_on_disk(tmp_path, monkeypatch
     distilled.write(tmp_path, IMAGES)
     for free, told in ((2 * IMAGES.pixels.nbytes - 1, True), (2 * IMAGES.pixels.nbytes, False)):
         monkeypatch.setattr(distilled, "free_bytes", lambda device, free=free: free)
-        moved = []
-        monkeypatch.setattr(ResidentImages, "to", lambda self, device: moved.append(device) or self)
-        found = distilled.read(tmp_path, torch.device("cpu"))
-        assert bool(moved) is not told
+        with patch.object(ResidentImages, "to", autospec=True) as to:
+            to.side_effect = lambda images, device: images
+            found = distilled.read(tmp_path, torch.device("cpu"))
+        assert to.called is not told
         assert ("they are read from disk by batch" in capsys.readouterr().err) is told
         assert torch.equal(found.pixels, IMAGES.pixels)
