@@ -125,6 +125,6 @@ def soft_labels(task: LabelTask, expert: Teacher, temperature: float) -> Tensor:
     rows = []
     for pixels in track(task.images.pixels.split(BLOCK), "label the images"):
         with task.compute.autocast():
-            logits = expert(pixels.float() / 255)
+            logits = expert(pixels.to(task.device).float() / 255)
         rows.append((logits.float() / temperature).softmax(1))
     return torch.cat(rows)

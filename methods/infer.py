@@ -74,7 +74,7 @@ class Infer(ImageLabels[Options]):
         rows = []
         for pixels in track(task.images.pixels.split(BLOCK), "label the images"):
             with task.compute.autocast():
-                logits = teacher(pixels.float() / 255)
+                logits = teacher(pixels.to(task.device).float() / 255)
             rows.append((logits.float() / task.objective.temperature).softmax(1))
         return cls(task, options, torch.cat(rows))
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from benchmark.core.errors import UserError
 from benchmark.core.progress import track
 from benchmark.core.work import TEACHER, Passes, Work
-from benchmark.data.rendering import render_gathered
+from benchmark.data.rendering import render
 from benchmark.data.views import SAMPLE, ViewBatch, random_words, unit
 from benchmark.labels.artefact import Artefact
 from benchmark.labels.image_labels import ImageLabelOptions, ImageLabels, checked, decode
@@ -113,7 +113,7 @@ class LADD(ImageLabels[Options]):
             each = []
             for box in boxes(options.n, options.side, task.plan.resolution):
                 views = plain(numbers, box).to(task.device)
-                logits = teacher(render_gathered(task.images.pixels[views.index], views))
+                logits = teacher(render(task.images.pixels, views))
                 each.append((logits.float() / options.temperature).softmax(1))
             rows.append(torch.stack(each, 1).flatten(0, 1))
         return cls(task, options, torch.cat(rows))

@@ -15,10 +15,12 @@ from safetensors.torch import save_file
 
 from ..core import bounded
 from ..core.errors import ArtefactError, UserError
+from ..core.progress import say
 from .images import ResidentImages
 
 FILE = "images.safetensors"
 MOST_SIDE = 2**14
+MOST_OF_DEVICE = 0.5  # of what is free there, that distilled images may take
 NAMES = TypeAdapter(
     Annotated[
         list[Annotated[str, Field(strict=True, max_length=4096)]],
@@ -40,7 +42,7 @@ def write(folder: Path, images: ResidentImages) -> None:
 
 
 def read(folder: Path, device: torch.device) -> ResidentImages:
-    """Distilled images, resident on `device`.
+    """Distilled images, resident on `device`, or memory-mapped where they would fill half of it.
 
     Raises:
         ArtefactError: there are none, the file is damaged, or its pixels were changed.
@@ -71,4 +73,16 @@ def read(folder: Path, device: torch.device) -> ResidentImages:
         ) from error
     if images.digest != metadata.get("digest"):
         raise ArtefactError(f"The images in {str(file)!r} were changed: copy them again.")
+    free = free_bytes(device)
+    if free is not None and images.pixels.nbytes > free * MOST_OF_DEVICE:
+        say(
+            f"the distilled images take {images.pixels.nbytes / 1e9:.1f} GB, more than half of the "
+            f"{free / 1e9:.1f} GB that are free on {device}: they are read from disk by batch"
+        )
+        return images
     return images.to(device)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """What is free of a GPU's memory; None of a device whose memory is the host's."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -44,12 +44,14 @@ def decode_streamed(source: Encoded, resolution: int) -> Tensor:
 def torchcodec() -> Callable[[bytes], Tensor] | None:
     """Its decoder, of a JPEG file to uint8 (3, H, W); None where it is not installed."""
     try:
-        from torchcodec.decoders import decode_jpeg
+        from torchcodec.decoders import decode_jpeg  # pyright: ignore[reportPrivateImportUsage]
     except (ImportError, RuntimeError, OSError):  # of another torch, or without its libraries
         return None
 
     def decoder(data: bytes) -> Tensor:
-        return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode="RGB")
+        pixels = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode="RGB")
+        assert isinstance(pixels, Tensor)  # of one file
+        return pixels
 
     return decoder
 

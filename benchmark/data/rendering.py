@@ -11,11 +11,14 @@ def render(images: Tensor, views: ViewBatch) -> Tensor:
     """The pixels of `views`, float32 (B, C, R, R) in 0..1.
 
     Args:
-        images: all distilled images, uint8 (N, C, R, R).
-        views: on the same device.
+        images: all distilled images, uint8 (N, C, R, R); on the views' device, or, where that
+            cannot hold them, in a memory map of the host.
+        views: on the device where pixels are to be.
     """
+    device = views.index.device
     # `index_select` copies whole images, where brackets go pixel by pixel.
-    return render_gathered(images.index_select(0, views.index), views)
+    shown = images.index_select(0, views.index.to(images.device))
+    return render_gathered(shown.to(device, non_blocking=True), views)
 
 
 def render_gathered(images: Tensor, views: ViewBatch) -> Tensor:

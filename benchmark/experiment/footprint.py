@@ -24,10 +24,26 @@ from ..data.images import Images
 from ..data.rendering import render_gathered
 from ..data.views import ViewPlan
 from ..models import networks
+from ..models.classifier import Classifier
 from ..models.priors import load_prior
 from .pace import Subject
 
 STATES = {"sgd": 1, "adamw": 2}  # numbers that an optimiser keeps of each weight
+
+
+CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
+BLOCK = 16  # channels that oneDNN lays side by side on a CPU
+
+
+def blocked(tensor: Tensor) -> int:
+    """Bytes of a tensor (N, C, H, W) as a CPU's convolution lays it out anew, its own beside it.
+
+    Of few channels it takes the tensor as it is.
+    """
+    channels = tensor.shape[1]
+    if channels <= 3:
+        return 0
+    return tensor.nbytes // channels * (-(-channels // BLOCK) * BLOCK)
 
 
 class LiveBytes(TorchDispatchMode):
@@ -45,6 +61,10 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         tree_map_only(Tensor, self._count, made)
+        if func in CONVOLUTIONS:
+            tensors = [t for t in (*args, made) if isinstance(t, Tensor) and t.ndim == 4]
+            if tensors[0].device.type == "cpu":
+                self.most = max(self.most, self.now + sum(map(blocked, tensors)))
         return made
 
     def _count(self, tensor: Tensor) -> None:
@@ -98,7 +118,8 @@ class Footprint:
                 return None
             return _Tower(prior)
         size = (len(images.class_names), images.channels, images.resolution)
-        return self.compute.place(networks.create(name, *size)).to("cpu")
+        network = self.compute.place(networks.create(name, *size)).to("cpu")
+        return Classifier(network, (0.5,) * images.channels, (0.5,) * images.channels)
 
     def _step(self, network: nn.Module, subject: Subject, plan: ViewPlan | None) -> int:
         network.train(subject.trained)

@@ -62,8 +62,8 @@ class Peaks:
         labels, given = cell.labels, self.experiment
         needs = (labels.needs, labels.images.needs)
         trained = given.teacher_source[1] is None
-        used = trained or any(each.snapshots for each in needs)
-        if used and not given.cache.done("teacher", given.training_key):
+        wanted = trained or any(each.snapshots for each in needs)
+        if wanted and not given.cache.done("teacher", given.training_key):
             yield self._teacher()
         yield from self._images(labels.images)
         if not given.cache.done("labels", labels.key):

@@ -100,7 +100,7 @@ def _samples(file: Path) -> Iterator[_Sample]:
     try:
         with tarfile.open(file, "r:") as tar:
             for member in tar:
-                tar.members = []  # it would keep them all
+                tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  # it would keep them all
                 if not member.isreg():
                     continue
                 if member.offset_data + member.size > whole:

@@ -49,7 +49,7 @@ def wordnet_set(name: str, place: Place, folder: Path, prefix: str = "") -> Data
             next((folder / each for each in names if (folder / each).is_dir()), folder / names[0])
             for names in (("train", f"{prefix}train"), held_out)
         ]
-        train, test = _of_folders(*splits, folder, place.cache)
+        train, test = _of_folders(splits[0], splits[1], folder, place.cache)
     check_classes(train, test, repr(str(folder)))
     return Dataset(name, train, test, IMAGENET_MEAN, IMAGENET_STD, mirror=True)
 

@@ -1,0 +1,92 @@
+"""What a step takes of memory, from shapes, and what a dry run says of it."""
+
+import pytest
+import torch
+from tiny import GRID, NETWORK, pictures, run_main
+
+from benchmark.core.device import Compute
+from benchmark.data.recipe import Augmentation
+from benchmark.data.views import ViewPlan
+from benchmark.experiment import memory
+from benchmark.experiment.footprint import Footprint, LiveBytes, blocked
+from benchmark.experiment.memory import Peak, memory_told, size
+from benchmark.experiment.pace import Subject
+
+CPU = Compute(torch.device("cpu"), bf16=False)
+PLAN = ViewPlan(0, 40, 8, 20, 1, Augmentation())
+
+
+def test_bytes_are_counted_while_tensors_live():
+    with LiveBytes() as live:
+        first = torch.zeros(100, dtype=torch.float32)
+        half = first[:50]  # of the same storage
+        second = first + 1
+        assert live.now == 800
+        del second
+        assert live.now == 400
+        third = torch.zeros(10, dtype=torch.uint8)
+        assert (live.now, live.most) == (410, 800)
+        del first
+        assert live.now == 410  # `half` holds it
+        del half, third
+    assert live.now == 0
+
+
+def test_a_convolutions_layout_is_counted_by_blocks_of_channels():
+    assert blocked(torch.zeros(2, 3, 4, 4)) == 0
+    assert blocked(torch.zeros(2, 4, 4, 4)) == 2 * 16 * 16 * 4
+    assert blocked(torch.zeros(2, 32, 4, 4)) == 2 * 32 * 16 * 4
+
+
+def test_a_step_grows_with_its_batch_and_holds_nothing():
+    footprint = Footprint(pictures(40), CPU)
+    few, many = (footprint.of(Subject(NETWORK, n, True), PLAN) for n in (10, 40))
+    asked = footprint.of(Subject(NETWORK, 40, False), PLAN)
+    assert few is not None
+    assert many is not None
+    assert asked is not None
+    pixels = 40 * 64 * 4
+    assert many - few > 30 * 64 * 4
+    assert pixels < asked < many  # nothing is kept for a backward pass
+    two = footprint.of(Subject(NETWORK, 40, True), PLAN, "adamw")
+    network = footprint._network(NETWORK)
+    assert two - many == sum(p.nbytes for p in network.parameters())  # type: ignore[operator]
+
+
+def test_a_dry_run_says_memory_and_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "TESTED", 20)
+    code, _, err = run_main(
+        "run", *GRID, "--methods", "soft,hello", "--work", tmp_path, "--dry-run"
+    )
+    assert code == 0, err
+    (line,) = [each for each in err.splitlines() if each.startswith("memory of the host")]
+    for stage in ("teacher", "images", "labels", "students"):
+        assert f"{stage} " in line
+    (bytes_line,) = [each for each in err.splitlines() if each.startswith("bytes on disk")]
+    assert f"images random {size(20 * 72)}" in bytes_line
+    assert f"labels soft {size(2 * 20 * 10 * 2)}" in bytes_line
+    assert not list(tmp_path.iterdir())
+
+
+def test_peaks_are_told_by_the_largest_of_each_stage():
+    peaks = [
+        Peak("labels", "a", 10_000_000, 0),
+        Peak("labels", "b", 30_000_000, 5_000_000),
+        Peak("students", "c", None, 0),
+    ]
+    assert memory_told(peaks, on_cpu=True, own=1_000_000) == [
+        "memory of the host, at most: labels 36 MB, students 1 MB (1 MB of a process itself)",
+        "not known: how much memory students of c take",
+    ]
+    device, host, _ = memory_told(peaks, on_cpu=False, own=1_000_000)
+    assert device == "memory of the device, at most: labels 30 MB, students 0 B"
+    assert host.startswith("memory of the host, at most: labels 6 MB, students 1 MB")
+    assert memory_told([], on_cpu=True, own=0) == []
+
+
+SAID = [(612, "612 B"), (98_200, "98.2 kB"), (2**31, "2.15 GB")]
+
+
+@pytest.mark.parametrize(("count", "said"), SAID)
+def test_sizes_are_said(count, said):
+    assert size(count) == said
