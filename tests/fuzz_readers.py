@@ -162,9 +162,8 @@ def fuzz(names: list[str], seconds: float, seed: int, folder: Path) -> None:
                 findings.try_one(raw)
                 if rng.random() < 0.01 and len(pool) < 200:
                     pool.append(raw)
-        turn = TURN
-        for findings in found.values():
             findings.tell()
+        turn = TURN
 
 
 def guided(name: str, seconds: float, seed: int, folder: Path) -> None:
@@ -200,16 +199,18 @@ def guided(name: str, seconds: float, seed: int, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fuzz the readers of what strangers write.")
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--reader", choices=sorted(fuzz_inputs.READERS), help="all by default")
+    parser.add_argument(
+        "--reader", choices=sorted(fuzz_inputs.READERS), action="append", help="again for each"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--guided", action="store_true")
     asked = parser.parse_args()
     folder, seconds = Path(tempfile.mkdtemp(prefix="labelbench-fuzz-")), 60 * asked.minutes
     if asked.guided:
-        guided(asked.reader, seconds, asked.seed, folder)
+        (name,) = asked.reader
+        guided(name, seconds, asked.seed, folder)
     else:
-        names = [asked.reader] if asked.reader else list(fuzz_inputs.READERS)
-        fuzz(names, seconds, asked.seed, folder)
+        fuzz(asked.reader or list(fuzz_inputs.READERS), seconds, asked.seed, folder)
 
 
 if __name__ == "__main__":

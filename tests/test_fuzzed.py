@@ -6,10 +6,13 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from tiny import pictures
 
-from benchmark.core.errors import UserError
+from benchmark.core.errors import ArtefactError, UserError
 from benchmark.core.pickles import read_pickled
 from benchmark.data.tensors_of_others import read_soft_labels, read_tensors
+from benchmark.exchange import image_table
+from benchmark.labels.weights import decode, encode
 
 IMAGES, LABELS = torch.rand(4, 3, 8, 8), torch.arange(4)
 
@@ -67,3 +70,24 @@ def test_arrays_that_unpack_to_far_more_are_refused(tmp_path, monkeypatch):
     assert len(read_tensors(file).labels) == 4
     monkeypatch.setattr("benchmark.data.tensors_of_others.MOST_BYTES", 1000)
     assert "its members have" in refused(read_tensors, file)
+
+
+def test_a_column_whose_name_is_no_text_is_refused(tmp_path):
+    image_table.write(tmp_path, pictures(20))
+    (file,) = image_table.tables(tmp_path)
+    file.write_bytes(file.read_bytes().replace(b"label", b"l\xf4bel"))
+    assert "can't decode byte" in refused(image_table.read, tmp_path, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("form", ["fp16", "fp32", "int8", "int4"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(form, number):
+    whole = [torch.rand(3, 4), torch.rand(3)]
+    shipped = {part.name: part.tensor.clone() for part in encode(whole, form)}
+    assert [made.shape for made in decode(shipped, form, [(3, 4), (3,)])] == [(3, 4), (3,)]
+    for name, tensor in shipped.items():
+        if tensor.is_floating_point():
+            damaged = tensor.clone()
+            damaged[-1] = number
+            with pytest.raises(ArtefactError, match="no finite number"):
+                decode(shipped | {name: damaged}, form, [(3, 4), (3,)])
