@@ -56,10 +56,15 @@ CPU = torch.device("cpu")
 
 @dataclass
 class Reader:
-    """Whole inputs, and what reads one."""
+    """Inputs to start from, and what reads one.
+
+    Attributes:
+        whole: whether the inputs are files as their writers write them, which must be taken.
+    """
 
     seeds: list[bytes]
     read: Callable[[bytes], object]
+    whole: bool = True
 
 
 def records(folder: Path) -> Reader:
@@ -245,7 +250,7 @@ def _official_parts(folder: Path) -> Reader:
         torch.save(parts, file)
         _batches(folder)
 
-    return Reader([bytes(range(64)), b"\x07" * 64], read)
+    return Reader([bytes(range(64)), b"\x07" * 64], read, whole=False)
 
 
 def _official_json(folder: Path) -> Reader:
@@ -310,7 +315,7 @@ def _tensors(folder: Path) -> Reader:
         soft = stream.up_to(1)
         (read_soft_labels if soft else read_tensors)(file, stream.up_to(2))
 
-    return Reader([b"\x01" * 60, bytes(range(100, 200))], read)
+    return Reader([b"\x01" * 60, bytes(range(100, 200))], read, whole=False)
 
 
 def _arrays(folder: Path) -> Reader:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.arguments import typed
 from ..core.errors import unknown
 
 
@@ -25,6 +26,7 @@ class Check:
         return f"FAILED {self.title}\n       {self.problem}"
 
 
+@typed
 def check(name: str, plugin: Sequence[str | Path] | str | Path = ()) -> list[Check]:
     """Hold a plugin against the contract of its kind, on the CPU, in seconds.
 

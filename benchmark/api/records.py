@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.arguments import typed
 from ..core.errors import UserError
 from .results import read
 
@@ -40,6 +41,7 @@ class Advice:
         return self.text()
 
 
+@typed
 def compare(first: str, second: str, records: Places = ()) -> "list[Pair]":
     """The first method against the second, in every comparison that holds both.
 
@@ -59,6 +61,7 @@ def compare(first: str, second: str, records: Places = ()) -> "list[Pair]":
     return pairs_of(comparisons(read(_paths(records))), first, second)
 
 
+@typed
 def advise(
     dataset: str,
     bytes: int | str,
@@ -88,6 +91,7 @@ def advise(
     return Advice(asked, answers(comparisons(read(_paths(records))), asked))
 
 
+@typed
 def ship(
     record: str | Path | Mapping[str, Any],
     to: str | Path | None = None,

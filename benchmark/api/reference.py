@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.arguments import typed
 from ..core.remote_work import RemoteWork
 from . import within as times
 from .measure import grid_of, measure
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..report.reference import Line
 
 
+@typed
 def reference(
     records: Sequence[str | Path] | str | Path = (),
     within: str | None = None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.arguments import typed
 from ..core.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class Results:
             yield self.unsaved
 
 
+@typed
 def results(*paths: str | Path | Sequence[str | Path]) -> Results:
     """Records of files, folders, URLs and `hf:OWNER/NAME`, of several machines too.
 

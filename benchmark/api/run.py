@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from ..core import bounded
+from ..core.arguments import typed
 from ..core.command import options_of
 from ..experiment.grid import Grid
 from .measure import measured
@@ -18,6 +19,7 @@ from .surroundings import DATA_ROOT, Surroundings
 Several = str | Iterable[str] | None
 
 
+@typed
 def run(
     *,
     methods: Several = None,

@@ -1,6 +1,7 @@
 """What everything stands on: errors, options, devices, files, the Hub, keys, the cache, plugins."""
 
 __all__ = [
+    "arguments",
     "bounded",
     "bounded_cache",
     "cache",

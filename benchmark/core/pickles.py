@@ -6,6 +6,7 @@ and containers of these, and refuses all else.
 
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def read_pickled(file: Path) -> Any:
     try:
         if not 0 < file.stat().st_size <= MOST_BYTES:
             raise UserError(f"it is empty, or longer than {MOST_BYTES:,} bytes")
+        refuse_bomb(file, file.stat().st_size)
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damage may make the reader fail in any way
         why = "it is damaged, or no file of torch.save"
@@ -36,3 +38,16 @@ def read_pickled(file: Path) -> Any:
         elif isinstance(error, UserError | OSError):
             why = str(error)
         raise UserError(f"Cannot read {str(file)!r}: {short(why, 200).rstrip('.')}.") from error
+
+
+def refuse_bomb(file: Path, most: int) -> None:
+    """Raise a UserError for an archive whose members would be unpacked to more than `most` bytes.
+
+    torch never compresses any, so they have no more bytes than their file.
+    """
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > most:
+        raise UserError(f"its members have {size:,} bytes, more than {most:,}")

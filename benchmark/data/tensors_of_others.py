@@ -8,8 +8,10 @@ Images are (N, C, R, R) or (N, R, R, C): uint8, floats in 0..1, or floats that a
 deviation normalised. Labels are classes (N,), or rows of probabilities or logits (N, classes).
 """
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,8 @@ from torch import Tensor
 
 from ..core.bounded import short
 from ..core.errors import UserError
+from ..core.pickles import MOST_BYTES, read_pickled, refuse_bomb
 from ..core.pickles import SUFFIXES as PICKLED
-from ..core.pickles import read_pickled
 
 SUFFIXES = (".pt", ".pth", ".npz")
 IMAGES = ("images", "image", "data", "x", "x_proto", "x_syn", "image_syn", "images_train")
@@ -61,6 +63,11 @@ def read_tensors(file: Path, experiment: int = 0) -> TensorsOfOthers:
     Raises:
         UserError: it is damaged, carries code, or holds no images with labels.
     """
+    with _understood(file):
+        return _read(file, experiment)
+
+
+def _read(file: Path, experiment: int) -> TensorsOfOthers:
     held: Any = _held(file)
     if isinstance(held, Mapping) and isinstance(held.get("data"), list | tuple):
         pairs = held["data"]
@@ -84,10 +91,12 @@ def read_tensors(file: Path, experiment: int = 0) -> TensorsOfOthers:
         )
     rate = _of(held, RATES)
     norm = (held["mean"], held["std"]) if {"mean", "std"} <= held.keys() else None
+    if rate is not None and not math.isfinite(rate := float(rate)):
+        raise UserError(f"The learning rate in {str(file)!r} is {rate}.")
     return TensorsOfOthers(
         _images(images, file),
         _labels(labels, len(images), file),
-        None if rate is None else float(rate),
+        rate,
         None if norm is None else tuple(_row(part, file) for part in norm),  # type: ignore[arg-type]
     )
 
@@ -100,10 +109,25 @@ def read_soft_labels(file: Path, experiment: int = 0) -> Tensor:
     """
     held = _held(file)
     alone = isinstance(held, Tensor) and held.ndim == 2
-    rows = _labels(held, len(held), file) if alone else read_tensors(file, experiment).labels
+    with _understood(file):
+        rows = _labels(held, len(held), file) if alone else _read(file, experiment).labels
     if rows.ndim != 2:
         raise UserError(f"{str(file)!r} has one class an image and no soft labels: take hard.")
     return rows
+
+
+@contextmanager
+def _understood(file: Path) -> Iterator[None]:
+    """Whatever else a file's parts may be, as a sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # others may put anything anywhere
+        told = f"{type(error).__name__}: {short(str(error), 200)}"
+        raise UserError(
+            f"{str(file)!r} holds no images with labels that can be read ({told})."
+        ) from error
 
 
 def files_of(file: Path) -> tuple[Path, ...]:
@@ -116,6 +140,7 @@ def _held(file: Path) -> Any:
     if file.suffix in PICKLED:
         return read_pickled(file)
     try:
+        refuse_bomb(file, MOST_BYTES)
         with np.load(file, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except Exception as error:  # damage may make the reader fail in any way
@@ -143,11 +168,13 @@ def _of(held: Mapping[Any, Any], names: Sequence[str]) -> Any:
 def _images(images: Tensor, file: Path) -> Tensor:
     """As (N, C, R, R)."""
     shape = tuple(images.shape)
+    if images.layout != torch.strided:
+        raise UserError(f"The images of {str(file)!r} are stored as {images.layout}.")
     if images.ndim == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3):
         images = images.permute(0, 3, 1, 2)
     if images.ndim == 3:
         images = images[:, None]
-    side = images.shape[-1]
+    side = images.shape[-1] if shape else 0
     fits = images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[2] == side
     if not fits or not len(images) or not 0 < side <= LARGEST:
         raise UserError(
@@ -166,13 +193,13 @@ def _images(images: Tensor, file: Path) -> Tensor:
 
 def _labels(labels: Tensor, count: int, file: Path) -> Tensor:
     labels = labels.detach()
+    if labels.is_complex() or not labels.isfinite().all():
+        raise UserError(f"A label of {str(file)!r} is not finite, or complex.")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim not in (1, 2) or len(labels) != count:
         raise UserError(f"{str(file)!r} holds {count} images and labels {tuple(labels.shape)}.")
     if labels.ndim == 2:
-        if not labels.float().isfinite().all():
-            raise UserError(f"A label of {str(file)!r} is not finite.")
         return labels.float()
     if labels.is_floating_point() and not torch.equal(labels, labels.round()):
         raise UserError(f"A label of {str(file)!r} is no whole number.")

@@ -125,7 +125,7 @@ def read(folder: Path, device: torch.device) -> ResidentImages:
         positions = torch.cat(parts["position"]) if parts["position"] else None
         pixels = torch.from_numpy(_alike(np.concatenate, parts["image"]))
         images = ResidentImages(pixels, torch.cat(parts["label"]), names, positions=positions)
-    except (OSError, pa.ArrowException, UserError) as error:
+    except Exception as error:  # damage may make Arrow's reader fail in any way
         told = bounded.short(str(error), 300).rstrip(".")
         raise ArtefactError(
             f"{str(folder)!r} holds no distilled images that can be read: {told}."

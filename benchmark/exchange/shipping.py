@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..core import plugins
+from ..core.arguments import typed
 from ..core.bounded import short
 from ..core.device import Precision, choose
 from ..core.errors import ArtefactError, UserError, unknown
@@ -108,6 +109,7 @@ def refuse_for_students_only(manifest: Manifest, folder: Path) -> None:
         )
 
 
+@typed
 def open_labels(
     folder: str | Path,
     images: str | Path | None = None,

@@ -77,7 +77,7 @@ def widen(stored: Tensor, form: WeightForm, count: int) -> Tensor:
     """The `count` numbers that `narrow` stored, float32 (count,).
 
     Raises:
-        ArtefactError: it holds more or fewer.
+        ArtefactError: it holds more or fewer, or one is no finite number.
     """
     expected = packed_bytes(count, BITS[form]) if form == "int4" else count
     if stored.shape != (expected,):
@@ -87,7 +87,10 @@ def widen(stored: Tensor, form: WeightForm, count: int) -> Tensor:
         )
     if form == "int4":
         return (unpack(stored.to(torch.uint8), BITS[form], 0, count) - LARGEST[form]).float()
-    return stored.float()
+    numbers = stored.float()
+    if not numbers.isfinite().all():
+        raise ArtefactError("A stored weight is no finite number.")
+    return numbers
 
 
 def quantise(tensors: Sequence[Tensor], form: WeightForm) -> tuple[Tensor, Tensor]:
