@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,10 @@ RUN = [
     *("run", "--dataset", "shapes", "--images", "medoids", "--ipc", "2", "--recipe", "short"),
     *("--students", "mlp-w16", "--teacher", "convnet-d2-w8", "--seeds", "1", "--device", "cpu"),
     *("--methods", ",".join(METHODS), "--budget", "4000", "--set", "teacher.epochs=1"),
+    *("--set", "vector_quantised.rounds=3", "--set", "pooled.epochs=1"),
+]
+SHORT = [
+    *("--seeds", "1", "--no-controls", "--device", "cpu", "--set", "teacher.epochs=1"),
     *("--set", "vector_quantised.rounds=3", "--set", "pooled.epochs=1"),
 ]
 
@@ -65,6 +70,16 @@ def work(installed, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("work")
     (folder / "out").write_text(start(installed, *RUN, "--work", "runs", cwd=folder))
     return folder
+
+
+def test_the_commands_of_its_readme_run(installed, tmp_path):
+    """All but the installation, which `installed` stands for; the run cut short."""
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [shlex.split(line)[3:] for line in re.findall(r"^python -m .*", text, re.MULTILINE)]
+    assert [words[0] for words in commands] == ["check", "run"]
+    start(installed, *commands[0], cwd=tmp_path)
+    out = start(installed, *commands[1], *SHORT, cwd=tmp_path)
+    assert "ACCURACY | shapes, IPC 2, mlp-w64" in out
 
 
 def test_they_run_and_stand_in_the_table(work):
@@ -118,6 +133,25 @@ def test_a_budget_that_nothing_meets_is_told(name, monkeypatch):
 
     with pytest.raises(UserError, match=r"10 bytes|above 10"):
         method.resolve_options(method.Options(), TaskShape(10, 100, 4, 20, 32), 10)
+
+
+def test_the_idea_in_one_file(tmp_path):
+    """Fewer epochs, and one draw; else as it stands, without this package."""
+    text = (EXAMPLES.parent / "one_file.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 100
+    assert "benchmark" not in re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)
+    short = text.replace("= 10, 100, 2.0, 3", "= 10, 20, 2.0, 1")
+    assert short != text
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "datasets").symlink_to(EXAMPLES.parents[1] / "datasets")
+    (tmp_path / "examples" / "one_file.py").write_text(short, encoding="utf-8")
+    command = [sys.executable, "-W", "error", "examples/one_file.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    sizes = {name: int(size.replace(",", "")) for name, size, *_ in rows}
+    assert sizes == {"hard": 0, "soft": 20 * 100 * 10 * 2, "quantised": 15 * 100 * 3 + 8}
+    assert all(float(row[2]) > 60 for row in rows)
 
 
 def test_each_is_a_page_and_typed():
