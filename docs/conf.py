@@ -29,9 +29,7 @@ PAGES = {
     "results/leaderboard/reference.md": "reproduction.md",
 }
 LINK = re.compile(r"(!?\[[^\]]*\])\(((?!https?://|#|mailto:)[^)\s#]+)(#[^)\s]*)?\)")
-INCLUDE = re.compile(
-    r"^```\{include\} (?P<file>\S+)\n(?P<options>(?::.*\n)*)```$", re.MULTILINE
-)
+INCLUDE = re.compile(r"^```\{include\} (?P<file>\S+)\n(?P<options>(?::.*\n)*)```$", re.MULTILINE)
 
 project = "labelbench"
 author = PROJECT["authors"][0]["name"]
@@ -68,7 +66,7 @@ def told_apart(text: str, folder: Path) -> str:
         path = file.relative_to(ROOT).as_posix()
         if words.startswith("!"):
             return f"{words}(../{path})"
-        return f"{words}({PAGES[path] if path in PAGES else f'{SOURCE}/{path}'}{anchor})"
+        return f"{words}({PAGES.get(path, f'{SOURCE}/{path}')}{anchor})"
 
     return LINK.sub(place, text)
 

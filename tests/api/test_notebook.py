@@ -1,4 +1,4 @@
-"""The notebook and the README's example run as they stand."""
+"""The notebook and the example of docs/python.md run as they stand."""
 
 import json
 import re
@@ -60,9 +60,9 @@ def test_the_notebook_is_one_that_readers_take():
         assert all(line.endswith("\n") for line in cell["source"][:-1])
 
 
-def test_the_readmes_example_runs(session):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text.partition("## From Python")[2], re.DOTALL)[:1]
+def test_the_documentations_example_runs(session):
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     with quick_clock():
         session.run(code)
     assert isinstance(session.space["results"], benchmark.Results)

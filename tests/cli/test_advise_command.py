@@ -58,10 +58,10 @@ def test_help_names_units():
         assert unit in words
 
 
-def test_the_example_in_the_readme_prints_what_it_shows(monkeypatch):
+def test_the_example_in_the_documentation_prints_what_it_shows(monkeypatch):
     """What stands below `...` names methods that come and go."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```\n\$ python -m benchmark (advise .*?)\n\.\.\.\n```", readme, re.S)
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```\n\$ python -m benchmark (advise .*?)\n\.\.\.\n```", page, re.S)
     words, _, shown = example.partition("\n")
     monkeypatch.chdir(ROOT)
     code, out, _ = run_main(*shlex.split(words))

@@ -298,13 +298,13 @@ def test_where_a_few_lines_would_not_do_it_says_so(tmp_path, method, how, said):
     assert open_labels(folder, device="cpu").epochs == 3
 
 
-def test_the_readme_names_the_methods_that_have_a_reader():
+def test_the_documentation_names_the_methods_that_have_a_reader():
 
     def described(name: str) -> Any:
         return {**DESCRIBED, "tensors": {}, "method": name}
 
     found = [name for name in plugins.found(plugins.METHODS) if candidate(described(name))]
-    text = (ROOT / "README.md").read_text("utf-8")
+    text = (ROOT / "docs" / "exchange.md").read_text("utf-8")
     (told,) = re.findall(r"Where labels belong to .*? the card also holds a reader", text)
     assert sorted(re.findall("`(.*?)`", told)) == sorted([*found, "soft"])
     assert candidate(described("absent")) is None

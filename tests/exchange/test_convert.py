@@ -1,6 +1,9 @@
 """Labels that change hands: what goes out in LPQLD's form comes back the same."""
 
+import re
+import shutil
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +23,8 @@ from benchmark.exchange.official import OfficialBatch, write_images, write_lpqld
 from benchmark.exchange.shipping import open_labels
 from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.soft import Soft
+
+ROOT = Path(__file__).parents[2]
 
 
 class Shade(nn.Module):
@@ -109,6 +114,23 @@ def test_imported_labels_are_a_folder_to_give_away(tmp_path):
     assert "labels of one epoch" in labels(
         "verify", folder / "labels", "--images", folder / "images"
     )
+
+
+def test_the_commands_of_the_documentation_run(tmp_path, monkeypatch):
+    """Those of docs/exchange.md, on labels that LPQLD's form holds; the last one needs a run."""
+    shipped, _ = ship(tmp_path, keep=0.5, k=3)
+    shutil.copytree(shipped, tmp_path / "to_give_away")
+    labels("export", shipped, tmp_path / "official")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "exchange.md").read_text("utf-8")
+    lines = re.findall(r"^python -m benchmark labels (.*?)(?: +#.*)?$", page, re.MULTILINE)
+    assert [line.split()[0] for line in lines] == ["inspect", "verify", "import", "export"]
+    for line in lines:
+        line = line.replace("imagenet1k", "quick")  # of pictures of 8 x 8
+        line = line.replace("LABELS", "official/labels").replace("IMAGES", "official/images")
+        labels(*line.split())
+    assert (tmp_path / "to_use" / "README.md").is_file()
+    assert (tmp_path / "for_lpqld" / "labels").is_dir()
 
 
 def test_all_labels_can_be_exported(tmp_path):

@@ -93,8 +93,9 @@ def test_a_folder_is_not_its_makers_alone(work, tmp_path):
 
 
 def readmes_loop(device="cpu", precision="fp32", seed=3):
-    """The README's code, for this device, and the name of the folder that it opens."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    """The documentation's code, for this device, and the name of the folder that it opens."""
+    page = (ROOT / "docs" / "exchange.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (code,) = [block for block in blocks if "open_labels" in block]
     (folder,) = re.findall(r'open_labels\("([^"]+)"', code)
     place = f'device="{device}", precision="{precision}", seed={seed}'
