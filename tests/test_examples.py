@@ -135,6 +135,25 @@ def test_a_budget_that_nothing_meets_is_told(name, monkeypatch):
         method.resolve_options(method.Options(), TaskShape(10, 100, 4, 20, 32), 10)
 
 
+def test_the_idea_in_one_file(tmp_path):
+    """Fewer epochs, and one draw; else as it stands, without this package."""
+    text = (EXAMPLES.parent / "one_file.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 100
+    assert "benchmark" not in re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)
+    short = text.replace("= 10, 100, 2.0, 3", "= 10, 20, 2.0, 1")
+    assert short != text
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "datasets").symlink_to(EXAMPLES.parents[1] / "datasets")
+    (tmp_path / "examples" / "one_file.py").write_text(short, encoding="utf-8")
+    command = [sys.executable, "-W", "error", "examples/one_file.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    sizes = {name: int(size.replace(",", "")) for name, size, *_ in rows}
+    assert sizes == {"hard": 0, "soft": 20 * 100 * 10 * 2, "quantised": 15 * 100 * 3 + 8}
+    assert all(float(row[2]) > 60 for row in rows)
+
+
 def test_each_is_a_page_and_typed():
     for file in FILES.glob("*.py"):
         text = file.read_text(encoding="utf-8")
