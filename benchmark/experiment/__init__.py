@@ -9,6 +9,7 @@ __all__ = [
     "jobs",
     "measure_each",
     "on_ray",
+    "plan",
     "profile",
     "reference",
     "run_cell",
