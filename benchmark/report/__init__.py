@@ -9,7 +9,6 @@ __all__ = [
     "fitting",
     "frontier",
     "leaderboard",
-    "names",
     "pictures",
     "plan_table",
     "reference",
