@@ -44,11 +44,7 @@ def explained(
             f"{name!r} has no revision {revision or 'main'!r}: name a branch, a tag or a commit."
         )
     if any(isinstance(link, OfflineModeIsEnabled) for link in chain):
-        return Unreachable(
-            f"Cannot {to} {name!r}: HF_HUB_OFFLINE is set, so {endpoint()} is not asked. "
-            "Unset it, or run the same command where the Hub may be asked"
-            + (" once; this machine's cache serves after that." if to == "read" else ".")
-        )
+        return _offline(to, name)
     status = answers[0].response.status_code if answers else 0
     if any(isinstance(link, GatedRepoError) for link in answers):
         status = 403
@@ -80,6 +76,14 @@ def explained(
     return Unreachable(
         f"Cannot {to} {name!r} at {where}{kept}. If the network and HF_ENDPOINT are "
         "right, run the same command again later."
+    )
+
+
+def _offline(to: str, name: str) -> UserError:
+    once = " once; this machine's cache serves after that." if to == "read" else "."
+    return Unreachable(
+        f"Cannot {to} {name!r}: HF_HUB_OFFLINE is set, so {endpoint()} is not asked. "
+        f"Unset it, or run the same command where the Hub may be asked{once}"
     )
 
 

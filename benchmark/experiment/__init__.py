@@ -10,6 +10,7 @@ __all__ = [
     "measure_each",
     "on_ranks",
     "on_ray",
+    "plan",
     "plans",
     "profile",
     "reference",
