@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,8 +84,9 @@ def test_a_column_whose_name_is_no_text_is_refused(tmp_path):
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_refused(form, number):
     whole = [torch.rand(3, 4), torch.rand(3)]
-    shipped = {part.name: part.tensor.clone() for part in encode(whole, form)}
-    assert [made.shape for made in decode(shipped, form, [(3, 4), (3,)])] == [(3, 4), (3,)]
+    made: Any = encode(whole, form)
+    shipped = {part.name: part.tensor for part in made}
+    assert [part.shape for part in decode(shipped, form, [(3, 4), (3,)])] == [(3, 4), (3,)]
     for name, tensor in shipped.items():
         if tensor.is_floating_point():
             damaged = tensor.clone()
