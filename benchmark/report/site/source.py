@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import metadata
 from pathlib import Path
 
-NAME = "Source"  # among the project's URLs
+NAME = "Repository"  # among the project's URLs
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
