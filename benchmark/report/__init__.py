@@ -9,7 +9,6 @@ __all__ = [
     "fitting",
     "frontier",
     "leaderboard",
-    "names",
     "paper",
     "paper_files",
     "pictures",
