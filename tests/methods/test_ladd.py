@@ -105,10 +105,10 @@ def test_there_are_no_more_sub_images_than_places(task):
     [
         (9000, "fp16", 4),
         (5000, "int8", 4),
-        (3800, "top-k", 4),
-        (2300, "int8", 2),
-        (1800, "fp16", 1),
-        (1450, "top-k", 1),
+        (2800, "top-k", 4),
+        (1100, "int8", 2),
+        (650, "fp16", 1),
+        (340, "top-k", 1),
     ],
 )
 def test_a_budget_takes_fewer_sub_images_before_fewer_than_k_classes(task, budget, form, n):
