@@ -180,7 +180,6 @@ def test_a_run_has_a_cluster_of_its_own_and_goes_on_after_ctrl_c(begun, tmp_path
     last = f"error: 1 of 4 cells failed (see work/failures): {message}"
     assert said.splitlines()[-1] == last
     assert f"raises on random IPC 1, convnet-d1-w4, seed 1: FAILED: {message}" in said
-    assert re.search(r"label shard pid=\d+", said)  # what others say is heard here
     assert measured(tmp_path).keys() == {"raises 0", "soft 0", "soft 1"}
     kinds = {path.name.rpartition("-")[0] for path in (tmp_path / "work/stages").iterdir()}
     assert {"teacher", "teacher-accuracy", "images", "image-part", "relabelled", "labels"} <= kinds
