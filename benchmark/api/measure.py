@@ -43,14 +43,7 @@ def measure(grid: Grid, at: Surroundings) -> Results:
         UserError: a name, an option or a value is wrong; nothing was made yet.
         Interrupted: by Ctrl-C, or by the system.
     """
-    from ..core import plugins
-
-    cells = list(grids.cells(grid))
-    known = plugins.found(plugins.METHODS)
-    for cell in cells:
-        if cell.variant.method not in known:
-            raise unknown("method", cell.variant.method, known)
-    chosen = _shard(cells, at.shard)
+    chosen = _cells(grid, at.shard)
     remote = RemoteWork.at(at.work)
     limit = None if at.within is None else within.seconds(at.within)
 
@@ -183,7 +176,15 @@ def _ray(at: Surroundings) -> Callable[..., Any]:
     return partial(execute, address=at.address)
 
 
-def _shard(cells: list[Cell], shard: str | None) -> list[Cell]:
+def _cells(grid: Grid, shard: str | None) -> list[Cell]:
+    """Those of a grid that are asked for."""
+    from ..core import plugins
+
+    cells = list(grids.cells(grid))
+    known = plugins.found(plugins.METHODS)
+    for cell in cells:
+        if cell.variant.method not in known:
+            raise unknown("method", cell.variant.method, known)
     if shard is None:
         return cells
     number, _, count = shard.partition("/")

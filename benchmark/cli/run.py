@@ -21,10 +21,10 @@ def run(asked: dict[str, Any], at: Surroundings, showing: Showing) -> None:
     Without --config and --dataset, runs the quick start: real 8x8 digits, in about a minute or
     two on a laptop.
     """
-    from ..core import ranks
-
     with progress.quiet(showing.quiet):
         results = measured(asked, at)
+        from ..core import ranks  # with torch, which wrong words need not wait for
+
         if at.dry_run:
             _show_plan(results, showing)
         elif ranks.leads():

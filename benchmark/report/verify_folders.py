@@ -20,10 +20,6 @@ from ..core.cache import KEY, SEAL, damage
 from ..core.errors import UserError
 from ..core.progress import track
 from ..core.remote_work import STAGES
-from ..exchange.hub import verify as check_shipped
-from ..experiment import clean
-from ..experiment.run_cell import RECORDS
-from ..labels import artefact
 from ..records import store
 from ..records.hub import on_this_machine
 from ..records.record import Record
@@ -31,6 +27,9 @@ from .verify import Report, verify_records
 
 State = Literal["missing", "changed", "orphaned"]
 STATES: tuple[State, ...] = ("missing", "changed", "orphaned")
+# Named here since those who only check records need not wait for torch.
+RECORDS = "records"  # of a work folder; see `experiment.run_cell`
+MANIFESTS = ("labels/labels.packed", "labels/labels.json")  # of a shipped folder; see `artefact`
 
 
 @dataclass(frozen=True)
@@ -127,14 +126,16 @@ def is_work(place: str) -> bool:
 
 def is_shipped(place: str) -> bool:
     """Whether a path or URL is of a folder that was given away."""
-    inside = f"labels/{artefact.MANIFEST}"
-    if remote.is_url(place):
-        return not place.endswith(".jsonl") and remote.exists(f"{place.rstrip('/')}/{inside}")
-    return (Path(place) / inside).is_file()
+    if not remote.is_url(place):
+        return any((Path(place) / name).is_file() for name in MANIFESTS)
+    at = place.rstrip("/")
+    return not at.endswith(".jsonl") and any(remote.exists(f"{at}/{name}") for name in MANIFESTS)
 
 
 def _verify_shipped(place: str) -> Hashed:
     """Hash the labels and images of a folder that was given away."""
+    from ..exchange.hub import verify as check_shipped
+
     found = Hashed({"shipped folder": 1})
     with _here(place) as folder:
         try:
@@ -182,6 +183,8 @@ def _of_records(
         if stage and stage.artefact not in (None, total):
             why = f"it has {stage.artefact:,} bytes; record {record['key']} says {total:,}"
             yield Finding("stage", f"{_shown(place)}/{inputs['labels']}", "changed", why)
+    from ..experiment import clean
+
     keys = {folder: stage.key for folder, stage in stages.items()}
     for folder in sorted(keys.keys() - clean.kept(keys, records)):
         yield Finding("stage", f"{_shown(place)}/{folder}", "orphaned", "no record refers to it")
@@ -198,9 +201,11 @@ def _names(place: str) -> list[str]:
 
 
 def _told(folder: Path) -> _Stage:
+    from ..labels import artefact
+
     shipped = folder / "artefact"
     size = None
-    if (shipped / artefact.MANIFEST).is_file():
+    if artefact.present(shipped):
         size = sum(file.stat().st_size for file in shipped.iterdir())
     return _Stage(json.loads((folder / KEY).read_bytes()), size)
 
