@@ -84,13 +84,14 @@ class Soft(LabelSource[Options]):
                 rows = self.task.plan.rows(views.epoch, views.batch)
                 yield views, self.logits[rows].float().cpu()
 
-    def views(self, epoch: int) -> Iterator[ViewBatch]:
-        for views in self.task.plan.epoch(epoch):
-            if self._ahead is not None:
-                self._ahead.expect(self.task.plan.rows(epoch, views.batch))
-            yield views
-
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
-        stored = self._ahead or self.logits
-        rows = stored[self.task.plan.rows(views.epoch, views.batch)]
-        return rows.to(self.task.device, non_blocking=True).float()
+        plan = self.task.plan
+        rows = plan.rows(views.epoch, views.batch)
+        if self._ahead is None:
+            found = self.logits[rows]
+        else:
+            found = self._ahead[rows]
+            following = views.epoch * plan.batches + views.batch + 1
+            if following < plan.steps:
+                self._ahead.expect(plan.rows(*divmod(following, plan.batches)))
+        return found.to(self.task.device, non_blocking=True).float()

@@ -15,10 +15,13 @@ from torch import nn
 from variants import QUICK, VARIANTS, fitted, label
 
 from benchmark.core import plugins
+from benchmark.core.cache import Cache
 from benchmark.core.device import Compute
-from benchmark.data.images import Dataset, EncodedImages, ResidentImages
+from benchmark.data.images import Dataset, ResidentImages
 from benchmark.data.recipe import Recipe
 from benchmark.data.rendering import render
+from benchmark.data.streamed import StreamedImages
+from benchmark.datasets.streams.folders import folder_pictures
 from benchmark.experiment import ridge_student, throughput
 from benchmark.labels import streams, student
 from benchmark.labels.contract import LabelSource
@@ -180,11 +183,14 @@ def test_nothing_waits_inside_an_epoch_of_a_stack(task, tmp_path, device):
 def test_images_decoded_on_demand_are_those_held_in_memory(tmp_path, device):
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8)
-    files = [tmp_path / f"{number:02}.png" for number in range(len(pixels))]
-    for file, picture in zip(files, pixels, strict=True):
+    labels = torch.arange(12) * 10 // 12
+    for number, (class_, picture) in enumerate(zip(labels.tolist(), pixels, strict=True)):
+        file = tmp_path / "train" / NAMES[class_] / f"{number:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(file)
-    labels = torch.arange(12) % 10
-    streamed = EncodedImages(files, labels, NAMES, 8, "digest")
+    found_there = folder_pictures(tmp_path / "train", [*NAMES], Cache(tmp_path / "index"))
+    streamed = StreamedImages(found_there, NAMES, 8)
+    assert streamed.labels.equal(labels)
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 10)).to(device)
     compute = Compute(device, False)
     resident = ResidentImages(pixels, labels, NAMES).to(device)

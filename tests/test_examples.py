@@ -62,7 +62,7 @@ def test_they_are_listed(installed, tmp_path):
     out = start(installed, "list", cwd=tmp_path)
     for name in (*METHODS, "shapes", "medoids", "short", "mlp-w64"):
         assert f"\n  {name} " in out
-    assert "rank: int = 0" in start(installed, "list", "low_rank", cwd=tmp_path)
+    assert "rank: whole number = 0" in start(installed, "list", "low_rank", cwd=tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import Tensor
-
 from ..core.files import read_json, write_json
 from ..data.images import Images
 from ..data.recipe import Recipe
@@ -19,6 +17,7 @@ from ..labels.student import Student, losses_of, optimisation
 from ..labels.task import LabelTask
 from ..labels.validation import held_out
 from ..models.classifier import correct
+from ..models.gradients import Batch
 from ..models.training import optimise
 
 SEED = 2**32  # beyond those of students, which count from 0
@@ -86,7 +85,7 @@ def run(
         write_json(file, Pilot(best, list(seen), list(seen.values())))
         student.train()
 
-    def losses(epoch: int) -> Iterator[Tensor]:
+    def losses(epoch: int) -> Iterator[Batch]:
         if epoch in at:
             look(epoch)
         yield from train(epoch)

@@ -37,6 +37,7 @@ class ReadAhead:
 
     def __init__(self, tensor: Tensor, device: torch.device) -> None:
         self.tensor, self.device = tensor, device
+        self._pinned = device.type == "cuda" and torch.cuda.is_available()
         self._buffers: list[_Buffer] = []
         self._thread = ThreadPoolExecutor(1, "labels")
 
@@ -50,9 +51,8 @@ class ReadAhead:
             memory, copied = oldest.memory, oldest.copied
         count = rows.stop - rows.start
         if memory is None or len(memory) < count:
-            pinned = self.device.type == "cuda"
             shape = (count, *self.tensor.shape[1:])
-            memory = torch.empty(shape, dtype=self.tensor.dtype, pin_memory=pinned)
+            memory = torch.empty(shape, dtype=self.tensor.dtype, pin_memory=self._pinned)
         read = self._thread.submit(self._read, memory, rows, copied)
         self._buffers.append(_Buffer(memory, rows, read))
 
@@ -60,13 +60,13 @@ class ReadAhead:
         """These rows on the device, read now if nobody expected them."""
         buffer = self._found(rows)
         if buffer is None:
-            return self.tensor[rows].to(self.device, copy=True)
+            return self.tensor[rows].to(self.device, non_blocking=True, copy=True)
         buffer.read.result()
         # A copy, so that no reader's labels change when the buffer is filled anew.
         taken = buffer.memory[: rows.stop - rows.start].to(
             self.device, non_blocking=True, copy=True
         )
-        if self.device.type == "cuda":
+        if self._pinned:
             buffer.copied = torch.cuda.Event()
             buffer.copied.record(torch.cuda.current_stream(self.device))
         return taken

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -43,7 +44,11 @@ def test_what_a_killed_process_left_of_a_file_is_not_sealed_into_the_stage(tmp_p
     (partial / "checkpoint").write_text("kept")
     for name in (".x.123.partial", "inner/.y.4.partial"):
         (partial / name).write_text("half")
-    folder = made.make("kind", KEY, lambda folder: (folder / "x").write_text("1"))
+
+    def build(folder: Path) -> None:
+        (folder / "x").write_text("1")
+
+    folder = made.make("kind", KEY, build)
     assert names(folder) == ["checkpoint", "inner", "key.json", "seal.json", "x"]
 
 

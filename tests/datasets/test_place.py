@@ -39,7 +39,7 @@ def test_a_data_root_that_is_no_folder_is_named(named, place):
         named[1].load(replace(place, root=place.root / "absent"))
 
 
-@pytest.mark.parametrize("name", ["tiny_imagenet", "imagenet"])
+@pytest.mark.parametrize("name", ["tiny_imagenet", "imagenet1k"])
 def test_sets_without_a_download_say_so(name, place):
     module = dataset_of(name)
     with pytest.raises(UserError, match="has no download here"):

@@ -87,7 +87,7 @@ def test_a_folder_is_not_its_makers_alone(work, tmp_path):
     finally:
         os.umask(mask)
     paths = [given, *given.rglob("*")]
-    assert len(paths) == 7
+    assert len(paths) == 6
     for path in paths:
         assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644), path
 

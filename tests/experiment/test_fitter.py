@@ -146,13 +146,23 @@ def test_a_mended_method_leaves_no_failure_behind(no_plugins, tmp_path):
 
 
 def test_a_budget_that_one_method_cannot_meet_leaves_out_its_cells(tmp_path):
-    arguments = ("--methods", "lpqld,ld_rr", "--budget", "1700", "--work", tmp_path)
+    arguments = ("--methods", "lpqld,ld_rr", "--budget", "300", "--work", tmp_path)
     code, out, err = run(*arguments, "--dry-run", "--verbose")
     assert code == 0
-    assert "left out: lpqld[budget=1700]: lpqld cannot meet a budget of 1,700 bytes" in err
+    assert "left out: ld_rr[budget=300]: ld_rr cannot meet a budget of 300 bytes" in err
     assert [line for line in out.splitlines() if line.startswith(("missing  ", "cached  "))] == [
-        "missing  ld_rr[budget=1700] on random IPC 2, convnet-d2-w8, seed 0"
+        "missing  lpqld[budget=300] on random IPC 2, convnet-d2-w8, seed 0"
     ]
+
+
+def test_a_budget_that_no_method_asked_for_can_meet_is_refused(tmp_path):
+    """Controls alone would answer another question."""
+    work = tmp_path / "work"
+    code, _, err = run("--methods", "lpqld,ld_rr", "--budget", "100", "--work", work)
+    assert code == 2
+    for name in ("lpqld", "ld_rr"):
+        assert f"{name} cannot meet a budget of 100 bytes: the least it can take is " in err
+    assert not work.exists() or not [*work.rglob("*.json")]
 
 
 @pytest.mark.parametrize(

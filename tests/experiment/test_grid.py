@@ -171,8 +171,8 @@ def test_budgets(text, size):
 @pytest.mark.parametrize(
     "text",
     [
-        *["", "x", "0", "0x", "-4", "40X", "1e3", "40x2", "many", "nan"],
-        *["kB", "10 k", "10kb", "10kbit", "2xB", "0kB", "1TB", "10  kB"],
+        *["", "x", "0x", "-4", "40X", "1e3", "40x2", "many", "nan"],
+        *["kB", "10 k", "10kb", "10kbit", "2xB", "1TB", "10  kB"],
     ],
 )
 def test_budgets_that_are_none(text):

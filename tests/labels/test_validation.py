@@ -14,6 +14,7 @@ def test_held_out_images_are_real_and_apart(tmp_path, monkeypatch):
     task = tiny_task(tmp_path / "scratch")
     _, train, _ = task.fitting()
     apart, others = validation.held_out(task, 25)
+    assert isinstance(apart, ResidentImages)
     assert (len(apart), len(others)) == (25, 35)
     rest = {image.numpy().tobytes() for image in train.take(others)}
     for image, label in zip(apart.pixels, apart.labels, strict=True):
@@ -30,6 +31,7 @@ def test_images_that_students_know_are_not_chosen_by(tmp_path):
     own = pictures(60, seed=2)  # the training set
     some = ResidentImages(own.pixels[:20], own.labels[:20], own.class_names)
     apart, others = validation.held_out(replace(task, images=some), 60)
+    assert isinstance(apart, ResidentImages)
     assert (len(apart), len(others)) == (40, 0)
     known = {image.numpy().tobytes() for image in some.pixels}
     assert not known & {image.numpy().tobytes() for image in apart.pixels}

@@ -90,7 +90,7 @@ def test_the_student_learns_from_what_is_shipped(digits):
 def test_the_student_fits_the_resolution():
     shape = TaskShape(classes=10, images=100, batches=4, epochs=1, resolution=32)
     assert Expert.resolve_options(Expert.Options(), shape, None).student == "convnet-d3-w32"
-    small = Expert.resolve_options(Expert.Options(), replace(shape, resolution=8), 2600)
+    small = Expert.resolve_options(Expert.Options(), replace(shape, resolution=8), 1600)
     assert (small.student, small.form) == ("convnet-d2-w32", "int8")
     with pytest.raises(UserError, match=r"Unknown network 'convet-d3'\. Did you mean 'convnet-d3'"):
         Expert.resolve_options(Expert.Options(student="convet-d3"), shape, None)

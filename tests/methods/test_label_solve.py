@@ -11,6 +11,7 @@ from torch import nn
 
 from benchmark.core import plugins
 from benchmark.core.errors import UserError
+from benchmark.data.images import ResidentImages
 from benchmark.experiment.conformance import check, method_fit
 from benchmark.experiment.conformance.method import CHECKS
 from benchmark.labels import validation
@@ -123,6 +124,7 @@ def test_streaming_gives_what_all_at_once_gives(task, monkeypatch):
     wanted = F.one_hot(train.labels[rest], 10).double()
     solved = torch.linalg.solve(normal, matrix.T @ wanted)
     assert whole.labels.allclose(probabilities(solved).float(), atol=2e-3)
+    assert isinstance(apart, ResidentImages)
     to_apart = features(apart.pixels).double() @ own.T
     said = (to_apart @ torch.linalg.solve(system, solved)).argmax(1)
     right = (said == apart.labels).double().mean().item()

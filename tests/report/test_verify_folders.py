@@ -12,7 +12,7 @@ from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.core.files import digest
 from benchmark.exchange import image_table
-from benchmark.labels import artefact
+from benchmark.labels import artefact, packed
 from benchmark.records import store
 from benchmark.report.verify_folders import verify_places
 
@@ -119,10 +119,12 @@ def test_a_shipped_folder_is_held_to_its_manifest(tmp_path, memory, far):
         remote.put_folder(shipped, place)
     code, out, _ = run_main("verify", place, "--json")
     assert (code, json.loads(out)["counts"]) == (0, {"shipped folder": 1})
-    manifest = shipped / "labels" / artefact.MANIFEST
-    manifest.write_bytes(manifest.read_bytes().replace(b'"m"', b'"n"'))
+    labels = shipped / "labels" / packed.FILE
+    damaged = bytearray(labels.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    labels.write_bytes(damaged)
     if far:
-        memory.pipe_file("/given/labels/labels.json", manifest.read_bytes())
+        memory.pipe_file(f"/given/labels/{packed.FILE}", bytes(damaged))
     code, out, _ = run_main("verify", place, "--json")
     told = json.loads(out)
     assert code == 1
