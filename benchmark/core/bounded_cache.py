@@ -70,14 +70,16 @@ class BoundedCache(Cache):
         """The one that all work folders share."""
         return cls(shared_folder(), most_bytes(), look_only)
 
-    def make(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+    def make(
+        self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None], about: str = ""
+    ) -> Path:
         """The stage's folder, in use until this process ends; a new one may make others go."""
         if self.look_only:
-            return super().make(kind, key, build)
+            return super().make(kind, key, build, about)
         folder = self.folder(kind, key)
         use(folder)
         there = self.done(kind, key)
-        made = super().make(kind, key, build)
+        made = super().make(kind, key, build, about)
         if not there:
             self.evict()
         return made

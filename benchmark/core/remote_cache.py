@@ -37,13 +37,15 @@ class RemoteCache(BoundedCache):
         self._keep(folder)
         return True
 
-    def make(self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+    def make(
+        self, kind: str, key: Mapping[str, Any], build: Callable[[Path], None], about: str = ""
+    ) -> Path:
         """The stage's folder here; one that was made is copied to the URL."""
         if self.look_only:
             if not super().done(kind, key):
                 raise NotMade(f"The stage {self.folder(kind, key).name} is not on this machine.")
             return self.folder(kind, key)
-        made = super().make(kind, key, build)
+        made = super().make(kind, key, build, about)
         self._keep(made)
         return made
 

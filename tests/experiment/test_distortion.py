@@ -41,12 +41,12 @@ def test_the_teachers_own_labels_lose_nothing_and_hard_ones_much(tmp_path):
 
 
 def test_more_bytes_lose_less(tmp_path):
-    found = seen(tmp_path, "--methods", "transform", "--budget", "1600,3000", "--no-controls")
+    found = seen(tmp_path, "--methods", "transform", "--budget", "400,800", "--no-controls")
     small, large = sorted(found, key=lambda r: r["bytes"])
-    assert small["bytes"] <= 1600 < large["bytes"] <= 3000
+    assert small["bytes"] <= 400 < large["bytes"] <= 800
     assert {r["cell"]["method"] for r in found} == {
-        "transform[budget=1600]",
-        "transform[budget=3000]",
+        "transform[budget=400]",
+        "transform[budget=800]",
     }
     assert measurements.collect([tmp_path], tmp_path / "published" / "distortion.jsonl") == (2, 2)
     out = tmp_path / "tables"
