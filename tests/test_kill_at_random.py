@@ -11,6 +11,7 @@ TOOL = Path(__file__).parent / "kill_at_random.py"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+@pytest.mark.long
 def test_a_few_kills_change_nothing():
     command = [sys.executable, str(TOOL), "--kills", "4", "--seed", "3"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)

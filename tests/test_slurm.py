@@ -128,6 +128,7 @@ def submitted(folder: Path, given: dict[str, str], *words: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.long
 def test_an_array_measures_a_grid_and_a_job_after_it_collects(slurm, tmp_path):
     grid, collect = str(SCRIPTS / "grid.sbatch"), str(SCRIPTS / "collect.sbatch")
     array = submitted(tmp_path, slurm, "--array=3-4", grid, *WORDS)  # from wherever it counts
@@ -147,6 +148,7 @@ def test_an_array_measures_a_grid_and_a_job_after_it_collects(slurm, tmp_path):
     assert [path.name.rpartition("-")[0] for path in made].count("teacher") == 1
 
 
+@pytest.mark.long
 def test_without_slurm_the_jobs_are_plain_processes_that_go_on_where_they_stopped(tmp_path):
     # What Slurm has for its jobs.
     (tmp_path / "scontrol").write_text('#!/bin/sh\necho "$@" >> asked\n')

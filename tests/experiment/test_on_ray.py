@@ -43,7 +43,7 @@ class Raises(Hard):
 WORDS = [
     *("--dataset", "digits", "--images", "random", "--ipc", "1", "--recipe", "quick"),
     *("--students", "convnet-d1-w4", "--teacher", "convnet-d1-w4", "--no-controls"),
-    *("--set", "recipe.epochs=1", "--set", "teacher.epochs=1", "--device", "cpu"),
+    *("--set", "recipe.epochs=2", "--set", "teacher.epochs=1", "--device", "cpu"),
     *("--methods", "raises,hard,smoothed,soft,gift", "--seeds", "8", "--plugin", "raises.py"),
     *("--share-stream", "off", "--work", "work"),
 ]
@@ -136,6 +136,7 @@ def cluster(monkeypatch) -> Iterator[Cluster]:
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own
+@pytest.mark.long
 def test_dead_machines_and_drivers_and_cells_that_raise_change_no_record(cluster, begun, tmp_path):
     expected, folder = tmp_path / "here", tmp_path / "there"
     for each in (expected, folder):
@@ -166,6 +167,7 @@ def test_dead_machines_and_drivers_and_cells_that_raise_change_no_record(cluster
     )
 
 
+@pytest.mark.long
 def test_a_run_has_a_cluster_of_its_own_and_goes_on_after_ctrl_c(begun, tmp_path):
     few = ("--methods", "soft,raises", "--seeds", "2", "--executor", "ray")
     first = begun(tmp_path, *few, LABELBENCH_SHARD_BYTES="100")

@@ -69,8 +69,8 @@ def test_records_are_those_of_a_folder_and_every_stage_is_there(ran):
 def test_another_machine_finds_all_of_it_and_makes_what_is_missing(ran, monkeypatch, tmp_path):
     _, url, _ = ran
     monkeypatch.setenv(bounded_cache.FOLDER, str(tmp_path / "there"))
-    code, out, err = run_main("run", *GRID, *WORDS, "--work", url, "--dry-run")
-    assert (code, out.count("cached "), out.count("missing")) == (0, 2, 0)
+    code, out, err = run_main("run", *GRID, *WORDS, "--work", url, "--dry-run", "-v")
+    assert (code, out.count("\ncached  "), out.count("\nmissing  ")) == (0, 2, 0)
     assert "2 cells: 2 cached, 0 to run" in err
     stages = names(fsspec.filesystem("s3"), "stages")
     run_tiny(url, "--methods", "soft", "--seeds", "2")

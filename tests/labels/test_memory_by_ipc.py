@@ -10,6 +10,7 @@ LABELS = 2 * CLASSES * CLASSES * (MANY - FEW)  # bytes of fp16 logits that are m
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.long
 def test_three_times_the_images_take_no_more_memory(monkeypatch):
     monkeypatch.setenv("LABELBENCH_SHARD_BYTES", "2000000")  # ten batches
     few, many = (apart("soft", ipc, side=8, epochs=1) for ipc in (FEW, MANY))
