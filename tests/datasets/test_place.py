@@ -10,7 +10,7 @@ LAYOUTS = {
     "cifar100": ("cifar100", "cifar-100-python"),
     "mnist": ("mnist", "MNIST"),
     "tiny_imagenet": ("tiny_imagenet", "tiny-imagenet-200"),
-    "imagenet": ("imagenet",),
+    "imagenet1k": ("imagenet1k", "imagenet"),
 }
 
 

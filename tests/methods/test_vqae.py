@@ -160,7 +160,7 @@ def test_the_network_takes_half_at_most_where_it_can(tmp_path, values):
         plan=replace(task.plan, seed=2**40),
         objective=Objective(temperature=100 * number, label_scale=number, ce_weight=number),
     )
-    for budget in (2500, 4000):
+    for budget in (2500, 3000):
         options = settled(wordy.shape, budget, hidden=0, values=values, lr=number)
         source = VQAE.fit(wordy, options)
         ledger = source.storage()
