@@ -27,7 +27,7 @@ from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.label_pool import LabelPool, batches_within, labels_of, restored
-from benchmark.labels.label_shards import Relabelling
+from benchmark.labels.relabelling import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
 from benchmark.labels.teacher_logits import ahead, kept_logits
 from benchmark.labels.writer import Stored
@@ -122,10 +122,11 @@ class GIFT(LabelSource[Options]):
         return not self.pool.whole
 
     def views(self, epoch: int) -> Iterator[ViewBatch]:
-        for views in self.pool.replay(self.task.seed, epoch):
-            if self._ahead is not None:
-                self._ahead.expect(self.pool.rows(views.batch))
-            yield views
+        return self.pool.replay(self.task.seed, epoch)
+
+    def expect(self, views: ViewBatch) -> None:
+        if self._ahead is not None:
+            self._ahead.expect(self.pool.rows(views.batch))
 
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
         rows = (self._ahead or self.logits)[self.pool.rows(views.batch)]

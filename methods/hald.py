@@ -35,7 +35,7 @@ from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.label_pool import LabelPool, batches_within, labels_of, restored
-from benchmark.labels.label_shards import Relabelling
+from benchmark.labels.relabelling import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
 from benchmark.labels.teacher_logits import kept_logits
 from benchmark.labels.writer import Stored

@@ -31,7 +31,7 @@ from benchmark.labels.coded_function import (
 )
 from benchmark.labels.container import stand_in
 from benchmark.labels.contract import Json, LabelSource
-from benchmark.labels.label_shards import Relabelling
+from benchmark.labels.relabelling import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
 
 LEAST_BYTES = 4  # of the code: a word

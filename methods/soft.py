@@ -14,7 +14,7 @@ from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.ensemble import Teachers, labelling, needs_of, taught_by
-from benchmark.labels.label_shards import Relabelling
+from benchmark.labels.relabelling import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
 from benchmark.labels.teacher_logits import ahead, kept_logits, resident
 from benchmark.labels.writer import Stored
@@ -84,14 +84,11 @@ class Soft(LabelSource[Options]):
                 rows = self.task.plan.rows(views.epoch, views.batch)
                 yield views, self.logits[rows].float().cpu()
 
+    def expect(self, views: ViewBatch) -> None:
+        if self._ahead is not None:
+            self._ahead.expect(self.task.plan.rows(views.epoch, views.batch))
+
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
-        plan = self.task.plan
-        rows = plan.rows(views.epoch, views.batch)
-        if self._ahead is None:
-            found = self.logits[rows]
-        else:
-            found = self._ahead[rows]
-            following = views.epoch * plan.batches + views.batch + 1
-            if following < plan.steps:
-                self._ahead.expect(plan.rows(*divmod(following, plan.batches)))
-        return found.to(self.task.device, non_blocking=True).float()
+        stored = self._ahead or self.logits
+        rows = stored[self.task.plan.rows(views.epoch, views.batch)]
+        return rows.to(self.task.device, non_blocking=True).float()

@@ -25,7 +25,8 @@ from ..data.views import ViewPlan
 from ..labels import contract, label_shards
 from ..labels.contract import LabelSource, method
 from ..labels.ensemble import taught_by
-from ..labels.label_shards import LabelShards, Relabelling
+from ..labels.label_shards import LabelShards
+from ..labels.relabelling import Relabelling
 from ..labels.shared_cache import Shared
 from ..labels.task import LabelTask, Surround, task_shape
 from ..models import networks

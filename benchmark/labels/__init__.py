@@ -16,6 +16,7 @@ __all__ = [
     "manifest",
     "packing",
     "range_coding",
+    "relabelling",
     "reuse",
     "shared_cache",
     "stored_views",

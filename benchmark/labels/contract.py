@@ -33,8 +33,8 @@ from ..records.ledger import Ledger
 from . import artefact
 from .artefact import Artefact, StoredTensor
 from .container import described
-from .label_shards import Relabelling
 from .manifest import Requirement
+from .relabelling import Relabelling
 from .task import Amounts, LabelTask, StoredViewCount, TaskShape, classes_digest
 
 Control: TypeAlias = Literal["floor", "full", "ceiling"]
@@ -210,6 +210,13 @@ class LabelSource(ABC, Generic[OptionsT]):
     def views(self, epoch: int) -> Iterator[ViewBatch]:
         """The views of one epoch, on the CPU. Default: the plan's, fresh every epoch."""
         return self.task.plan.epoch(epoch)
+
+    def expect(self, views: ViewBatch) -> None:
+        """The targets of these views, on the CPU, are asked for after those of the batch before.
+
+        A source whose labels memory does not hold reads them meanwhile. Default: nothing.
+        """
+        del views
 
     @property
     def seeded(self) -> bool:

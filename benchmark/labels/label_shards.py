@@ -9,7 +9,7 @@ import copy
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from ..core.progress import track
 from ..data.images import ResidentImages
 from ..data.views import ViewBatch, ViewPlan
 from .ensemble import Teachers
+from .relabelling import Relabelling
 from .teacher_logits import label_batches
 from .writer import Stored, TensorWriter
 
@@ -34,19 +35,6 @@ KIND = "relabelled"  # of its stages
 BYTES = "LABELBENCH_SHARD_BYTES"  # of the environment: what a shard holds at most
 USUAL_BYTES = 64 * 2**20
 LOGITS, SECONDS = "logits", "seconds.json"
-
-
-@dataclass(frozen=True)
-class Relabelling:
-    """What a fit has the teacher label, known before it.
-
-    Attributes:
-        numbers: of the plan's batches, counted from 0 through all epochs.
-        teachers: which teacher; see `ensemble`.
-    """
-
-    numbers: Sequence[int]
-    teachers: Teachers = "final"
 
 
 class LabelShards:

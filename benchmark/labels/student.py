@@ -105,10 +105,16 @@ def optimisation(recipe: Recipe, source: LabelSource) -> Optimisation:
 def stream(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, Tensor, Any]]:
     """The views of an epoch, batch after batch, on the device, with their pixels and targets.
 
-    The source's views are asked for a batch ahead, so that it may read labels while a step runs.
+    The source is told of views a batch ahead, so that it may read labels while a step runs.
     """
     task = source.task
-    for views, _ in pairwise(chain(source.views(epoch), [None])):
+
+    def expected() -> Iterator[ViewBatch]:
+        for views in source.views(epoch):
+            source.expect(views)
+            yield views
+
+    for views, _ in pairwise(chain(expected(), [None])):
         assert views is not None
         with ranks.together():
             views = views.to(task.device)

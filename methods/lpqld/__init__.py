@@ -38,8 +38,8 @@ from benchmark.exchange.official import open_folder
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import Json, LabelSource
 from benchmark.labels.ensemble import labelling, needs_of, taught_by
-from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.packing import MAX_WIDTH, packed_bytes, width_for
+from benchmark.labels.relabelling import Relabelling
 from benchmark.labels.reuse import calibrated, label_temperature
 from benchmark.labels.stored_views import StoredViews
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape

@@ -40,8 +40,8 @@ from benchmark.labels.container import container_bytes
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.label_basis import LEAST_POWER, centred
 from benchmark.labels.label_pool import LabelPool
-from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.packing import MAX_WIDTH
+from benchmark.labels.relabelling import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
 from benchmark.labels.teacher_logits import RESIDENT_BYTES, teacher_logits
 

@@ -51,7 +51,7 @@ from benchmark.labels.coded_function import (
 )
 from benchmark.labels.container import stand_in
 from benchmark.labels.contract import Json, LabelSource
-from benchmark.labels.label_shards import Relabelling
+from benchmark.labels.relabelling import Relabelling
 from benchmark.labels.reuse import DECAY, FLOOR, INTERVAL, calibrated, label_temperature
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
 

@@ -34,8 +34,8 @@ from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.label_basis import LEAST_POWER, centred
 from benchmark.labels.label_pool import LabelPool, labels_of
-from benchmark.labels.label_shards import Relabelling
 from benchmark.labels.packing import unpack, width_for
+from benchmark.labels.relabelling import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
 from benchmark.labels.teacher_logits import RESIDENT_BYTES, kept_logits
 from benchmark.labels.weights import decode, encode

@@ -119,7 +119,7 @@ USES = {
     "methods.expert": about("labels expert", "record expert"),
     "methods.hard": about("labels hard", "record hard"),
     "methods.lpqld": frozenset(),  # not asked for
-    "labels.teacher_logits": about("labels") | RECORDS,  # by shards of labels
+    "labels.teacher_logits": about("labels soft", "record soft"),
     # The faults that were found: `teachers.load`, `Ledger.total`.
     "models.teachers": ALL - about("images random", "labels hard random") | RECORDS,
     "records.ledger": about("labels") | RECORDS,
