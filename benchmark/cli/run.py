@@ -11,7 +11,7 @@ from ..core import progress
 from ..core.errors import UserError
 from ..experiment.grid import Grid
 from .options import takes
-from .showing import Showing, show_json, show_tables
+from .showing import Showing, show_json, show_tables, width
 
 
 @takes(Grid, Surroundings, Showing)
@@ -84,7 +84,7 @@ def _show_plan(results: Results, showing: Showing) -> None:
         return
     from ..report.plan_table import plan_table
 
-    show_tables([plan_table(results.plan)], showing.wide)
+    typer.echo(plan_table(results.plan, width(showing.wide)))
     if showing.verbose:
         for cell in results.cells:
             typer.echo(f"{'missing' if cell in results.missing else 'cached '}  {cell}")

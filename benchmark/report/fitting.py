@@ -1,10 +1,8 @@
 """Tables that fit a terminal: the essential columns first, methods by their short names."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
 
 from .leaderboard import WORDS, Table
 from .names import short_names
@@ -42,13 +40,21 @@ def fitted(table: Table, width: int | None) -> str:
     """A table for a terminal of so many columns; whole if that is None."""
     if width is None:
         return table.text()
+    cells = {str(name): [str(cell) for cell in table.frame[name]] for name in table.frame.columns}
+    return fitted_cells(table.kind, table.title, cells, table.below, width)
+
+
+def fitted_cells(
+    kind: str, title: str, cells: Mapping[str, list[str]], below: str, width: int
+) -> str:
+    """Columns of texts for a terminal of so many columns."""
     width = max(width, LEAST)
-    drawn = draw(table.kind, table.frame, width)
-    parts = [*wrapped(f"{table.kind.upper()} | {table.title}", width, "  "), *drawn.lines]
+    drawn = draw(kind, cells, width)
+    parts = [*wrapped(f"{kind.upper()} | {title}", width, "  "), *drawn.lines]
     if drawn.left_out:
         told = f"No room for: {', '.join(drawn.left_out)} (--wide shows all)."
         parts += wrapped(told, width)
-    parts += [line for note in table.below.splitlines() for line in wrapped(note, width)]
+    parts += [line for note in below.splitlines() for line in wrapped(note, width)]
     return "\n".join(parts) + "\n"
 
 
@@ -57,9 +63,9 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def draw(kind: str, frame: pd.DataFrame, width: int) -> Drawn:
+def draw(kind: str, cells: Mapping[str, list[str]], width: int) -> Drawn:
     """As many columns as fit, by what the table is read for, in their usual order."""
-    shown = {str(name): [str(cell) for cell in frame[name]] for name in frame.columns}
+    shown = dict(cells)
     named = [name for name in METHODS if name in shown]
     names = short_names([cell for name in named for cell in shown[name]])
     shown |= {name: [names[cell] for cell in shown[name]] for name in named}

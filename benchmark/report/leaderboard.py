@@ -5,9 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ..core.files import digest
 from ..records.comparison import Comparison, Row
@@ -19,6 +17,9 @@ from .in_all import FORMS, form_of
 from .rates import Rate, rates
 from .robustness import label_robust
 from .speeds import Speed, speeds
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOTES = {
     "accuracy": (
@@ -130,7 +131,7 @@ class Table:
     kind: str
     title: str
     short: str
-    frame: pd.DataFrame
+    frame: "pd.DataFrame"
     below: str = ""
 
     @property
@@ -204,7 +205,14 @@ def _in_markdown(text: str) -> str:
     return html.escape(text, quote=False).replace("|", "&#124;").replace("`", "&#96;")
 
 
-def _drawn(frame: pd.DataFrame, style: str) -> str:
+def framed(lines: "Sequence[Mapping[str, Any]]") -> "pd.DataFrame":
+    """Lines of a table as a frame; here, since a dry run need not wait for pandas."""
+    import pandas as pd
+
+    return pd.DataFrame(lines)
+
+
+def _drawn(frame: "pd.DataFrame", style: str) -> str:
     aligned = ["left" if name in WORDS else "right" for name in frame.columns]
     return frame.to_markdown(index=False, tablefmt=style, colalign=aligned, disable_numparse=True)
 
@@ -246,7 +254,7 @@ def _prior(row: Row) -> str:
     return f"{one_line(row.prior)} ({row.storage['prior']:,} B)" if row.prior else "-"
 
 
-def _accuracy(comparison: Comparison) -> pd.DataFrame:
+def _accuracy(comparison: Comparison) -> "pd.DataFrame":
     rows = []
     for row, rank in zip(comparison.rows, rank_texts(comparison), strict=True):
         made = {"rank": rank, **_name(row)}
@@ -264,19 +272,19 @@ def _accuracy(comparison: Comparison) -> pd.DataFrame:
         made["bytes"] = f"{row.storage['total']:,}"
         made["prior"] = _prior(row)
         rows.append(made)
-    return pd.DataFrame(rows)
+    return framed(rows)
 
 
-def _storage(rows: Sequence[Row]) -> pd.DataFrame:
+def _storage(rows: Sequence[Row]) -> "pd.DataFrame":
     made = []
     for row in sorted(rows, key=lambda row: (row.storage["total"], row.name)):
         line = _name(row) | {column.name: column.text(row) for column in columns.STORAGE}
         line["prior"] = _prior(row)  # by its name
         made.append(line)
-    return pd.DataFrame(made)
+    return framed(made)
 
 
-def _images(rows: Sequence[Row], robust: Mapping[str, float]) -> pd.DataFrame:
+def _images(rows: Sequence[Row], robust: Mapping[str, float]) -> "pd.DataFrame":
     # Of each draw of a source, by what images are shipped as.
     sizes: dict[str, dict[str, Storage]] = {}
     alike: dict[str, dict[str, float]] = {}
@@ -301,11 +309,11 @@ def _images(rows: Sequence[Row], robust: Mapping[str, float]) -> pd.DataFrame:
         if robust:
             line["LRS"] = f"{robust[source]:.3f}" if source in robust else "-"
         made.append(line)
-    return pd.DataFrame(made)
+    return framed(made)
 
 
-def _rates(found: Sequence[Rate]) -> pd.DataFrame:
-    return pd.DataFrame(
+def _rates(found: Sequence[Rate]) -> "pd.DataFrame":
+    return framed(
         [
             {"images": one_line(rate.images), "method": one_line(rate.method)}
             | {column.name: column.text(rate) for column in columns.RATES}
@@ -314,8 +322,8 @@ def _rates(found: Sequence[Rate]) -> pd.DataFrame:
     )
 
 
-def _frontier(found: Sequence[Gain]) -> pd.DataFrame:
-    return pd.DataFrame(
+def _frontier(found: Sequence[Gain]) -> "pd.DataFrame":
+    return framed(
         [
             _name(gain.row)
             | {column.name: column.text(gain) for column in columns.FRONTIER}
@@ -325,8 +333,8 @@ def _frontier(found: Sequence[Gain]) -> pd.DataFrame:
     )
 
 
-def _throughput(found: Sequence[Speed]) -> pd.DataFrame:
-    return pd.DataFrame(
+def _throughput(found: Sequence[Speed]) -> "pd.DataFrame":
+    return framed(
         [
             _name(speed.row)
             | {column.name: column.text(speed) for column in columns.THROUGHPUT}
@@ -336,7 +344,7 @@ def _throughput(found: Sequence[Speed]) -> pd.DataFrame:
     )
 
 
-def _replications(several: Replications) -> tuple[pd.DataFrame, str]:
+def _replications(several: Replications) -> "tuple[pd.DataFrame, str]":
     """The table, and which world each of its columns is."""
     columns = {place: f"world {number}" for number, place in enumerate(several.places, 1)}
     lines = []
@@ -349,4 +357,4 @@ def _replications(several: Replications) -> tuple[pd.DataFrame, str]:
         line["shown"] = {True: "yes", False: "no", None: "n too small"}[row.differ]
         lines.append(line)
     legend = "; ".join(f"{column}: {one_line(place)}" for place, column in columns.items())
-    return pd.DataFrame(lines), f"{legend[0].upper()}{legend[1:]}."
+    return framed(lines), f"{legend[0].upper()}{legend[1:]}."

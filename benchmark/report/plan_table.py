@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import pandas as pd
+from tabulate import tabulate
 
 from ..core.progress import spoken
-from .leaderboard import Table, one_line
+from .fitting import fitted_cells
+from .leaderboard import WORDS, one_line
 from .names import size
 
 if TYPE_CHECKING:
     from ..experiment.plan import Planned
 
 
-def plan_table(planned: "Sequence[Planned]") -> Table:
-    """A line for each kind of stage and what it is of."""
+def plan_table(planned: "Sequence[Planned]", width: int | None) -> str:
+    """A line for each kind of stage and what it is of; whole if `width` is None."""
     lines = [
         {
             "stage": each.stage,
@@ -30,7 +31,14 @@ def plan_table(planned: "Sequence[Planned]") -> Table:
         "Bytes and time of what is missing, one after another; `-`: not known beforehand. "
         "With --verbose, each cell."
     )
-    return Table("plan", "what a run would make", "plan", pd.DataFrame(lines), below)
+    names = ("stage", "of", "there", "missing", "bytes", "time")
+    cells = {name: [line[name] for line in lines] for name in names}
+    title = "what a run would make"
+    if width is not None:
+        return fitted_cells("plan", title, cells, below, width)
+    aligned = ["left" if name in WORDS else "right" for name in names]
+    body = tabulate(cells, headers="keys", colalign=aligned, disable_numparse=True)
+    return f"PLAN | {title}\n{body}\n{below}\n"
 
 
 def _time(planned: "Planned") -> str:

@@ -40,7 +40,7 @@ def test_a_dry_run_imports_no_library_that_it_can_do_without(place, encode, writ
     words += ["--methods", "hard,lpqld", "--device", "cpu", "--dry-run"]
     code = (
         "import atexit, sys; from benchmark.__main__ import main;"
-        "heavy = {'scipy', 'sklearn', 'timm', 'torchvision'};"
+        "heavy = {'pandas', 'pyarrow.compute', 'scipy', 'sklearn', 'timm', 'torchvision'};"
         "atexit.register(lambda: print(sorted(heavy & {*sys.modules}))); main()"
     )
     done = subprocess.run(
