@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -119,6 +120,18 @@ def test_nothing_waits_inside_an_epoch_of_lpqld(form, task, tmp_path, device):
     _epochs(student.build(NETWORK, source, 1), source, device)
 
 
+@contextmanager
+def nothing_waits(device: torch.device) -> Iterator[None]:
+    """Where a GPU that is waited for raises."""
+    if device.type == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        if device.type == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+
+
 def _epochs(learner: student.Student, source: LabelSource, device: torch.device) -> None:
     training = Training(learner, student.optimisation(RECIPE, source), "student")
     _unwaited(training, student.losses_of(learner, source), device, source.task.plan.batches)
@@ -132,13 +145,8 @@ def _unwaited(
 ) -> None:
     """Two epochs, in which a GPU that is waited for raises."""
     training.descend(losses_of(0))  # handles are made, kernels chosen
-    if device.type == "cuda":
-        torch.cuda.set_sync_debug_mode("error")
-    try:
+    with nothing_waits(device):
         steps = training.descend(losses_of(1))
-    finally:
-        if device.type == "cuda":
-            torch.cuda.set_sync_debug_mode("default")
     assert steps == batches
     assert training.total.isfinite().all()
 
@@ -178,6 +186,17 @@ def test_nothing_waits_inside_an_epoch_of_a_stack(task, tmp_path, device):
     stack = Stack(some, source)
     training = Training(stack, student.optimisation(RECIPE, source), "stack", members=3)
     _unwaited(training, stack.losses, device, source.task.plan.batches)
+
+
+def test_views_are_moved_by_one_copy_that_waits_for_nothing(task, device):
+    views = task.plan.batch(1, 0)
+    with nothing_waits(device):
+        there = views.to(device)
+    for name, value in vars(views).items():
+        found = getattr(there, name)
+        if isinstance(value, torch.Tensor):
+            assert (found.device.type, found.dtype) == (device.type, value.dtype), name
+            assert found.cpu().equal(value), name
 
 
 def test_images_decoded_on_demand_are_those_held_in_memory(tmp_path, device):

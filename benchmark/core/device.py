@@ -2,12 +2,13 @@
 
 import platform
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .bounded import shown
 from .errors import UserError
@@ -90,6 +91,25 @@ def choose(device: str, precision: Precision) -> Compute:
     looks = {"cpu": _cpu_has_bf16, "cuda": lambda: _cuda_has_bf16(chosen)}
     automatic = precision == "auto" and chosen.type in looks and looks[chosen.type]()
     return Compute(chosen, precision == "bf16" or automatic)
+
+
+def moved(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
+    """Small tensors, on a device.
+
+    From the CPU to a GPU all go in one copy, from pinned memory: for any other memory CUDA first
+    waits until the device has done all that was asked of it.
+    """
+    device = torch.device(device)
+    from_cpu = all(tensor.device.type == "cpu" for tensor in tensors)
+    if device.type != "cuda" or not from_cpu or not torch.cuda.is_available():
+        return [tensor.to(device, non_blocking=True) for tensor in tensors]
+    # The widest numbers first, so that each part begins where numbers of its width may.
+    order = sorted(range(len(tensors)), key=lambda n: tensors[n].element_size(), reverse=True)
+    parts = [tensors[n].flatten().view(torch.uint8) for n in order]
+    pinned = torch.empty(sum(map(len, parts)), dtype=torch.uint8, pin_memory=True)
+    there = torch.cat(parts, out=pinned).to(device, non_blocking=True)
+    sections = dict(zip(order, there.split([len(part) for part in parts]), strict=True))
+    return [sections[n].view(tensor.dtype).view(tensor.shape) for n, tensor in enumerate(tensors)]
 
 
 def _there() -> list[str]:

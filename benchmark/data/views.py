@@ -7,14 +7,16 @@ promised never to change, and are turned into floats and permutations here. Gold
 `tests/test_views.py` pin them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.device import moved
 from .recipe import Augmentation
 
 MANY = 2**18  # images; of more, orders of few epochs are kept
@@ -105,13 +107,10 @@ class ViewBatch:
         return 1 - self.mix_opacity * self.mix_box[:, 2] * self.mix_box[:, 3]
 
     def to(self, device: torch.device | str) -> "ViewBatch":
-        """The same views on `device`; copies do not block."""
-        moved = {
-            f.name: value.to(device, non_blocking=True)
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor)
-        }
-        return replace(self, **moved)
+        """The same views on `device`; nothing waits for the copy."""
+        tensors = self._tensors()
+        there = moved(list(tensors.values()), device)
+        return replace(self, **dict(zip(tensors, there, strict=True)))
 
     def mirrored(self) -> "ViewBatch":
         """The same views, mirrored left to right as they are: mixes and Cutout with them."""
@@ -133,11 +132,7 @@ class ViewBatch:
 
         A partner outside of them gets a number that is no row, so that looking it up fails.
         """
-        parts = {
-            f.name: value[rows]
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor)
-        }
+        parts = {name: value[rows] for name, value in self._tensors().items()}
         size = len(parts["index"])
         partner = parts["partner"] - rows.start
         parts["partner"] = torch.where((partner < 0) | (partner >= size), size, partner)
@@ -153,17 +148,53 @@ class ViewBatch:
             return self.rows(rows)
         partner = self.partner[rows]
         parts = {
-            f.name: torch.cat([value[own], value[partner]])
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor)
+            name: torch.cat([value[own], value[partner]]) for name, value in self._tensors().items()
         }
         count = len(own)
         after = torch.arange(count, 2 * count, device=own.device)
         parts["partner"] = torch.cat([after, after])
         return replace(self, **parts)
 
+    def parts(self, batches: Sequence["ViewBatch"]) -> "list[ViewBatch]":
+        """What was `joined` of these batches, taken apart again where it is now."""
+        sizes = [len(batch) for batch in batches]
+        tensors = {name: value.split(sizes) for name, value in self._tensors().items()}
+        starts = accumulate(sizes, initial=0)
+        tensors["partner"] = tuple(
+            partner - start for partner, start in zip(tensors["partner"], starts, strict=False)
+        )
+        return [
+            replace(batch, **{name: pieces[n] for name, pieces in tensors.items()})
+            for n, batch in enumerate(batches)
+        ]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """By name, all that is told of each view."""
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return {name: value for name, value in values if isinstance(value, Tensor)}
+
     def __len__(self) -> int:
         return len(self.index)
+
+
+def joined(batches: Sequence[ViewBatch]) -> ViewBatch:
+    """Several batches as one, to be rendered at once: each view keeps its own partner.
+
+    Its address in the plan is the first one's.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    starts = accumulate((len(batch) for batch in batches), initial=0)
+    own = [
+        {**batch._tensors(), "partner": batch.partner + start}
+        for batch, start in zip(batches, starts, strict=False)
+    ]
+    return replace(
+        batches[0],
+        **{name: torch.cat([tensors[name] for tensors in own]) for name in own[0]},
+        mixed=any(batch.mixed for batch in batches),
+        filled=any(batch.filled for batch in batches),
+    )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, cycle
 
 import torch
 
@@ -130,6 +131,8 @@ class _Parts(Steps):
         self.test = test
         self.tested = torch.arange(min(MOST_TESTED, len(test)))
         self._known = self.targets()
+        epochs = cycle(range(source.task.plan.epochs))
+        self._views = chain.from_iterable(map(source.views, epochs))
 
     def forward(self) -> torch.Tensor:
         return self.student.bare_batch(self.noise, self.random_targets, self.compute).whole()
@@ -145,7 +148,7 @@ class _Parts(Steps):
         self._descend(batch)
 
     def sampling(self) -> None:
-        next(self._views)[1].to(self.compute.device)
+        next(self._views).to(self.compute.device)
 
     def rendering(self) -> None:
         render(self.source.task.images.pixels, self._stored)

@@ -8,11 +8,12 @@ from itertools import cycle
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..core import ranks
 from ..data.views import ViewBatch
 from ..labels.contract import LabelSource
-from ..labels.student import Student, rendered, supplied
+from ..labels.student import Student, rendered, stream, supplied
 from ..models.gradients import Batch, Gradients
 from ..models.training import Optimisation
 
@@ -100,7 +101,7 @@ class Steps:
         batch, side, device = task.plan.sizes()[0], task.images.resolution, task.device
         self.noise = torch.rand(batch, task.images.channels, side, side, device=device)
         self.random_targets = torch.rand(batch, task.classes, device=device).softmax(1)
-        self._views = self._all_views()
+        self._stream = self._all_steps()
         self._stored = next(iter(source.views(0))).to(device)
         self._pixels = rendered(source, self._stored)
 
@@ -110,10 +111,7 @@ class Steps:
 
     def whole(self) -> None:
         """A step of training: views, rendering, targets, and the step on them."""
-        epoch, views = next(self._views)
-        views = views.to(self.compute.device)
-        pixels = rendered(self.source, views)
-        targets = supplied(self.source, views, pixels, epoch)
+        epoch, (views, pixels, targets) = next(self._stream)
         self._descend(self.student.batch(self.source, pixels, targets, views, epoch))
 
     def targets(self) -> Any:
@@ -131,11 +129,11 @@ class Steps:
         self._gradients.of(batch)
         self.optimiser.step()
 
-    def _all_views(self) -> Iterator[tuple[int, ViewBatch]]:
-        """Epoch after epoch, without end."""
+    def _all_steps(self) -> Iterator[tuple[int, tuple[ViewBatch, Tensor, Any]]]:
+        """What a student is trained on: epoch after epoch, without end."""
         for epoch in cycle(range(self.source.task.plan.epochs)):
-            for views in self.source.views(epoch):
-                yield epoch, views
+            for step in stream(self.source, epoch):
+                yield epoch, step
 
 
 def _seconds(work: Callable[[], None], count: int, wait: Callable[[], None]) -> float:

@@ -1,7 +1,7 @@
 """One student: trained on distilled images and one source's labels, tested once at the end."""
 
 from collections.abc import Callable, Iterator
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from ..core.errors import UserError
 from ..data.recipe import Recipe
 from ..data.rendering import render
 from ..data.siamese import Siamese
-from ..data.views import ViewBatch
+from ..data.views import ViewBatch, joined
 from ..models import networks
 from ..models.classifier import Classifier
 from ..models.gradients import Batch
 from ..models.training import Optimisation, optimise
 from .contract import LabelSource
 from .task import LabelTask
+
+VALUES_AT_ONCE = 2**23  # of pixels, 32 MiB
 
 
 class Student(Classifier):
@@ -107,19 +109,42 @@ def stream(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, Tensor,
 
     The source is told of views a batch ahead, so that it may read labels while a step runs.
     """
-    task = source.task
 
-    def expected() -> Iterator[ViewBatch]:
-        for views in source.views(epoch):
+    def expected() -> Iterator[tuple[ViewBatch, Tensor]]:
+        for views, here, pixels in looks(source, epoch):
             source.expect(views)
-            yield views
+            yield here, pixels
 
-    for views, _ in pairwise(chain(expected(), [None])):
-        assert views is not None
-        with ranks.together():
-            views = views.to(task.device)
-            pixels = rendered(source, views)
+    for look, _ in pairwise(chain(expected(), [None])):
+        assert look is not None
+        views, pixels = look
         yield views, pixels, supplied(source, views, pixels, epoch)
+
+
+def looks(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, ViewBatch, Tensor]]:
+    """The views of an epoch, on the CPU and on the device, with their pixels.
+
+    A GPU is given those of several batches at once, since each launch of work costs it as much as
+    the work on a batch.
+    """
+    batches = iter(source.views(epoch))
+    while some := list(islice(batches, at_once(source.task))):
+        with ranks.together():
+            views = joined(some).to(source.task.device)
+            pixels = rendered(source, views)
+        if len(some) == 1:
+            yield some[0], views, pixels
+            continue
+        sizes = [len(batch) for batch in some]
+        yield from zip(some, views.parts(some), pixels.split(sizes), strict=True)
+
+
+def at_once(task: LabelTask) -> int:
+    """Batches of views to render together."""
+    if task.device.type == "cpu" or ranks.count() > 1:
+        return 1
+    a_view = task.images.channels * task.images.resolution**2
+    return max(1, VALUES_AT_ONCE // (task.plan.sizes()[0] * a_view))
 
 
 def rendered(source: LabelSource, views: ViewBatch) -> Tensor:

@@ -26,6 +26,7 @@ from benchmark.data.views import (
     Augmentation,
     ViewPlan,
     beta,
+    joined,
     random_words,
 )
 
@@ -50,6 +51,21 @@ def test_golden_views():
     assert views.partner.tolist() == [1, 0, 2]
     assert (views.mix_box * 32).tolist() == [[0, 3, 16, 22]] * 3
     assert views.mix_weight.tolist() == [1 - 16 * 22 / 32**2] * 3
+
+
+@pytest.mark.parametrize("mix", ["cutmix", "mixup", "none"])
+def test_joined_batches_look_as_they_do_alone(mix):
+    plan = replace(PLAN, resolution=8, augmentation=Augmentation(mix=mix, cutout=0.5))
+    batches = list(plan.epoch(1))
+    assert [len(batch) for batch in batches] == [4, 3, 3]
+    images = torch.randint(0, 256, (10, 3, 8, 8), dtype=torch.uint8)
+    whole = joined(batches)
+    alone = torch.cat([render(images, batch) for batch in batches])
+    assert render(images, whole).equal(alone)
+    for part, batch in zip(whole.parts(batches), batches, strict=True):
+        for name, value in vars(batch).items():
+            found = getattr(part, name)
+            assert found.equal(value) if isinstance(value, torch.Tensor) else found == value, name
 
 
 def test_golden_mixup():

@@ -1,12 +1,14 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny import NETWORK, reloaded, tiny_task
 
 from benchmark.core.options import NoOptions
-from benchmark.data.recipe import Recipe
+from benchmark.data.recipe import Augmentation, Recipe
 from benchmark.data.siamese import Siamese
+from benchmark.data.views import ViewPlan
 from benchmark.data.whitening import Whitening
 from benchmark.labels import student
 from benchmark.methods.hard import Hard
@@ -77,3 +79,40 @@ def test_whitened_pixels_are_what_the_network_is_shown(task):
     learner = student.build(NETWORK, source, 0)
     pixels = torch.rand(3, 1, 8, 8)
     torch.testing.assert_close(learner(pixels), learner.network(2 * (pixels - 0.5)))
+
+
+@pytest.mark.parametrize("method", [Soft, Hard])
+def test_batches_rendered_together_are_those_rendered_alone(method, task, tmp_path, monkeypatch):
+    source = reloaded(method.fit(task, method.Options()), tmp_path / "labels")
+    alone = list(student.stream(source, 1))
+    rendered, told = [], []
+    monkeypatch.setattr(student, "at_once", lambda task: 2)
+    monkeypatch.setattr(method, "expect", lambda self, views: told.append(views.batch))
+    of_views = student.rendered
+    monkeypatch.setattr(
+        student,
+        "rendered",
+        lambda source, views: rendered.append(len(views)) or of_views(source, views),
+    )
+    together = student.stream(source, 1)
+    assert len(alone) > 2
+    for number, (views, pixels, targets) in enumerate(alone):
+        here, shown, given = next(together)
+        assert here.partner.equal(views.partner)
+        assert here.batch == views.batch == number
+        assert shown.equal(pixels)
+        assert given.equal(targets)
+        assert told == list(range(min(number + 2, len(alone))))  # one batch ahead, and no more
+    sizes = source.task.plan.sizes()
+    assert rendered == [sum(sizes[n : n + 2]) for n in range(0, len(sizes), 2)]
+
+
+@pytest.mark.parametrize(
+    ("device", "resolution", "expected"),
+    [("cpu", 32, 1), ("cuda", 32, 2**23 // (100 * 3 * 32 * 32)), ("cuda", 224, 1)],
+)
+def test_a_gpu_renders_as_many_batches_as_little_memory_holds(device, resolution, expected):
+    plan = ViewPlan(0, 300, resolution, 100, 1, Augmentation())
+    images = SimpleNamespace(channels=3, resolution=resolution)
+    task = SimpleNamespace(device=torch.device(device), plan=plan, images=images)
+    assert student.at_once(task) == expected
