@@ -46,7 +46,7 @@ def reference(asked: Asked) -> None:
     Sizes need no data. Accuracies are read from records; what is owed names its command.
     """
     if asked.plans:
-        from ..report.plans import plans_markdown
+        from ..report.imagenet_sizes import plans_markdown
 
         print(plans_markdown())
         return

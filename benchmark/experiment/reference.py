@@ -77,7 +77,7 @@ class StorageClaim:
         form: what is computed: files of `lpqld`, `full` files, one over the other, full files
             over the images, `hello`'s parameters over bytes of logits, those bytes, or one fp16
             label an image.
-        method: whose labels here these are, for the table of `plans`; empty where none are.
+        method: whose labels here these are, for `imagenet_sizes`; empty where none are.
     """
 
     name: str

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..experiment.plans import PlannedLabels
+    from ..experiment.imagenet_sizes import PlannedLabels
 
 NOTE = (
     "Bytes of the labels alone in this suite's container, how many times less than all labels as "
@@ -17,7 +17,7 @@ def plans_markdown() -> str:
     """The table, and how to read it."""
     import pandas as pd
 
-    from ..experiment.plans import planned  # takes torch's seconds to import
+    from ..experiment.imagenet_sizes import planned  # takes torch's seconds to import
 
     rows = [_row(each) for each in planned()]
     table = pd.DataFrame(rows).to_markdown(index=False, tablefmt="pipe", disable_numparse=True)

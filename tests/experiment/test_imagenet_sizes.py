@@ -3,8 +3,8 @@
 import pytest
 
 from benchmark.core import plugins
-from benchmark.experiment.plans import METHODS, PLANS, UNDER_BUDGET, planned
-from benchmark.report.plans import plans_markdown
+from benchmark.experiment.imagenet_sizes import METHODS, PLANS, UNDER_BUDGET, planned
+from benchmark.report.imagenet_sizes import plans_markdown
 
 
 @pytest.fixture(scope="module")
