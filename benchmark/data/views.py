@@ -156,7 +156,7 @@ class ViewBatch:
         return replace(self, **parts)
 
     def parts(self, batches: Sequence["ViewBatch"]) -> "list[ViewBatch]":
-        """What was `joined` of these batches, taken apart again where it is now."""
+        """What was `concatenated` of these batches, taken apart again where it is now."""
         sizes = [len(batch) for batch in batches]
         tensors = {name: value.split(sizes) for name, value in self._tensors().items()}
         starts = accumulate(sizes, initial=0)
@@ -177,7 +177,7 @@ class ViewBatch:
         return len(self.index)
 
 
-def joined(batches: Sequence[ViewBatch]) -> ViewBatch:
+def concatenated(batches: Sequence[ViewBatch]) -> ViewBatch:
     """Several batches as one, to be rendered at once: each view keeps its own partner.
 
     Its address in the plan is the first one's.

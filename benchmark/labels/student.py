@@ -15,7 +15,7 @@ from ..core.errors import UserError
 from ..data.recipe import Recipe
 from ..data.rendering import render
 from ..data.siamese import Siamese
-from ..data.views import ViewBatch, joined
+from ..data.views import ViewBatch, concatenated
 from ..models import networks
 from ..models.classifier import Classifier
 from ..models.gradients import Batch
@@ -111,17 +111,19 @@ def stream(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, Tensor,
     """
 
     def expected() -> Iterator[tuple[ViewBatch, Tensor]]:
-        for views, here, pixels in looks(source, epoch):
+        for views, here, pixels in views_with_pixels(source, epoch):
             source.expect(views)
             yield here, pixels
 
-    for look, _ in pairwise(chain(expected(), [None])):
-        assert look is not None
-        views, pixels = look
+    for shown, _ in pairwise(chain(expected(), [None])):
+        assert shown is not None
+        views, pixels = shown
         yield views, pixels, supplied(source, views, pixels, epoch)
 
 
-def looks(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, ViewBatch, Tensor]]:
+def views_with_pixels(
+    source: LabelSource, epoch: int
+) -> Iterator[tuple[ViewBatch, ViewBatch, Tensor]]:
     """The views of an epoch, on the CPU and on the device, with their pixels.
 
     A GPU is given those of several batches at once, since each launch of work costs it as much as
@@ -130,7 +132,7 @@ def looks(source: LabelSource, epoch: int) -> Iterator[tuple[ViewBatch, ViewBatc
     batches = iter(source.views(epoch))
     while some := list(islice(batches, at_once(source.task))):
         with ranks.together():
-            views = joined(some).to(source.task.device)
+            views = concatenated(some).to(source.task.device)
             pixels = rendered(source, views)
         if len(some) == 1:
             yield some[0], views, pixels

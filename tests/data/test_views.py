@@ -26,7 +26,7 @@ from benchmark.data.views import (
     Augmentation,
     ViewPlan,
     beta,
-    joined,
+    concatenated,
     random_words,
 )
 
@@ -54,12 +54,12 @@ def test_golden_views():
 
 
 @pytest.mark.parametrize("mix", ["cutmix", "mixup", "none"])
-def test_joined_batches_look_as_they_do_alone(mix):
+def test_concatenated_batches_look_as_they_do_alone(mix):
     plan = replace(PLAN, resolution=8, augmentation=Augmentation(mix=mix, cutout=0.5))
     batches = list(plan.epoch(1))
     assert [len(batch) for batch in batches] == [4, 3, 3]
     images = torch.randint(0, 256, (10, 3, 8, 8), dtype=torch.uint8)
-    whole = joined(batches)
+    whole = concatenated(batches)
     alone = torch.cat([render(images, batch) for batch in batches])
     assert render(images, whole).equal(alone)
     for part, batch in zip(whole.parts(batches), batches, strict=True):
