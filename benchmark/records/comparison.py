@@ -16,7 +16,7 @@ from ..core.files import digest
 from . import ranking
 from .ranking import Repeat
 from .record import CellNames, Record, Storage, unpack_bits, world_digest
-from .statistics import Paired, mean_interval
+from .statistics import Paired, mean_interval, over_draws
 from .worlds import places
 
 
@@ -77,7 +77,7 @@ class Row:
     Attributes:
         images: without the option that draws: several draws are repeats of one another.
         method: as in cells; where options differ that its label does not show, with these.
-        records: one a repeat, in their order; none where the method is missing.
+        records: one a draw and seed, in their order; none where the method is missing.
         asked: repeats that it should have: those of any method on these images here, or on any
             images where none was measured on these.
         failed: how many of those that it lacks were tried in vain.
@@ -100,13 +100,15 @@ class Row:
 
     @property
     def n(self) -> int:
-        """How many records there are."""
-        return len(self.records)
+        """How many repeats count: draws of the images where there are enough, else seeds."""
+        return ranking.independent(map(repeat, self.records))
 
     @cached_property
     def accuracy(self) -> tuple[float, float | None]:
         """Mean, 0..1, and half of its 95 % interval; only of a row that has records."""
-        return mean_interval([r["result"]["accuracy"] for r in self.records])
+        values = np.array([r["result"]["accuracy"] for r in self.records])
+        draws = [r["cell"]["draw"] for r in self.records]
+        return mean_interval(over_draws(values, draws).tolist())
 
     @cached_property
     def correct(self) -> dict[Repeat, np.ndarray]:
@@ -285,7 +287,7 @@ def _compare(
         counted, others = _one_a_repeat(found.get(name, []))
         left_out += others
         in_vain = lost.get(name, set()) - {repeat(record) for record in counted}
-        rows.append(Row(*name, tuple(counted), len(repeats), len(in_vain)))
+        rows.append(Row(*name, tuple(counted), ranking.independent(repeats), len(in_vain)))
     rows.sort(key=lambda row: (-row.accuracy[0] if row.n else 1.0, row.name))
     present = [row for row in rows if row.n]
     right = [row.correct for row in present]

@@ -1,11 +1,11 @@
 """Ranks: which rows of a comparison are shown to differ, and what place that gives each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from .statistics import LEAST_PAIRS, Paired, corrected, paired
+from .statistics import LEAST_PAIRS, Paired, corrected, count_draws, paired
 
 Repeat = tuple[int, int]  # draw of the images, seed of the student
 Correct = Mapping[Repeat, np.ndarray]  # which test images a row got right in each repeat
@@ -24,10 +24,18 @@ def pairs(rows: Sequence[Correct]) -> dict[tuple[int, int], Paired]:
     for i, first in enumerate(rows):
         for j in range(i + 1, len(rows)):
             shared = tuple(r for r in first if _alike(first, rows[j], r))
-            raw[i, j] = paired(stacked(i, shared), stacked(j, shared)) if shared else Paired(0)
+            draws = [draw for draw, _ in shared]
+            both = (stacked(i, shared), stacked(j, shared)) if shared else ((), ())
+            raw[i, j] = paired(*both, draws)
     tested = [at for at, pair in raw.items() if pair.p is not None]
     fair = corrected([p for at in tested if (p := raw[at].p) is not None])
     return raw | {at: replace(raw[at], p=p) for at, p in zip(tested, fair, strict=True)}
+
+
+def independent(repeats: Iterable[Repeat]) -> int:
+    """How many repeats count: draws of the images where there are enough, else seeds."""
+    draws = [draw for draw, _ in repeats]
+    return len(set(draws)) if count_draws(draws) else len(draws)
 
 
 def _alike(first: Correct, second: Correct, repeat: Repeat) -> bool:
@@ -45,7 +53,7 @@ def ranks(rows: Sequence[Correct], paired_rows: dict[tuple[int, int], Paired]) -
     made: list[int | None] = [None] * len(rows)
     first, rank, ranked = None, 1, 0
     for place, row in enumerate(rows):
-        if len(row) < LEAST_PAIRS:
+        if independent(row) < LEAST_PAIRS:
             continue
         if first is None:
             first = place

@@ -1,7 +1,7 @@
 """Statistics of repeated measurements."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,16 +74,39 @@ class Paired:
         return self if self.difference is None else replace(self, difference=-self.difference)
 
 
-def paired(first: np.ndarray, second: np.ndarray) -> Paired:
-    """Compare two methods that were measured in the same n ways.
+def over_draws(values: np.ndarray, draws: Sequence[int]) -> np.ndarray:
+    """The mean of each draw of the images, where there are at least three; else what is given.
+
+    Seeds of the student on the same images are no repeats of a draw: draws matter more, and one
+    that has more seeds must not count for more. Of fewer draws seeds alone say how much repeats
+    differ.
+
+    Args:
+        values: (n, ...).
+        draws: the draw of each.
+    """
+    if not count_draws(draws):
+        return values
+    of = np.asarray(draws)
+    return np.stack([values[of == draw].mean(0) for draw in sorted(set(draws))])
+
+
+def count_draws(draws: Collection[int]) -> bool:
+    """Whether repeats are the draws of the images themselves; see `over_draws`."""
+    return LEAST_PAIRS <= len(set(draws)) < len(draws)
+
+
+def paired(first: np.ndarray, second: np.ndarray, draws: Sequence[int] = ()) -> Paired:
+    """Compare two methods that were measured in the same ways.
 
     Args:
         first, second: which test images were right, booleans (n, test images).
+        draws: of the images, one for each of the n; see `over_draws`.
     """
-    n = len(first)
-    if not n:
+    if not len(first):
         return Paired(0)
-    gaps = np.subtract(first, second, dtype=np.int8)
+    gaps = over_draws(np.subtract(first, second, dtype=np.int8), draws or [0] * len(first))
+    n = len(gaps)
     over_repeats = gaps.mean(1)
     difference, half = mean_interval(over_repeats.tolist())
     p_images = _p(gaps.mean(0))

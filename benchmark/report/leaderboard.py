@@ -25,8 +25,9 @@ NOTES = {
     "accuracy": (
         "Top-1 test accuracy in % after the last epoch: mean over n repeats, with half of the "
         "95 % t interval. Repeats are seeds of the student, and draws of the images where an image "
-        "source has several (`draw`); `2/3` means that one of three is missing. Rank: methods are "
-        "compared in pairs, over the repeats that both have. Two differ if a paired t test over "
+        "source has several (`draw`); of three draws or more each counts once, by its seeds' mean. "
+        "`2/3` means that one of three is missing. Rank: methods are compared in pairs, over the "
+        "repeats that both have. Two differ if a paired t test over "
         "repeats and one over test images both find it at 5 %, after the correction for all pairs "
         "of the table by Benjamini and Hochberg. Methods that cannot be told apart from the best "
         "of a rank share it (`1=`), and the next rank counts them all. Fewer than 3 pairs of "

@@ -150,6 +150,25 @@ def test_draws_of_the_images_are_repeats():
     assert list(comparison.rows[0].correct) == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
+def test_a_draw_with_more_seeds_counts_once():
+    def of(method, draw, seed, accuracy):
+        return record(method, seed, accuracy, images=f"random[draw={draw}]" if draw else "random")
+
+    plain = [of(method, d, d, a) for method, a in (("hard", 0.3), ("soft", 0.5)) for d in range(3)]
+    more = [of("soft", 0, seed, 0.9) for seed in range(3, 12)]
+    comparison = compared(*plain, *more)
+    soft, hard = comparison.rows
+    assert [(row.method, row.n, row.asked, row.rank) for row in (soft, hard)] == [
+        ("soft", 3, 3, 1),
+        ("hard", 3, 3, 2),
+    ]
+    assert soft.accuracy[0] == pytest.approx((0.86 + 0.5 + 0.5) / 3)
+    also = [of("hard", 0, seed, 0.9) for seed in range(3, 12)]
+    pair = compared(*plain, *more, *also).pairs[0, 1]
+    assert pair.n == 3
+    assert pair.difference == pytest.approx((0.02 + 0.2 + 0.2) / 3)
+
+
 def test_missing_cells_are_asked_for():
     absent = [missing("lpqld", 0), missing("lpqld", 1), missing("hello", 1), missing("soft", 0)]
     absent[-1]["dataset"] = "mnist"
