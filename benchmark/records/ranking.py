@@ -25,8 +25,9 @@ def pairs(rows: Sequence[Correct]) -> dict[tuple[int, int], Paired]:
         for j in range(i + 1, len(rows)):
             shared = tuple(r for r in first if _alike(first, rows[j], r))
             draws = [draw for draw, _ in shared]
-            both = (stacked(i, shared), stacked(j, shared)) if shared else ((), ())
-            raw[i, j] = paired(*both, draws)
+            raw[i, j] = (
+                paired(stacked(i, shared), stacked(j, shared), draws) if shared else Paired(0)
+            )
     tested = [at for at, pair in raw.items() if pair.p is not None]
     fair = corrected([p for at in tested if (p := raw[at].p) is not None])
     return raw | {at: replace(raw[at], p=p) for at, p in zip(tested, fair, strict=True)}
