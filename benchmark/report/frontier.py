@@ -3,11 +3,12 @@
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..records.comparison import Comparison, Row
+from ..records.statistics import LEAST_PAIRS
 from .frontier_panel import Point, amount, draw_panel, mark_of
 from .in_all import form_of, in_all
 from .leaderboard import one_line
@@ -23,7 +24,7 @@ from .pictures import (
     style,
 )
 from .point_numbers import write_numbers
-from .rates import AGAINST, SHARE, Rate, bytes_text, rates, saving_text
+from .rates import AGAINST, SHARE, Rate, bytes_text, rates, saving_text, without_budget
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -103,7 +104,8 @@ def point(row: Row, size: int | None = None) -> Point:
     """A row that has records, as a point; at the bytes shipped beyond the images, or at `size`."""
     mean, half = row.accuracy
     prior = row.storage["prior"] if row.prior else 0
-    scaled = None if half is None else 100 * half
+    # Of two repeats the interval is so wide that it would set the picture's scale.
+    scaled = None if half is None or row.n < LEAST_PAIRS else 100 * half
     # A logarithmic axis has no 0: what ships nothing stands at one byte.
     shown = max(1, row.storage["total"] if size is None else size)
     return Point(row.images, row.method, shown, 100 * mean, scaled, prior)
@@ -124,8 +126,13 @@ def _draw(
         # In one order whatever the ranks, as later points cover earlier ones.
         rows = sorted((row for row in comparison.rows if row.n), key=lambda row: row.name)
         by_ipc.setdefault(comparison.setting.ipc, []).extend(rows)
-    panels = {ipc: [point(row, over.size(row)) for row in rows] for ipc, rows in by_ipc.items()}
-    numbers = numbered((row for rows in by_ipc.values() for row in rows), list(colours))
+    every = [row for rows in by_ipc.values() for row in rows]
+    called = _called({row.method for row in every})
+    panels = {
+        ipc: [replace(point(row, over.size(row)), method=called[row.method]) for row in rows]
+        for ipc, rows in by_ipc.items()
+    }
+    numbers = numbered(every, list(colours), called)
     looks = {
         source: {"marker": MARKERS[i % len(MARKERS)], "linestyle": DASHES[i % len(DASHES)]}
         for i, source in enumerate(sources)
@@ -157,27 +164,40 @@ def _draw(
     return figure
 
 
+def _called(methods: Iterable[str]) -> dict[str, str]:
+    """What the picture calls each method: a curve by its name alone, without a budget."""
+    settings: dict[str, list[str]] = {}
+    for method in sorted(methods):
+        settings.setdefault(without_budget(method), []).append(method)
+    return {
+        method: curve if len(each) > 1 else method
+        for curve, each in settings.items()
+        for method in each
+    }
+
+
 def _headline(members: Sequence[Comparison], alone: bool) -> list["Artist"]:
     """What each curve comes to, as lines of the legend; see `rates`."""
     by_ipc = [(m.setting.ipc, r) for m in members for r in rates(m)]
     several = len({r.images for _, r in by_ipc}) > 1
 
-    def named(ipc: int, rate: Rate, words: str) -> str:
-        """A line for one curve."""
-        where = [f"IPC {ipc}", *([rate.images] if several else []), rate.method]
-        called = one_line(", ".join(where)).replace(",", ", ").replace("  ", " ")
-        short = words.replace(" ", FIXED_SPACE) if len(words) <= WIDE / 2 else words
-        return f"{called}: {short}"
+    def named(found: Iterable[tuple[int, Rate, str]]) -> list[str]:
+        """A line for each method, with all its IPCs."""
+        lines: dict[str, list[str]] = {}
+        for ipc, rate, words in found:
+            where = [*([rate.images] if several else []), rate.method]
+            short = words.partition(":")[0] if words.startswith("no ") else words
+            whole = f"IPC {ipc} {short}".replace(" ", FIXED_SPACE)
+            lines.setdefault(one_line(", ".join(where)), []).append(whole)
+        return [f"{name}: {', '.join(each)}" for name, each in lines.items()]
 
-    against = [
-        named(ipc, rate, bytes_text(delta))
-        for ipc, rate in by_ipc
-        if (delta := rate.against if alone else rate.in_all) is not None
-    ]
-    made = _lines(f"bytes against {AGAINST} at equal accuracy", against)
+    deltas = ((ipc, rate, rate.against if alone else rate.in_all) for ipc, rate in by_ipc)
+    against = [(ipc, rate, bytes_text(delta)) for ipc, rate, delta in deltas if delta is not None]
+    made = _lines(f"bytes against {AGAINST} at equal accuracy", named(against))
     if alone:
-        soft = [named(ipc, rate, saving_text(rate.saves)) for ipc, rate in by_ipc]
-        made += _lines(f"bytes against soft at {100 * SHARE:.0f} % of its gain", soft)
+        told = ((ipc, rate, saving_text(rate.saves)) for ipc, rate in by_ipc)
+        soft = [each for each in told if not each[-1].endswith("not measured")]
+        made += _lines(f"bytes against soft at {100 * SHARE:.0f} % of its gain", named(soft))
     return made
 
 

@@ -36,6 +36,9 @@ OTHERS = (
     "#AA4499",
     "#117733",
     "#999999",
+    "#661100",
+    "#6699CC",
+    "#AA4466",
     "#F0E442",
 )
 
@@ -126,12 +129,19 @@ def colours_of(found: Iterable[Comparison]) -> dict[str, str]:
     return controls | {f: OTHERS[i % len(OTHERS)] for i, f in enumerate(others)}
 
 
-def numbered(rows: Iterable[Row], families: Sequence[str]) -> dict[str, int]:
-    """Each method's number in a picture; a family's from few bytes to many."""
+def numbered(
+    rows: Iterable[Row], families: Sequence[str], called: Mapping[str, str] | None = None
+) -> dict[str, int]:
+    """Each method's number in a picture; a family's from few bytes to many.
+
+    Args:
+        called: what a picture calls methods, if not by their labels.
+    """
     least: dict[str, tuple[int, int, str]] = {}
     for row in rows:
-        key = (families.index(family(row.method)), row.storage["total"], row.method)
-        least[row.method] = min(key, least.get(row.method, key))
+        name = row.method if called is None else called[row.method]
+        key = (families.index(family(name)), row.storage["total"], name)
+        least[name] = min(key, least.get(name, key))
     return {method: i for i, method in enumerate(sorted(least, key=least.__getitem__), 1)}
 
 

@@ -1,4 +1,4 @@
-"""The numbers of a picture's points: each beside its point, where there is most room."""
+"""The numbers of a picture's methods: each beside its point, where there is most room."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ NEAR = 11.0  # points; a number further from its point is tied to it
 
 
 def write_numbers(panel: "Axes", found: Sequence["Point"], numbers: Mapping[str, int]) -> None:
-    """Each point's number beside it, where there is most room."""
+    """Each method's number where there is most room: beside its point, or the last of its curve."""
     from matplotlib.patheffects import withStroke
 
     figure = panel.get_figure(root=True)
@@ -37,7 +37,13 @@ def write_numbers(panel: "Axes", found: Sequence["Point"], numbers: Mapping[str,
         nearer = sum(math.hypot(x - u, y - v) < 0.95 * away for u, v in at)
         return over + 20 * nearer + 100 * outside  # nearer points would seem to be meant
 
-    order = sorted(zip(found, at, strict=True), key=lambda p: (-p[0].accuracy, p[0].bytes))
+    last = {(point.images, point.method): point.bytes for point in sorted(found, key=_size)}
+    ends = [
+        (point, place)
+        for point, place in zip(found, at, strict=True)
+        if last[point.images, point.method] == point.bytes
+    ]
+    order = sorted(ends, key=lambda p: (-p[0].accuracy, p[0].bytes))
     for point, (x, y) in order:
         text = f"{numbers[point.method]}{'†' if point.prior else ''}"
         wide, tall = 1.9 * len(text), 2.6
@@ -64,3 +70,7 @@ def write_numbers(panel: "Axes", found: Sequence["Point"], numbers: Mapping[str,
             path_effects=[withStroke(linewidth=1.8, foreground="white")],
             arrowprops=leader if away > NEAR else None,
         )
+
+
+def _size(point: "Point") -> int:
+    return point.bytes

@@ -9,6 +9,7 @@ from synthetic import record
 from typer.testing import CliRunner
 
 from benchmark.cli import app
+from benchmark.core import plugins
 from benchmark.records import store
 from benchmark.records.comparison import comparisons
 from benchmark.report import curves, frontier, pictures
@@ -90,12 +91,14 @@ def test_a_panel_for_each_ipc_in_order():
 
 
 def test_bars_are_where_there_are_enough_students():
-    figure = drawn(record("hard", 0, 0.50), record("hard", 1, 0.52), record("soft", 0, 0.6, 9_000))
+    hard = [record("hard", seed, accuracy) for seed, accuracy in enumerate((0.50, 0.51, 0.52))]
+    soft = [record("soft", seed, 0.6 + seed / 10, 9_000) for seed in range(2)]
+    figure = drawn(*hard, *soft)
     hard, soft = containers(figure)
     assert hard.has_yerr
-    assert not soft.has_yerr
+    assert not soft.has_yerr  # of two repeats it would be twelve times as wide as they differ
     (bar,) = hard.lines[2]
-    half = 12.7062  # Student's t of one degree of freedom, times 1.414 / sqrt(2)
+    half = 4.30265 / 3**0.5  # Student's t of two degrees of freedom
     ends = bar.get_segments()[0][:, 1]
     assert ends.tolist() == pytest.approx([51 - half, 51 + half], abs=1e-3)
     assert "95 % interval over repeats" in legend(figure)
@@ -151,6 +154,8 @@ def test_a_family_has_one_colour_in_all_pictures():
 def test_every_known_family_has_a_colour_of_its_own():
     colours = [*pictures.CONTROLS.values(), *pictures.OTHERS]
     assert len({*colours}) == len(colours)
+    known = plugins.found("methods").keys() - {"hard", "soft", "teacher"}
+    assert len(known) <= len(pictures.OTHERS)
 
 
 def test_off_protocol_stands_apart_and_says_so():
@@ -231,14 +236,29 @@ def test_the_headline_says_what_curves_come_to():
     words = [" ".join(text.split()) for text in legend(drawn(*found))]
     assert words[0] == "bytes against lpqld at equal accuracy"  # above the methods
     start = words.index("bytes against lpqld at equal accuracy")
-    assert words[start + 1] == "IPC 10, transform: -50 % (-50 to -50)"
+    assert words[start + 1] == "transform: IPC 10 -50 % (-50 to -50)"
     start = words.index("bytes against soft at 95 % of its gain")
-    assert words[start + 1].startswith("IPC 10, transform: -98.")
-    assert words[start + 2].startswith("IPC 10, lpqld: -96.5 %")  # twice the 1.75 % of transform
+    assert words[start + 1].startswith("transform: IPC 10 -98.")
+    assert words[start + 2].startswith("lpqld: IPC 10 -96.5 %")  # twice the 1.75 % of transform
     (panel,) = drawn(*found).axes
     curves = [line.get_xdata().tolist() for line in panel.lines if len(line.get_xdata()) == 3]
     assert [1000, 2000, 4000] in curves
     assert [500, 1000, 2000] in curves
+
+
+def test_a_curve_is_one_line_of_the_legend_and_one_number():
+    found = [
+        *budgets("lpqld", (1000, 0.4), (2000, 0.45), (4000, 0.5)),
+        *(record("hello[budget=9kB]", seed, 0.42, 9_000) for seed in range(3)),
+    ]
+    figure = drawn(*found)
+    assert [text.split()[1] for text in legend(figure) if text.split()[0] in "123"] == [
+        "hello[budget=9kB]",
+        "lpqld",
+    ]
+    (panel,) = figure.axes
+    numbers = {text.get_text(): text.xy[0] for text in panel.texts if text.get_text() in "123"}
+    assert numbers == {"1": 9000, "2": 4000}
 
 
 def test_without_curves_there_is_no_headline():
