@@ -18,10 +18,12 @@ views, CutMix and smoothed, and then the soft ones again. After their code, but 
 - the last epoch's weights count; theirs are those that did best on the test set.
 
 Smoothing by 0.8 leaves a class 251 times the share of any other among 1,000, but 3.5 times among
-10: for few classes a smaller amount is worth a try. A recipe that does not rescale its loss at a high
-temperature, as theirs, leaves the later soft phase to the hard one's gradients, which AdamW remembers
-for a thousand steps; where phases are shorter than that, `soft=1` is better. Their script sets the share of soft epochs for
-each SLC and shows one, half of them at an SLC of 100: the default here whatever the SLC.
+10: for few classes a smaller amount is worth a try. A recipe that does not rescale its loss at a
+high temperature, as theirs does not, leaves the later soft phase to the hard one's gradients, which
+AdamW remembers for a thousand steps: where a phase is shorter than that, `soft=1` is better.
+
+Their script sets the share of soft epochs for each SLC and shows one, half of them at an SLC of
+100: the default here whatever the SLC.
 """
 
 from collections.abc import Iterable, Iterator

@@ -154,7 +154,7 @@ def test_a_family_has_one_colour_in_all_pictures():
 def test_every_known_family_has_a_colour_of_its_own():
     colours = [*pictures.CONTROLS.values(), *pictures.OTHERS]
     assert len({*colours}) == len(colours)
-    known = plugins.found("methods").keys() - {"hard", "soft", "teacher"}
+    known = plugins.found(plugins.METHODS).keys() - {"hard", "soft", "teacher"}
     assert len(known) <= len(pictures.OTHERS)
 
 
