@@ -20,6 +20,7 @@ from ..core.device import moved
 from .recipe import Augmentation
 
 MANY = 2**18  # images; of more, orders of few epochs are kept
+DRAWN_AT_ONCE = 16  # batches
 # What a stream of random words is for; part of its counter, so streams never overlap.
 ORDER, CROP, FLIP, MIX, POOL, SAMPLE, CUTOUT, DSA, MIRROR = range(9)
 
@@ -58,13 +59,14 @@ def _order(seed: int, epoch: int, images: int) -> np.ndarray:
 _orders, _few_orders = lru_cache(maxsize=64)(_order), lru_cache(maxsize=2)(_order)
 
 
-def beta(words: np.ndarray, alpha: float) -> float:
-    """One draw from Beta(alpha, alpha), by Jöhnk's rejection over pairs of words."""
-    x, y = unit(words[0::2]) ** (1 / alpha), unit(words[1::2]) ** (1 / alpha)
-    for a, b in zip(x, y, strict=True):
-        if 0 < a + b <= 1:
-            return float(a / (a + b))
-    return 0.5
+def beta(words: np.ndarray, alpha: float) -> np.ndarray:
+    """Draws from Beta(alpha, alpha) by Jöhnk's rejection over pairs of words; (...) of (..., n)."""
+    x, y = unit(words[..., 0::2]) ** (1 / alpha), unit(words[..., 1::2]) ** (1 / alpha)
+    total = x + y
+    fits = (total > 0) & (total <= 1)
+    first = np.argmax(fits, axis=-1)[..., None]
+    x, total = (np.take_along_axis(each, first, -1)[..., 0] for each in (x, total))
+    return np.where(fits.any(axis=-1), x / np.where(total, total, 1), 0.5)
 
 
 @dataclass(frozen=True)
@@ -241,8 +243,11 @@ class ViewPlan:
 
     def epoch(self, epoch: int) -> Iterator[ViewBatch]:
         """The views of one epoch, batch by batch."""
-        for batch in range(self.batches):
-            yield self.batch(epoch, batch)
+        order = epoch_order(self.seed, epoch, self.images)
+        larger = self.images % self.batches
+        for start, stop in ((0, larger), (larger, self.batches)):  # of two sizes
+            for first in range(start, stop, DRAWN_AT_ONCE):
+                yield from self._drawn(epoch, range(first, min(stop, first + DRAWN_AT_ONCE)), order)
 
     def batch(self, epoch: int, batch: int, order: np.ndarray | None = None) -> ViewBatch:
         """The views of one batch, on the CPU.
@@ -252,81 +257,110 @@ class ViewPlan:
         """
         if order is None:
             order = epoch_order(self.seed, epoch, self.images)
-        index = order[slice(*self._within(batch))]
-        count = len(index)
-        flips = unit(random_words(self.seed, epoch, batch, FLIP, count))
-        partner, box, opacity = self._mix(epoch, batch, count)
-        cutout_box, cutout_colour = self._cutout(epoch, batch, count)
-        return ViewBatch(
-            index=torch.tensor(index),
-            crop=torch.from_numpy(self._crops(epoch, batch, count)),
-            flip=torch.from_numpy(flips < self.augmentation.flip),
-            partner=torch.from_numpy(partner),
-            mix_box=torch.from_numpy(box),
-            mix_opacity=torch.full((count,), opacity),
-            cutout_box=torch.from_numpy(cutout_box),
-            cutout_colour=torch.from_numpy(cutout_colour),
-            epoch=epoch,
-            batch=batch,
-            mixed=self.augmentation.mix != "none",
-            filled=self.augmentation.cutout > 0,
-        )
+        return self._drawn(epoch, range(batch, batch + 1), order)[0]
+
+    def _drawn(self, epoch: int, batches: range, order: np.ndarray) -> list[ViewBatch]:
+        """The views of some batches of one size, drawn together."""
+        start, end = self._within(batches[0])
+        count = end - start
+        flips = unit(self._words(epoch, batches, FLIP, count))
+        partner, mix_box, mix_opacity = self._mix(epoch, batches, count)
+        cutout_box, cutout_colour = self._cutout(epoch, batches, count)
+        every = {
+            "index": order[start : start + len(batches) * count].reshape(-1, count).copy(),
+            "crop": self._crops(epoch, batches, count),
+            "flip": flips < self.augmentation.flip,
+            "partner": partner,
+            "mix_box": mix_box,
+            "mix_opacity": mix_opacity,
+            "cutout_box": cutout_box,
+            "cutout_colour": cutout_colour,
+        }
+        parts = zip(*(torch.from_numpy(values).unbind() for values in every.values()), strict=True)
+        mixed, filled = self.augmentation.mix != "none", self.augmentation.cutout > 0
+        return [
+            ViewBatch(*part, epoch, batch, mixed, filled)
+            for batch, part in zip(batches, parts, strict=True)
+        ]
 
     def rows(self, epoch: int, batch: int) -> slice:
         """Where this batch's views stand among all views of the plan, in order."""
         start, end = self._within(batch)
         return slice(epoch * self.images + start, epoch * self.images + end)
 
-    def _crops(self, epoch: int, batch: int, count: int) -> np.ndarray:
-        """RandomResizedCrop's rule: ten tries, then the whole image; (count, 4) float32."""
-        tries, side = 10, self.resolution
+    def _words(self, epoch: int, batches: range, purpose: int, count: int) -> np.ndarray:
+        """`random_words` of each batch, (batches, count)."""
+        return np.stack(
+            [random_words(self.seed, epoch, batch, purpose, count) for batch in batches]
+        )
+
+    def _crops(self, epoch: int, batches: range, count: int) -> np.ndarray:
+        """RandomResizedCrop's rule: ten tries, then the whole image.
+
+        Returns:
+            float32 (batches, count, 4).
+        """
+        tries, side, shape = 10, self.resolution, (len(batches), count)
         if self.augmentation.crop_scale == self.augmentation.crop_ratio == (1, 1):
             # What the rule comes to, whatever is drawn.
-            return np.tile(np.array([0, 0, 1, 1], np.float32), (count, 1))
-        words = random_words(self.seed, epoch, batch, CROP, count * (2 * tries + 2))
-        draws = unit(words).reshape(count, 2 * tries + 2)
+            return np.tile(np.array([0, 0, 1, 1], np.float32), (*shape, 1))
+        words = self._words(epoch, batches, CROP, count * (2 * tries + 2))
+        draws = unit(words).reshape(*shape, 2 * tries + 2)
         low, high = self.augmentation.crop_scale
-        area = side * side * (low + (high - low) * draws[:, :tries])
+        area = side * side * (low + (high - low) * draws[..., :tries])
         log_low, log_high = np.log(self.augmentation.crop_ratio)
-        ratio = np.exp(log_low + (log_high - log_low) * draws[:, tries : 2 * tries])
+        ratio = np.exp(log_low + (log_high - log_low) * draws[..., tries : 2 * tries])
         width, height = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
         fits = (width > 0) & (width <= side) & (height > 0) & (height <= side)
-        first = np.argmax(fits, axis=1)[:, None]
-        found = fits.any(axis=1)
-        width = np.where(found, np.take_along_axis(width, first, 1)[:, 0], side)
-        height = np.where(found, np.take_along_axis(height, first, 1)[:, 0], side)
-        top = np.floor(draws[:, -2] * (side - height + 1))
-        left = np.floor(draws[:, -1] * (side - width + 1))
-        return (np.stack([top, left, height, width], axis=1) / side).astype(np.float32)
+        first = np.argmax(fits, axis=-1)[..., None]
+        found = fits.any(axis=-1)
+        width = np.where(found, np.take_along_axis(width, first, -1)[..., 0], side)
+        height = np.where(found, np.take_along_axis(height, first, -1)[..., 0], side)
+        top = np.floor(draws[..., -2] * (side - height + 1))
+        left = np.floor(draws[..., -1] * (side - width + 1))
+        return (np.stack([top, left, height, width], axis=-1) / side).astype(np.float32)
 
-    def _cutout(self, epoch: int, batch: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (count, 4) around uniform centres, clipped to the image; colours (count, 3)."""
+    def _cutout(self, epoch: int, batches: range, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes around uniform centres, clipped to the image; and colours.
+
+        Returns:
+            float32 (batches, count, 4) and (batches, count, 3).
+        """
+        shape = (len(batches), count)
         if not self.augmentation.cutout:
-            return np.zeros((count, 4), np.float32), np.zeros((count, 3), np.float32)
+            return np.zeros((*shape, 4), np.float32), np.zeros((*shape, 3), np.float32)
         side = self.resolution
-        draws = unit(random_words(self.seed, epoch, batch, CUTOUT, count * 5)).reshape(count, 5)
+        draws = unit(self._words(epoch, batches, CUTOUT, count * 5)).reshape(*shape, 5)
         half = int(self.augmentation.cutout * side + 0.5) // 2
-        middle = np.floor(draws[:, :2] * side)
-        low = np.clip(middle - half, 0, side)
-        high = np.clip(middle + half, 0, side)
-        box = np.concatenate([low, high - low], axis=1) / side
-        return box.astype(np.float32), draws[:, 2:].astype(np.float32)
+        box = self._box(np.floor(draws[..., :2] * side), half)
+        return box.astype(np.float32), draws[..., 2:].astype(np.float32)
 
-    def _mix(self, epoch: int, batch: int, count: int) -> tuple[np.ndarray, np.ndarray, float]:
-        """Partners (count,), boxes (count, 4), and the opacity; one weight and box a batch."""
-        kind, side = self.augmentation.mix, self.resolution
+    def _mix(
+        self, epoch: int, batches: range, count: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Partners, boxes, and the opacity; one weight and box a batch.
+
+        Returns:
+            int64 (batches, count), float32 (batches, count, 4) and (batches, count).
+        """
+        kind, side, shape = self.augmentation.mix, self.resolution, (len(batches), count)
         if kind == "none":
-            return np.arange(count), np.zeros((count, 4), np.float32), 0.0
-        words = random_words(self.seed, epoch, batch, MIX, count + 2 + 64)
-        partner = permutation(words[:count])
-        centre = unit(words[count : count + 2])
-        weight = beta(words[count + 2 :], self.augmentation.mix_alpha)
+            none = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.float32)
+            return np.tile(np.arange(count), (len(batches), 1)), *none
+        words = self._words(epoch, batches, MIX, count + 2 + 64)
+        partner = permutation(words[:, :count])
+        centre = unit(words[:, count : count + 2])
+        weight = beta(words[:, count + 2 :], self.augmentation.mix_alpha)
         if kind == "mixup":
-            box, opacity = np.array([0.0, 0.0, 1.0, 1.0]), 1 - weight
+            box, opacity = np.tile([0.0, 0.0, 1.0, 1.0], (len(batches), 1)), 1 - weight
         else:  # CutMix: a box of the given area around a uniform centre, clipped to the image
-            half = int(side * np.sqrt(1 - weight)) // 2
-            middle = np.floor(centre * side)
-            low = np.clip(middle - half, 0, side)
-            high = np.clip(middle + half, 0, side)
-            box, opacity = np.concatenate([low, high - low]) / side, 1.0
-        return partner, np.tile(box.astype(np.float32), (count, 1)), opacity
+            half = (side * np.sqrt(1 - weight)).astype(np.int64) // 2
+            box, opacity = self._box(np.floor(centre * side), half[:, None]), np.ones(len(batches))
+        boxes = np.repeat(box.astype(np.float32)[:, None], count, 1)
+        return partner, boxes, np.repeat(opacity.astype(np.float32)[:, None], count, 1)
+
+    def _box(self, middle: np.ndarray, half: np.ndarray | int) -> np.ndarray:
+        """So far around a middle (..., 2) in pixels, clipped to the image; as shares (..., 4)."""
+        low = np.clip(middle - half, 0, self.resolution)
+        high = np.clip(middle + half, 0, self.resolution)
+        return np.concatenate([low, high - low], axis=-1) / self.resolution
