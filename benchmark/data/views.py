@@ -276,11 +276,12 @@ class ViewPlan:
             "cutout_box": cutout_box,
             "cutout_colour": cutout_colour,
         }
-        parts = zip(*(torch.from_numpy(values).unbind() for values in every.values()), strict=True)
-        mixed, filled = self.augmentation.mix != "none", self.augmentation.cutout > 0
+        parts = [torch.from_numpy(values).unbind() for values in every.values()]
+        how = self.augmentation
+        at = {"epoch": epoch, "mixed": how.mix != "none", "filled": how.cutout > 0}
         return [
-            ViewBatch(*part, epoch, batch, mixed, filled)
-            for batch, part in zip(batches, parts, strict=True)
+            ViewBatch(**dict(zip(every, part, strict=True)), batch=batch, **at)
+            for batch, part in zip(batches, zip(*parts, strict=True), strict=True)
         ]
 
     def rows(self, epoch: int, batch: int) -> slice:
