@@ -104,8 +104,7 @@ def point(row: Row, size: int | None = None) -> Point:
     mean, half = row.accuracy
     prior = row.storage["prior"] if row.prior else 0
     scaled = None if half is None else 100 * half
-    # A logarithmic axis has no 0: what ships nothing stands at one byte.
-    shown = max(1, row.storage["total"] if size is None else size)
+    shown = row.storage["total"] if size is None else size
     return Point(row.images, row.method, shown, 100 * mean, scaled, prior)
 
 
