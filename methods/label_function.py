@@ -7,6 +7,9 @@ many epochs are centred, turned into their principal directions (a basis shared 
 by ridge regression; at high temperature that is nearly the student's own loss, since the divergence
 of centred logits z of C classes is nearly |dz|^2 / (2 C T^2). A batch of labels is then two small
 products: no network, no prior.
+
+At up to 64 classes the basis has all directions. Of more, a byte budget is shared out between its
+rows and finer coefficients, as leaves least squared error of the fitted labels (`dims`).
 """
 
 from collections.abc import Iterable, Mapping

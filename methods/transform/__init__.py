@@ -20,6 +20,13 @@ every image has `ENOUGH` of them; then finer ones: what rounding leaves out of f
 students more than views they never saw (results/FINDINGS.md has the trial, on training images kept
 apart).
 
+At up to 64 classes labels are coded in all directions. Of more, a row of the basis takes as many
+bytes as there are classes, and the budget decides how many there are (`dims`). Numbers of
+directions and steps are tried together on a sample of the labels: each leaves room for so many
+labels, with a squared error of what is left out and what is rounded. The least is taken, over all
+images: first each has a label, and from there on twice as many labels count as much as two per
+cent of error.
+
 Epochs draw from the coded batches; a batch comes again, as likely as not, mirrored, with the
 label it has: the teacher's labels hardly change by it, and for no bytes there are twice as many
 views.
