@@ -7,6 +7,9 @@ many epochs are centred, turned into their principal directions (a basis shared 
 by ridge regression; at high temperature that is nearly the student's own loss, since the divergence
 of centred logits z of C classes is nearly |dz|^2 / (2 C T^2). A batch of labels is then two small
 products: no network, no prior.
+
+At up to 64 classes the basis has all directions. Of more, a byte budget is shared out between its
+rows and finer coefficients, as leaves least squared error of the fitted labels (`dims`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,6 +27,7 @@ from benchmark.labels.coded_function import (
     FINEST,
     LONGEST,
     UNSEEN,
+    USUAL_DIMS,
     CodedFunction,
     code_container,
     labelled_epochs,
@@ -42,13 +46,14 @@ class Options:
     """How the function is fitted, and how finely it is shipped.
 
     Attributes:
-        bytes: most that the coded coefficients take: the finest step that does is taken; 0 takes
-            `step`. A byte budget sets it.
+        bytes: most that the coded coefficients take, with the basis where `dims` goes by it: the
+            finest step that does is taken; 0 takes `step`. A byte budget sets it.
         step: of the coefficients, as what it moves a label by, as a share of the labels' root mean
             square.
         epochs: of the plan, whose labels it is fitted to.
-        dims: coefficients a number of the geometry; 0 takes all of up to 64 classes, and 64 of
-            more.
+        dims: coefficients a number of the geometry; 0 takes all of up to 64 classes. Of more it
+            goes by `bytes`: as many as leave least squared error, once their rows of the basis are
+            paid for; without a limit it takes 64.
     """
 
     bytes: int = 0
@@ -79,11 +84,12 @@ class LabelFunction(LabelSource[Options]):
 
     @classmethod
     def resolve_options(cls, options: Options, shape: TaskShape, budget: int | None) -> Options:
-        dims = usual_dims(cls.name, options.dims, shape.classes)
+        limited = budget is not None or options.bytes > 0
+        dims = usual_dims(cls.name, options.dims, shape.classes, limited)
         options = replace(options, dims=dims, epochs=min(options.epochs, shape.epochs))
         if budget is None:
             return options
-        fixed, longest = dims * shape.classes, replace(options, bytes=stand_in(budget))
+        fixed, longest = (dims or 1) * shape.classes, replace(options, bytes=stand_in(budget))
         container = code_container(cls.name, longest, shape, dims, LONGEST, budget)
         room = budget - fixed - container
         if room < LEAST_BYTES:
@@ -92,14 +98,14 @@ class LabelFunction(LabelSource[Options]):
                 f"is {fixed + container + LEAST_BYTES:,}, of which its basis takes {fixed:,} and "
                 f"the container {container:,}."
             )
-        return replace(options, bytes=room)
+        return replace(options, bytes=room if dims else room + fixed)
 
     @classmethod
     def work(cls, options: Options, amounts: Amounts) -> Work:
         shape = amounts.shape
         epochs = min(shape.epochs, options.epochs + UNSEEN)
         # Of each label: its coordinates in double precision, and two of their size as it is fitted.
-        held = 24 * min(shape.epochs, options.epochs) * shape.images * options.dims
+        held = 24 * min(shape.epochs, options.epochs) * shape.images * (options.dims or USUAL_DIMS)
         passes = Passes(TEACHER, epochs * shape.images, shape.batch_size(0))
         return Work((passes,), memory=held)
 

@@ -8,12 +8,15 @@ the labels are the network's own and its accuracy on them says nothing:
     python -m benchmark distortion --dataset parquet:FOLDER --images random --ipc 1 \\
         --students convnet-d4-w32-bn --recipe rded \\
         --teacher timm:tf_efficientnet_lite0:FOLDER/teacher.safetensors --methods transform,lpqld
+
+Beside it `teacher_tiny.safetensors` is the same network for Tiny-ImageNet's own 200 classes, by the
+rows of its last layer.
 """
 
 import argparse
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ import pyarrow.parquet as pq
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from scipy.optimize import linear_sum_assignment
 from timm.data.imagenet_info import ImageNetInfo
 from torch import Tensor, nn
@@ -33,6 +36,7 @@ from benchmark.models.priors.packages import KNOWN, MEAN, STD, file_of
 MODEL, CLASSES = "efficientnet_lite0", 1000
 LOOKED_AT, KEPT = {"train": 4000, "test": 2000}, {"train": 2000, "test": 1000}
 BATCH = 100
+NORM = {"mean": json.dumps(MEAN), "std": json.dumps(STD)}
 
 
 def main() -> None:
@@ -43,6 +47,7 @@ def main() -> None:
     words = parser.parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
     network = packaged_teacher(words.folder / "teacher.safetensors")
+    write_tiny_teacher(words.folder, class_names(words.tiny_imagenet))
     for split, count in LOOKED_AT.items():
         rows = spread(words.tiny_imagenet, split, count)
         pictures = [enlarged(row, words.pixels) for row in rows]
@@ -59,9 +64,38 @@ def packaged_teacher(file: Path) -> nn.Module:
     for name, place in state.items():
         if not name.endswith("batches_tracked"):
             place.copy_(next(values))
-    norm = {"mean": json.dumps(MEAN), "std": json.dumps(STD)}
-    save_file({name: value.contiguous() for name, value in state.items()}, file, norm)
+    save_file({name: value.contiguous() for name, value in state.items()}, file, NORM)
     return network.eval().to(memory_format=torch.channels_last)
+
+
+def write_tiny_teacher(folder: Path, names: Sequence[str]) -> None:
+    """`teacher_tiny.safetensors` beside `teacher.safetensors`, of the classes with these names."""
+    weights = load_file(folder / "teacher.safetensors")
+    rows = classes_named(names, ImageNetInfo("imagenet-1k").label_descriptions())
+    for name in ("classifier.weight", "classifier.bias"):
+        weights[name] = weights[name][rows].contiguous()
+    save_file(weights, folder / "teacher_tiny.safetensors", NORM)
+
+
+def class_names(folder: Path) -> list[str]:
+    """Of the tables' label column."""
+    schema = pq.read_schema(next(folder.glob("test-*.parquet")))
+    return json.loads(schema.metadata[b"huggingface"])["info"]["features"]["label"]["names"]
+
+
+def classes_named(names: Sequence[str], among: Iterable[str]) -> list[int]:
+    """Where names stand among ImageNet's, whose order is theirs, whole or by their first word.
+
+    Two classes are called crane; the order says which of them is meant.
+    """
+    whole = [name.lower() for name in among]
+    first = [name.split(",")[0] for name in whole]
+    found = [-1]
+    for name in map(str.lower, names):
+        places = [i for i, other in enumerate(whole) if other == name]
+        places = places or [i for i, other in enumerate(first) if other == name.split(",")[0]]
+        found.append(min(place for place in places if place > found[-1]))
+    return found[1:]
 
 
 def spread(folder: Path, split: str, count: int) -> Iterator[bytes]:

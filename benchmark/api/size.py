@@ -37,13 +37,14 @@ class Sizes:
     rows: "list[Size]"
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Bytes of each method's labels, and of the authors' files; NaN where not known."""
+        """Bytes of labels, of all at most, and of the authors' files; NaN where not known."""
         import pandas as pd
 
         rows = [
             {
                 "method": each.method,
                 "labels": each.labels,
+                "at_most": each.most,
                 "ratio": self.shape.soft_bytes / each.labels if each.labels else None,
                 "official_files": each.official.apparent if each.official else None,
                 "official_on_disk": each.official.disk if each.official else None,
@@ -68,7 +69,8 @@ class Sizes:
         for each in self.rows:
             ratio = f"{self.shape.soft_bytes / each.labels:.1f}x" if each.labels else "-"
             files = each.official
-            labels = "not known before it is made" if each.labels is None else f"{each.labels:,}"
+            unknown = f"at most {each.most:,}" if each.most else "not known before it is made"
+            labels = unknown if each.labels is None else f"{each.labels:,}"
             rows.append(
                 {
                     "method": each.method,

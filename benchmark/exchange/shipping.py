@@ -59,6 +59,11 @@ def ship(record_file: Path, target: Path, work: Path, licence: str = card.UNKNOW
         for folder in (labels, images):
             if not folder.is_dir():
                 raise UserError(f"{str(folder)!r} is not there: is --work {str(work)!r} right?")
+        if not found[0]["storage"]["total"]:
+            raise UserError(
+                f"{str(record_file)!r} is of labels that take no byte: they are the images' own "
+                "classes, so there is no file of them to give away."
+            )
         shipped = artefact.read(labels)  # never give away what is damaged
         refuse_for_students_only(shipped.manifest, labels)
         (partial / "labels").mkdir()

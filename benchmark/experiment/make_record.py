@@ -50,7 +50,7 @@ def make_record(
     folder, fit = experiment.finished(labels)
     images = experiment.image_stages.folder(labels.images)
     pictures = experiment.image_stages.picture_bytes(labels.images)
-    requires = artefact.read_manifest(folder / "artefact")["requires"]
+    requires = artefact.read_manifest(folder / "artefact")["requires"] if source.ships else {}
     return Record(
         schema=SCHEMA,
         key=key,

@@ -20,6 +20,7 @@ class Size:
 
     Attributes:
         labels: bytes of the labels themselves; None where they are not known beforehand.
+        most: bytes of all that ships, which a budget sets; None without one.
         official: the same labels in LPQLD's files, or in SRe2L's where all logits are kept; None
             of labels that are not stored view by view.
         refused: why its budget cannot be met; empty otherwise.
@@ -27,6 +28,7 @@ class Size:
 
     method: str
     labels: int | None = None
+    most: int | None = None
     official: Files | None = None
     refused: str = ""
 
@@ -64,11 +66,11 @@ def sizes(variants: Sequence[Variant], shape: TaskShape) -> list[Size]:
         except UserError as error:
             if budget is None:
                 raise
-            found.append(Size(variant.label, refused=str(error)))
+            found.append(Size(variant.label, most=budget, refused=str(error)))
             continue
         kept = cls.stored_views(options, shape)
         official = in_official_files(kept, shape) if kept is not None else None
-        found.append(Size(variant.label, cls.label_bytes(options, shape), official))
+        found.append(Size(variant.label, cls.label_bytes(options, shape), budget, official))
     return found
 
 

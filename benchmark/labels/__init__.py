@@ -28,6 +28,7 @@ __all__ = [
     "validation",
     "view_function",
     "view_kernel",
+    "water_filling",
     "weights",
     "writer",
 ]

@@ -4,6 +4,10 @@ Labels of many views are centred, turned into their principal directions, and fi
 regression. Coefficients are rounded to steps that move a label alike, whichever number of the
 geometry they multiply (reverse water-filling: those that matter less than a step become 0), and
 range-coded by models that adapt as they go.
+
+Of more than `USUAL_DIMS` classes the basis would take most of a small budget if it had all
+directions, and few directions miss much of the labels; so bytes that are limited are shared out
+between rows of the basis and finer coefficients, as leaves least squared error (`water_filling`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +26,8 @@ from .label_basis import LEAST_POWER, centred, orthonormal, shipped, strongest
 from .range_coding import MOST, Decoder, Encoder
 from .task import LabelTask, TaskShape
 from .teacher_logits import kept_logits
-from .view_function import ViewFunction, fit, view_function
+from .view_function import Design, ViewFunction, fit, view_function
+from .water_filling import filled
 from .writer import Stored
 
 if TYPE_CHECKING:
@@ -33,6 +38,7 @@ UNSEEN = 5  # epochs after those fitted, on which a fit is measured
 ROWS = 64  # coefficients that are coded with the same models, before these adapt
 SCALED = 1000  # views, at least, by which steps are scaled
 FINEST, COARSEST = 2.0**-10, 2.0**6  # steps
+TRIED = tuple(2.0 ** (half / 2) for half in range(-20, 13))  # steps that dims are chosen with
 LONGEST = {"most": 12345, "power": 0.01234, "step": 0.01234}  # of what a manifest says
 
 
@@ -111,9 +117,10 @@ class CodedFunction:
         """Of these labels of the teacher.
 
         Args:
-            dims: coefficients a number of the geometry.
+            dims: coefficients a number of the geometry; 0 for as many as `room` makes worth it.
             step: see `Extra`; where there is `room`, the finest that fits takes its place.
-            room: bytes of the coded coefficients; 0 for as many as they take.
+            room: bytes of the coded coefficients, and of the basis too where `dims` is 0; 0 for as
+                many as they take.
 
         Raises:
             UserError: not even the coarsest step fits.
@@ -123,14 +130,25 @@ class CodedFunction:
             moment += logits.T @ logits
             count += logits.numel()
         power = rounded(max(float(moment.trace() / count) ** 0.5, LEAST_POWER))
-        directions = strongest(moment, dims)
-        whole = shipped(directions @ strongest(directions.T @ moment @ directions, dims))
+        most = dims or most_dims(task.classes, room)
+        directions = strongest(moment, most)
+        whole = shipped(directions @ strongest(directions.T @ moment @ directions, most))
         basis = orthonormal(whole)
-        coordinates = torch.cat([logits @ basis.T / power for _, logits in labels])
         design = view_function(task, "cpu").design(list(labels.views()))
-        coefficients = fit(design, coordinates)
-        code, most, step = coded(coefficients / step_scales(task)[:, None], step, room)
-        return cls(task, code, whole, Extra(most, power, step))
+        scales = step_scales(task)[:, None]
+
+        def fitted(rows: Tensor) -> Tensor:
+            return fit(design, torch.cat([logits @ rows.T / power for _, logits in labels]))
+
+        if dims:
+            coefficients = fitted(basis)
+        else:
+            blocks = map(fitted, basis.split(USUAL_DIMS))
+            coefficients = _worth_it(blocks, design, scales, task.classes, room)
+            whole = whole[: coefficients.shape[1]]
+            room = max(1, room - whole.numel())  # 0 would be no limit
+        code, largest, step = coded(coefficients / scales, step, room)
+        return cls(task, code, whole, Extra(largest, power, step))
 
     @classmethod
     def restore(cls, task: LabelTask, dims: int, stored: Artefact) -> "CodedFunction":
@@ -172,8 +190,43 @@ def labelled_epochs(task: LabelTask, epochs: int) -> tuple[Labels, Labels]:
     return Labels(plan, stored, range(fitted)), Labels(plan, stored, range(fitted, last))
 
 
-def usual_dims(method: str, wished: int, classes: int) -> int:
-    """Coefficients a label: those wished for, or all of up to `USUAL_DIMS`.
+def _worth_it(
+    blocks: Iterable[Tensor], design: Design, scales: Tensor, classes: int, room: int
+) -> Tensor:
+    """As many of the coefficients as leave least squared error within `room`, (size, dims).
+
+    Args:
+        blocks: all of them, some directions at a time, from the strongest on, (size, k). No more
+            are asked for once those at hand are more than are worth it.
+        scales: see `step_scales`, (size, 1).
+        room: bytes of code and basis.
+    """
+    # A view uses one of each entity's coefficients, whose errors add up.
+    entities = torch.tensor(design.entities)
+    weights = (1 / entities).repeat_interleave(entities)[:, None].double()
+    found, lost, dims = list[Tensor](), list[Tensor](), 0
+    for block in blocks:
+        found.append(block)
+        lost.append(design.times(block).square().mean(0))
+        coefficients = torch.cat(found, 1)
+        bits, saved = filled(coefficients / scales, weights, torch.cat(lost), TRIED, 0.5)
+        basis = scales.new_tensor(range(1, coefficients.shape[1] + 1)) * classes
+        fits = bits * len(coefficients) / 8 + basis <= room
+        dims = int(saved.where(fits, -torch.inf).amax(0).argmax()) + 1
+        if dims < coefficients.shape[1]:
+            break
+    return torch.cat(found, 1)[:, :dims]
+
+
+def most_dims(classes: int, room: int) -> int:
+    """Rows of a basis that so many bytes hold: at least 1, at most what centred labels have."""
+    return max(1, min(classes - 1, room // classes))
+
+
+def usual_dims(method: str, wished: int, classes: int, limited: bool) -> int:
+    """Coefficients a label: those wished for, or all of up to `USUAL_DIMS` classes.
+
+    Of more classes, `USUAL_DIMS`; or 0 where bytes are limited, which are to decide it.
 
     Raises:
         UserError: there are not so many.
@@ -183,7 +236,9 @@ def usual_dims(method: str, wished: int, classes: int) -> int:
             f"{method}.dims is {wished}; labels of {classes} classes have {classes - 1} once they "
             "are centred."
         )
-    return wished or min(classes - 1, USUAL_DIMS)
+    if classes <= USUAL_DIMS:
+        return wished or classes - 1
+    return wished or (0 if limited else USUAL_DIMS)
 
 
 def code_container(
@@ -198,7 +253,9 @@ def code_container(
 
     Args:
         options, extra: as long as they get.
+        dims: of the basis; 0 for any that the budget holds.
     """
+    dims = dims or most_dims(shape.classes, budget)
     code = like("code", "values", torch.uint8, stand_in(budget), numbers=shape.labels * dims)
     basis = like("basis", "weights", torch.int8, dims, shape.classes)
     return container_bytes(method, options, shape, [code, basis], budget, extra)
@@ -207,14 +264,24 @@ def code_container(
 def code_and_basis(stored: Artefact, dims: int, classes: int, whose: str) -> tuple[bytes, Tensor]:
     """The tensors `code` and `basis` of an artefact.
 
+    Args:
+        dims: rows of the basis; 0 for any number.
+
     Raises:
         ArtefactError: they are of another type or shape.
     """
     code, basis = stored.tensors.get("code"), stored.tensors.get("basis")
     if code is None or code.dtype != torch.uint8 or code.dim() != 1 or len(code) % 4:
         raise ArtefactError(f"The {whose} code is not a row of bytes, four a word.")
-    if basis is None or basis.dtype != torch.int8 or basis.shape != (dims, classes):
-        raise ArtefactError(f"The {whose} basis is not int8 {(dims, classes)}.")
+    many = [dims] if dims else range(1, classes)
+    if (
+        basis is None
+        or basis.dtype != torch.int8
+        or basis.dim() != 2
+        or basis.shape[1] != classes
+        or len(basis) not in many
+    ):
+        raise ArtefactError(f"The {whose} basis is not int8 {(dims or 'some', classes)}.")
     return code.numpy().tobytes(), basis
 
 

@@ -99,7 +99,7 @@ class Storage(TypedDict):
     blocks: Count
     prior: Count
     teacher: Count
-    total: Size
+    total: Count  # 0 where labels are the images' own classes, and nothing ships
     images: Count  # pixels and labels as this suite keeps them, uncompressed
     soft: Size
     images_png: NotRequired[Count]  # each image as a file of its own; records made before these

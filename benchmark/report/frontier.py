@@ -106,8 +106,7 @@ def point(row: Row, size: int | None = None) -> Point:
     prior = row.storage["prior"] if row.prior else 0
     # Of two repeats the interval is so wide that it would set the picture's scale.
     scaled = None if half is None or row.n < LEAST_PAIRS else 100 * half
-    # A logarithmic axis has no 0: what ships nothing stands at one byte.
-    shown = max(1, row.storage["total"] if size is None else size)
+    shown = row.storage["total"] if size is None else size
     return Point(row.images, row.method, shown, 100 * mean, scaled, prior)
 
 

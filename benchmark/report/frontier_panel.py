@@ -112,17 +112,26 @@ def _curves(found: Sequence[Point]) -> dict[tuple[str, str], list[Point]]:
 
 
 def scale(panel: "Axes", sizes: set[int]) -> None:
-    """A logarithmic axis of bytes, and room around the points."""
+    """A logarithmic axis of bytes, and room around the points.
+
+    What ships nothing stands left of all, at 0 B: below the least that ships the axis is linear.
+    """
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-    panel.set_xscale("log")
+    least = min((size for size in sizes if size), default=1)
+    if 0 in sizes:
+        panel.set_xscale("symlog", linthresh=least, linscale=0.5)
+    else:
+        panel.set_xscale("log")
     panel.margins(x=0.08, y=0.08)
-    if len(sizes) == 1:  # a logarithmic axis needs a width
-        panel.set_xlim(min(sizes) / 2, 2 * max(sizes))
+    if 0 in sizes:
+        panel.set_xlim(-least / 4, 2 * max(*sizes, least))
+    elif len(sizes) == 1:  # a logarithmic axis needs a width
+        panel.set_xlim(least / 2, 2 * least)
     low, high = panel.get_ylim()
     panel.set_ylim(max(low, -2), min(high, 102))
     first, last = panel.get_xlim()
-    if last < 100 * first:  # powers of ten alone would be too few
+    if 0 < last < 100 * first:  # powers of ten alone would be too few
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.xaxis.set_major_formatter(EngFormatter("B"))
     panel.xaxis.set_minor_formatter(NullFormatter())

@@ -20,6 +20,13 @@ every image has `ENOUGH` of them; then finer ones: what rounding leaves out of f
 students more than views they never saw (results/FINDINGS.md has the trial, on training images kept
 apart).
 
+At up to 64 classes labels are coded in all directions. Of more, a row of the basis takes as many
+bytes as there are classes, and the budget decides how many there are (`dims`). Numbers of
+directions and steps are tried together on a sample of the labels: each leaves room for so many
+labels, with a squared error of what is left out and what is rounded. The least is taken, over all
+images: first each has a label, and from there on twice as many labels count as much as two per
+cent of error.
+
 Epochs draw from the coded batches; a batch comes again, as likely as not, mirrored, with the
 label it has: the teacher's labels hardly change by it, and for no bytes there are twice as many
 views.
@@ -44,6 +51,7 @@ from benchmark.data.views import MIRROR, ViewBatch, ViewPlan, random_words, unit
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.coded_function import (
     UNSEEN,
+    USUAL_DIMS,
     CodedFunction,
     code_container,
     labelled_epochs,
@@ -92,13 +100,14 @@ class TransformCoder(LabelSource[Options]):
             raise UserError(f"transform.batches is {options.batches}, but there are {steps}.")
         if options.k > shape.classes:
             raise UserError(f"transform.k is {options.k}, but there are {shape.classes} classes.")
-        dims = usual_dims(cls.name, options.dims, shape.classes)
+        limited = budget is not None or options.bytes > 0
+        dims = usual_dims(cls.name, options.dims, shape.classes, limited)
         options = replace(options, dims=dims)
         if options.form == "hard" or budget is None:
             form = "views" if options.form == "auto" else options.form
             return replace(options, form=form)
         fixed, longest = (
-            dims * shape.classes,
+            (dims or 1) * shape.classes,
             replace(options, form="function", bytes=stand_in(budget)),
         )
         container = code_container(cls.name, longest, shape, dims, LONGEST, budget)
@@ -114,7 +123,7 @@ class TransformCoder(LabelSource[Options]):
                 f"{options.form} is {fixed + container + least:,}, of which the basis takes "
                 f"{fixed:,} and the container {container:,}."
             )
-        return replace(options, bytes=room)
+        return replace(options, bytes=room if dims else room + fixed)
 
     @classmethod
     def work(cls, options: Options, amounts: Amounts) -> Work:
@@ -240,7 +249,10 @@ class TransformCoder(LabelSource[Options]):
 
 def _form(room: int, options: Options, shape: TaskShape) -> Form:
     """What so many bytes of code are worth spending on."""
-    bits = 8 * room / (shape.images * options.dims)
+    dims = options.dims or USUAL_DIMS
+    if not options.dims:  # half of it is for the basis, or as much as has the usual rows
+        room -= min(room // 2, (dims - 1) * shape.classes)
+    bits = 8 * room / (shape.images * dims)
     least = LEAST_BYTES * shape.batch_size(0)
     if room >= least and (bits >= VIEWS_FROM or options.batches):
         return "views"

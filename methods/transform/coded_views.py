@@ -20,6 +20,7 @@ from benchmark.labels.view_function import view_function
 from benchmark.labels.view_kernel import ViewKernel
 from benchmark.labels.writer import TensorWriter
 
+from .allotment import allotted
 from .coder import Coded, Transform, basis_of, decode, encode, largest
 from .options import Options
 
@@ -84,17 +85,23 @@ class CodedViews:
         sample = range(min(last, -(-SAMPLE // plan.batch_size)))
         found = list(teacher_logits(task, sample, "label a sample of views"))
         logits = torch.cat([rows for _, rows in found]).cpu()
-        whole, power = basis_of([(v, rows.cpu()) for v, rows in found], kernel, options.dims)
+        found = [(views, rows.cpu()) for views, rows in found]
+        enough, dims, room = ENOUGH * plan.images, options.dims, options.bytes
+        steps = (options.step,) if options.step else STEPS if room else STEPS[-1:]
+        if not dims:
+            most = min(enough, last * plan.batch_size)
+            dims, step = allotted(found, kernel, options, plan.images, most)
+            steps, room = (step,), max(1, room - dims * task.classes)  # 0 would be no limit
+        whole, power = basis_of(found, kernel, dims)
         basis, power, labels = orthonormal(whole), rounded(power), _Labels(task, last)
 
         def at(step: float) -> tuple[Coded, Transform]:
             transform = Transform(basis, power, step, largest(logits, basis, power, step))
-            return encode(labels, transform, kernel, options.rounding, options.bytes), transform
+            return encode(labels, transform, kernel, options.rounding, room), transform
 
-        steps = (options.step,) if options.step else STEPS if options.bytes else STEPS[-1:]
         for step in steps:
             coded, transform = at(step)
-            if coded.batches == last or coded.batches * plan.batch_size >= ENOUGH * plan.images:
+            if coded.batches == last or coded.batches * plan.batch_size >= enough:
                 break
         if coded.batches == 0:
             raise UserError(
@@ -103,7 +110,7 @@ class CodedViews:
                 f"{transform.step}, or form=function."
             )
         fine, coarse = FINEST, transform.step
-        while options.bytes and coded.batches == last and coarse / fine > 1.05:
+        while room and coded.batches == last and coarse / fine > 1.05:
             finer = at(rounded((fine * coarse) ** 0.5))
             if finer[0].batches == last:
                 (coded, transform), coarse = finer, finer[1].step

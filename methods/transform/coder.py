@@ -189,14 +189,27 @@ def basis_of(
     """
     logits = centred(torch.cat([rows for _, rows in labels]))
     power, directions = power_of(logits), span(logits, dims)
-    within = logits @ directions / power
-    if kernel is not None and len(labels) > 1:
-        seen = [kernel.planned(number) for number in range(len(labels))]
-        half, regression = len(labels) // 2, Regression(NOISE)
-        known, rest = Seen.joined(seen[:half]), Seen.joined(seen[half:])
-        regression.learn(known, regression.rows(known), known.kernel(known), within[: len(known)])
-        within = within[len(known) :] - regression.of(regression.rows(rest))
-    return shipped(directions @ principal(within)), power
+    rest = unpredicted(labels, logits @ directions / power, kernel)
+    return shipped(directions @ principal(rest)), power
+
+
+def unpredicted(
+    labels: Sequence[tuple[ViewBatch, Tensor]], coefficients: Tensor, kernel: ViewKernel | None
+) -> Tensor:
+    """What labels of the first half leave of those of the second, float64 (m, k).
+
+    Args:
+        labels: of the plan's batches, from its first on.
+        coefficients: theirs, (n, k), which come back where nothing is predicted.
+    """
+    if kernel is None or len(labels) < 2:
+        return coefficients
+    seen = [kernel.planned(number) for number in range(len(labels))]
+    half, regression = len(labels) // 2, Regression(NOISE)
+    known, rest = Seen.joined(seen[:half]), Seen.joined(seen[half:])
+    first, second = coefficients[: len(known)], coefficients[len(known) :]
+    regression.learn(known, regression.rows(known), known.kernel(known), first)
+    return second - regression.of(regression.rows(rest))
 
 
 def largest(logits: Tensor, basis: Tensor, power: float, step: float) -> int:

@@ -16,16 +16,18 @@ class Options:
         form: `views`, labels of views; `function`, a fitted function of every view; `hard`,
             nothing: the images' own classes. `auto` goes by the byte budget, and without one takes
             `views`.
-        bytes: most that the coded labels take; 0 sets no limit. A byte budget sets it.
+        bytes: most that the coded labels take, with the basis where `dims` goes by it; 0 sets no
+            limit. A byte budget sets it.
         batches: of the plan that are coded, from its first on; 0 for as many as `bytes` allow, or
             all.
         step: of the quantiser, as a share of the labels' root mean square. 0 goes by `bytes`: the
             finest of `STEPS` at which they hold `ENOUGH` views an image, or the coarsest; where
-            they hold all batches, the finest that does. Of a function: of its coefficients, 0 for
-            the finest that `bytes` hold, or 0.1.
+            they hold all batches, the finest that does. Where `dims` goes by `bytes`, chosen with
+            it. Of a function: of its coefficients, 0 for the finest that `bytes` hold, or 0.1.
         rounding: what is added to a magnitude, in steps, before it is rounded down; below a half,
             small residuals become 0, which costs least.
-        dims: coefficients a label; 0 takes all of up to 64 classes, and 64 of more.
+        dims: coefficients a label; 0 takes all of up to 64 classes. Of more it goes by `bytes`,
+            which the basis shares with the labels (`allotment`); without a limit it takes 64.
         predict: whether labels are predicted from those decoded before them.
         mirror: whether stored views are shown mirrored at every other time, by chance; only where
             the plan mirrors images.

@@ -433,3 +433,12 @@ def test_labels_for_whitened_pixels_serve_this_suites_students_only(tmp_path):
     labels = stages / told["inputs"]["labels"] / "artefact"
     with pytest.raises(UserError, match="they serve no other training loop"):
         open_labels(labels, stages / told["inputs"]["images_stage"], device="cpu")
+
+
+def test_labels_of_no_byte_are_not_given_away(tmp_path):
+    run_tiny(tmp_path, "--methods", "transform[form=hard]")
+    (record,) = (tmp_path / "records").iterdir()
+    code, _, err = run_main("ship", record, tmp_path / "given", "--work", tmp_path)
+    assert code == 2
+    assert "they are the images' own classes, so there is no file" in err
+    assert not (tmp_path / "given").exists()

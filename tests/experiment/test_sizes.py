@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from tiny import tiny_task
 
+from benchmark.api.size import Sizes
 from benchmark.core.options import build
 from benchmark.experiment.grid import Variant, parse_variant
 from benchmark.experiment.sizes import shape_of, sizes
@@ -70,6 +71,14 @@ def test_what_only_labels_decide_is_not_foretold():
 def test_budgets_that_cannot_be_met_say_so():
     (found,) = sizes([Variant("lpqld", (), "100")], shape_of(10, 2, 8, "quick", None, None))
     assert "cannot meet a budget of 100 bytes" in found.refused
+
+
+def test_a_budget_is_the_most_of_what_is_not_foretold():
+    shape = shape_of(10, 2, 8, "quick", None, None)
+    found = sizes([Variant("transform", (), "2kB"), Variant("transform")], shape)
+    assert [(each.labels, each.most) for each in found] == [(None, 2000), (None, None)]
+    labels = Sizes(shape, found).frame()["labels (B)"].tolist()
+    assert labels == ["at most 2,000", "not known before it is made"]
 
 
 def test_the_papers_task_by_its_recipe():

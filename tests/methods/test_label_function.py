@@ -7,7 +7,7 @@ from tiny import reloaded, shipped
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.labels import artefact
 from benchmark.labels.artefact import Artefact
-from benchmark.labels.coded_function import coded, decoded, step_scales
+from benchmark.labels.coded_function import coded, decoded, labelled_epochs, step_scales
 from benchmark.labels.view_function import view_function
 from benchmark.methods.label_function import LabelFunction, Options
 
@@ -135,3 +135,31 @@ def test_images_that_show_none_of_the_classes_have_labels_too(task):
     images = task.images
     foreign = type(images)(images.pixels, torch.full((20,), -1), images.class_names)
     assert fitted(replace(longer(task), images=foreign)).notes["r2_unseen"] > 0.2
+
+
+def test_at_many_classes_the_budget_decides_how_many_directions_there_are(many_classes, tmp_path):
+    """And no other number explains much more of the labels that it is fitted to."""
+    labels = labelled_epochs(many_classes, 12)[0]
+
+    def explained(budget, **options):
+        return fitted(many_classes, budget, **options).function.explained(labels)
+
+    dims, found = [], []
+    for number, budget in enumerate((1500, 6000)):
+        source = reloaded(fitted(many_classes, budget), tmp_path / f"{number}")
+        assert source.options.dims == 0
+        assert 0.9 * budget < source.storage().total <= budget
+        dims.append(len(source.function.basis))
+        found.append(source.function.explained(labels))
+    assert 1 < dims[0] < dims[1] < 64
+    assert found[0] + 0.01 < found[1]
+    for other in (1, 4, 8):
+        assert explained(1500, dims=other) < found[0] + 0.01
+    assert fitted(many_classes).options.dims == 64
+
+
+def test_a_budget_that_holds_no_direction_is_refused(many_classes):
+    with pytest.raises(
+        UserError, match=r"the least it can take is 2.., of which its basis takes 100"
+    ):
+        fitted(many_classes, 150)

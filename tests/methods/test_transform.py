@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from statistics import fmean
 
@@ -14,6 +15,7 @@ from benchmark.labels.label_basis import centred, orthonormal
 from benchmark.labels.range_coding import Encoder
 from benchmark.methods.hard import Hard
 from benchmark.methods.transform import TransformCoder, coded_views
+from benchmark.methods.transform.allotment import DOUBLING
 from benchmark.methods.transform.coded_views import STEPS
 from benchmark.methods.transform.coder import Transform, decode
 from benchmark.methods.transform.options import Options
@@ -254,6 +256,63 @@ def test_few_dims_keep_most_of_the_power(task):
     found = [fitted(task, dims=d, step=0.02).notes["squared_error"] for d in (2, 5, 9)]
     assert found[0] > found[1] > found[2]
     assert found[2] < 1e-3
+
+
+def test_at_many_classes_the_budget_decides_how_many_directions_there_are(many_classes, tmp_path):
+    """And coded labels come back from a basis of as many as were worth it."""
+    dims, errors = [], []
+    for number, budget in enumerate((1500, 4000)):
+        options = TransformCoder.resolve_options(Options(form="views"), many_classes.shape, budget)
+        assert options.dims == 0
+        source = reloaded(TransformCoder.fit(many_classes, options), tmp_path / f"{number}")
+        assert 0.9 * budget < source.storage().total <= budget
+        dims.append(len(source.coded.basis))
+        errors.append(error(source, many_classes))
+    assert 1 < dims[0] < dims[1] < 64
+    assert errors[0] > errors[1]
+
+
+def test_at_many_classes_no_number_of_directions_is_much_better(many_classes):
+    """Than the chosen one; where labels and error count as `allotment` says."""
+
+    def worth(**options):
+        source = fitted(many_classes, 2500, form="views", **options)
+        each = source.notes["labels"] / many_classes.plan.images
+        saved = (1 - source.notes["squared_error"]) * min(each, 1)
+        return saved + DOUBLING * math.log2(max(each, 1))
+
+    chosen = worth()
+    assert all(chosen > worth(dims=dims) for dims in (3, 6))
+    assert chosen > worth(dims=12) + 0.02
+
+
+def test_images_come_before_finer_labels_at_many_classes(many_classes):
+    """A step so fine that few images have labels is not taken, though their error is least."""
+    coarse = fitted(many_classes, 1000, form="views")
+    fine = fitted(many_classes, 1000, form="views", dims=4, step=0.6)
+    assert fine.notes["squared_error"] < coarse.notes["squared_error"]
+    assert fine.notes["labels"] < many_classes.plan.images <= coarse.notes["labels"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "budget", "options", "dims"),
+    [
+        (64, 10**6, {}, 63),
+        (64, None, {}, 63),
+        (65, 10**6, {}, 0),
+        (1000, None, {}, 64),
+        (1000, None, {"bytes": 10**5}, 0),
+        (1000, 10**6, {"dims": 64}, 64),
+    ],
+)
+def test_bytes_decide_of_more_than_64_classes_alone(task, classes, budget, options, dims):
+    shape = replace(task.shape, classes=classes)
+    assert TransformCoder.resolve_options(Options(**options), shape, budget).dims == dims
+
+
+def test_up_to_64_classes_nothing_is_shared_out(task, monkeypatch):
+    monkeypatch.setattr(coded_views, "allotted", None)
+    assert len(fitted(task, 1000).coded.basis) == 9
 
 
 def _folder(path):

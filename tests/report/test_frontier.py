@@ -112,6 +112,23 @@ def test_all_labels_are_a_dotted_line():
     assert "all soft labels: 12 kB" in [text.get_text() for text in panel.texts]
 
 
+def test_labels_that_ship_nothing_stand_left_of_all_at_0_bytes():
+    figure = drawn(record("transform", 0, 0.5, 0), record("lpqld", 0, 0.6, 1_000))
+    (panel,) = figure.axes
+    at = {bars.lines[0].get_xdata()[0] for bars in panel.containers}
+    assert at == {0, 1_000}
+    figure.canvas.draw()
+    shown = panel.get_xlim()
+    ticks = {
+        tick.get_loc(): tick.label1.get_text()
+        for tick in panel.xaxis.get_major_ticks()
+        if shown[0] <= tick.get_loc() <= shown[1]
+    }
+    assert ticks[0] == "0 B"
+    assert min(ticks) == 0
+    assert 1_000 in ticks
+
+
 def test_the_legend_numbers_methods_and_names_priors():
     words = legend(drawn(*several()))
     assert [text.strip("\u2007").split()[:2] for text in words[:3]] == [

@@ -369,6 +369,24 @@ def test_ties_missing_repeats_and_rows_are_marked(tmp_path):
     assert ">1=<" in path.read_text()
 
 
+def test_what_ships_nothing_stands_left_of_all_at_0_bytes(tmp_path):
+    nothing = {**record("a")["storage"], "container": 0, "total": 0}
+    made = [record("a", method="transform", storage=nothing), record("b")]
+    write_site(comparisons(made), tmp_path)
+    (path,) = tmp_path.glob("comparison/set-ipc10-*.html")
+    text = path.read_text()
+    assert "; 0 B; " in text
+    assert "; 1 B; " not in text
+    places = {}  # of the marks and the ticks of the first drawing
+    for at, words in re.findall(r'<text x="([\d.]+)" y="[\d.]+"[^>]*>([^<]+)</text>', text):
+        places.setdefault(words, float(at))
+    marks = [float(x) for x in re.findall(r'class="point"[^>]*data-x="([\d.]+)"', text)][:2]
+    ticks = {w: x for w, x in places.items() if re.fullmatch(r"[\d.]+\u202fk?B", w)}
+    assert ticks.pop("0\u202fB") == pytest.approx(min(marks), abs=0.1)
+    assert min(ticks.values()) > min(marks)
+    assert ticks["1\u202fkB"] == pytest.approx(max(marks), abs=0.1)
+
+
 def test_worlds_stand_apart_and_their_replications_side_by_side(tmp_path):
     slow, fast = record("a" * 24), record("a" * 24)
     fast |= {"world": world(hardware="H200"), "precision": "bf16"}

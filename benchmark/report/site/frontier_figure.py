@@ -68,20 +68,23 @@ def _drawn(
     size: Size,
 ) -> str:
     full = [] if form else sorted({line.soft for line in found})
-    sizes = [max(1, point.bytes) for point in points.values()] + full
-    low, high = min(sizes) / 1.4, max(sizes) * (1.4 if size.is_narrow else 1.25)
+    sizes = {*full, *(point.bytes for point in points.values())}
+    shipped = sizes - {0} or {1}
+    low, high = min(shipped) / 1.4, max(shipped) * (1.4 if size.is_narrow else 1.25)
     heights = [p.accuracy + s * (p.half or 0) for p in points.values() for s in (-1, 1)]
     pad = 0.06 * (max(heights) - min(heights)) or 1.0
     bottom, top = max(0.0, min(heights) - pad), min(100.0, max(heights) + pad)
     left, right, above, below = size.inside
     across = svg.logarithmic(low, high, left, right)
+    if 0 in sizes:  # which no logarithm has: at the left end, apart
+        across = svg.with_zero(low, high, left, right)
     up = svg.linear(bottom, top, below, above)
     marks = [
-        _Mark(line, p, across(max(1, p.bytes)), up(p.accuracy))
+        _Mark(line, p, across(p.bytes), up(p.accuracy))
         for line in found
         for p in [points[line.number]]
     ]
-    x_ticks = svg.log_ticks(low, high, 5 if size.is_narrow else 11)
+    x_ticks = [*sizes & {0}, *svg.log_ticks(low, high, 5 if size.is_narrow else 11)]
     y_ticks = svg.round_ticks(bottom, top, 7)
     digits = 0 if all(tick == round(tick) for tick in y_ticks) else 1
     label = f"bytes of labels, images ({form}), prior, teacher" if form else LABELS

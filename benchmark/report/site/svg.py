@@ -13,6 +13,7 @@ from .text import brief, clean
 
 LETTER = 6.4  # pixels that a letter takes, in the mean of the fonts that browsers have
 LINE = 14.0  # pixels between lines of text
+APART = 40.0  # pixels from the start to the least that a logarithm has, where there is a 0
 TURNS = {"square": (4, 45), "diamond": (4, 0), "triangle-up": (3, 0), "triangle-down": (3, 180)}
 TURNS |= {"triangle-left": (3, 270), "triangle-right": (3, 90), "pentagon": (5, 0)}
 TURNS |= {"hexagon": (6, 0), "octagon": (8, 22.5)}
@@ -67,6 +68,12 @@ def logarithmic(low: float, high: float, start: float, end: float) -> Scale:
     """From positive values to pixels, by their logarithms."""
     inner = linear(math.log10(low), math.log10(high), start, end)
     return lambda value: inner(math.log10(value))
+
+
+def with_zero(low: float, high: float, start: float, end: float) -> Scale:
+    """From positive values to pixels, by their logarithms, and from 0, left of them all."""
+    above = logarithmic(low, high, start + APART, end)
+    return lambda value: above(value) if value > 0 else start + APART / 4
 
 
 def round_ticks(low: float, high: float, most: int) -> list[float]:
