@@ -1,5 +1,6 @@
 """`python -m benchmark`."""
 
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -13,9 +14,12 @@ from .core.files import disk_is_full
 def main() -> None:
     """Run the command line; what the user can mend is printed alone, with exit code 2.
 
-    Ctrl-C and a polite end by the system (SIGTERM) end it with exit code 130.
+    Ctrl-C and a polite end by the system (SIGTERM) end it with exit code 130; once more, at once.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end = _Ending()
+    signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, end)
     # A shell completes the installed command, whichever way this one was called.
     completion = "completion" in "".join(sys.argv[1:2])
     try:
@@ -35,6 +39,24 @@ def main() -> None:
         if not isinstance(error, OSError) or error.filename is None:
             raise
         _end(f"error: {error.strerror}: {str(error.filename)!r}.", 2)
+
+
+class _Ending:
+    """What a signal to end does: first an interrupt, as Ctrl-C is; then the end, at once.
+
+    The processes that work for this one end with it, and whatever is half made may be so.
+    """
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def __call__(self, number: int, _: object) -> None:
+        if self.begun:
+            signal.signal(number, signal.SIG_IGN)
+            progress.end("interrupted again: ended at once, and what was finished is kept.")
+            os._exit(130)
+        self.begun = True
+        raise KeyboardInterrupt
 
 
 def _end(text: str, code: int) -> NoReturn:

@@ -6,7 +6,7 @@ Each round is a grid in a folder of its own, measured and collected: teacher, sy
 relabelling in shards, fits, students, tables, collection. Its process is killed (SIGKILL) at a
 moment drawn by the seed, then started again, until it ends by itself. Then nothing may be lost,
 halved or done twice, and records, artefacts, tables and the collection must be those of a run that
-nobody killed. Processes are forked from one that has imported all, and fit in themselves, so that
+nobody killed; `clean` must leave no half-written file. Processes are forked from one that has imported all, and fit in themselves, so that
 kills fall into the work. Prints how many kills fell into which stage.
 """
 
@@ -27,7 +27,7 @@ import torch
 
 from benchmark.__main__ import main as command_line
 from benchmark.core.cache import damage
-from benchmark.experiment import evaluate, fitter, image_stages, pace
+from benchmark.experiment import clean, evaluate, fitter, image_stages, pace
 from benchmark.experiment.throughput import Timings
 from benchmark.models import training
 from benchmark.report import site
@@ -144,10 +144,13 @@ def left(folder: Path) -> dict[str, Any]:
         found[f"{path.parent.parent.name}/{path.name}"] = path.read_bytes()
     for path in sorted(work.glob("records/*.json")):
         found[path.name] = measured(json.loads(path.read_text()))
-    for path in sorted(work.glob("tables/*")):
+    for path in sorted(work.glob("tables/[!.]*")):
         found[path.name] = untimed(path)
     lines = (folder / "published.jsonl").read_text().splitlines()
     found["published"] = [measured(json.loads(line)) for line in lines]
+    clean.remove(each for each in clean.leftovers(work, unfinished=False) if not each.shared)
+    half = [str(path) for path in work.rglob("*.partial")]
+    assert not half, f"half written: {half}"
     return found
 
 
