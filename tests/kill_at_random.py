@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -205,5 +206,7 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        main(asked.kills, asked.seed, Path(scratch))
+    scratch = Path(tempfile.mkdtemp(prefix="labelbench-kills-"))
+    print(f"in {scratch}, which stays if anything is wrong", flush=True)
+    main(asked.kills, asked.seed, scratch)
+    shutil.rmtree(scratch)

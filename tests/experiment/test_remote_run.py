@@ -88,7 +88,7 @@ def test_the_quick_start_far_away_is_the_one_here(bucket, monkeypatch, tmp_path)
         code, _, err = run_main("run", *words, "--work", place)
         assert code == 0, err
     local, far = store.read([work]), benchmark.results(url).records
-    assert {r["cell"]["method"] for r in local} >= {"hello", "lpqld", "soft", "hard"}
+    assert {r["cell"]["method"].partition("[")[0] for r in local} > {"hello", "lpqld", "soft"}
     assert untimed(far) == untimed(local)
     shutil.rmtree(bounded_cache.shared_folder() / "work")  # as on another machine
     assert untimed(benchmark.results(url).records) == untimed(local)
