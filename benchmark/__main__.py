@@ -14,7 +14,8 @@ from .core.files import disk_is_full
 def main() -> None:
     """Run the command line; what the user can mend is printed alone, with exit code 2.
 
-    Ctrl-C and a polite end by the system (SIGTERM) end it with exit code 130; once more, at once.
+    Ctrl-C and a polite end by the system (SIGTERM) end it with exit code 130; further ones change
+    nothing.
     """
     end = _Ending()
     signal.signal(signal.SIGTERM, end)
@@ -42,9 +43,9 @@ def main() -> None:
 
 
 class _Ending:
-    """What a signal to end does: first an interrupt, as Ctrl-C is; then the end, at once.
+    """What a signal to end does: at first an interrupt, as Ctrl-C is; then nothing but a line.
 
-    The processes that work for this one end with it, and whatever is half made may be so.
+    Processes that work for this one are ended first, which takes a moment.
     """
 
     def __init__(self) -> None:
@@ -53,8 +54,8 @@ class _Ending:
     def __call__(self, number: int, _: object) -> None:
         if self.begun:
             signal.signal(number, signal.SIG_IGN)
-            progress.end("interrupted again: ended at once, and what was finished is kept.")
-            os._exit(130)
+            os.write(2, b"interrupted already: what is at work is being ended\n")
+            return
         self.begun = True
         raise KeyboardInterrupt
 

@@ -6,8 +6,9 @@ Each round is a grid in a folder of its own, measured and collected: teacher, sy
 relabelling in shards, fits, students, tables, collection. Its process is killed (SIGKILL) at a
 moment drawn by the seed, then started again, until it ends by itself. Then nothing may be lost,
 halved or done twice, and records, artefacts, tables and the collection must be those of a run that
-nobody killed; `clean` must leave no half-written file. Processes are forked from one that has imported all, and fit in themselves, so that
-kills fall into the work. Prints how many kills fell into which stage.
+nobody killed; `clean` must leave no half-written file. Processes are forked from one that has
+imported all, and fit in themselves, so that kills fall into the work. Prints how many kills fell
+into which stage.
 """
 
 import argparse
@@ -48,7 +49,7 @@ STAGES = {  # by the kind of a stage that is half made; the innermost first
     "teacher": "teacher",
     "labels": "fit",
 }
-MEASURED = ("accuracy", "correct", "train_loss", "ledger", "plugins")
+MEASURED = ("accuracy", "correct", "train_loss")
 PATIENCE = 600.0  # seconds
 
 
@@ -169,6 +170,8 @@ def measured(record: dict[str, Any]) -> dict[str, Any]:
         "key": record["key"],
         "cell": record["cell"],
         "inputs": record["inputs"],
+        "storage": record["storage"],
+        "plugins": record["plugins"],
         **{name: result.get(name) for name in MEASURED},
     }
 
