@@ -100,7 +100,7 @@ def test_the_quick_start_far_away_is_the_one_here(bucket, monkeypatch, tmp_path)
         assert system.cat_file(f"{BUCKET}/quick/start/{name}") == file.read_bytes()
 
 
-def test_leaderboard_collect_and_ship_take_the_url(ran, tmp_path):
+def test_leaderboard_collect_and_ship_take_the_url(ran, bucket, tmp_path):
     root, url, _ = ran
     code, out, _ = run_main("leaderboard", url)
     assert (code, "ACCURACY | digits" in out) == (0, True)
