@@ -43,10 +43,10 @@ GRID = [
 ]
 COLLECT = ["collect", "work", "--to", "published.jsonl"]
 STAGES = {  # by the kind of a stage that is half made; the innermost first
+    "teacher": "teacher",
     "relabelled": "relabelling",
     "image-part": "synthesis",
     "images": "synthesis",
-    "teacher": "teacher",
     "labels": "fit",
 }
 MEASURED = ("accuracy", "correct", "train_loss")
