@@ -117,7 +117,8 @@ def compared(made: Iterable[Any]) -> dict[str, tuple[Any, ...]]:
         name = f"{cell['method']} {cell['seed']}"
         assert name not in found  # none double
         kept = [str(result[field]) for field in ("accuracy", "correct", "train_loss")]
-        found[name] = (record["key"], *kept, str(record["inputs"]))
+        inputs = json.dumps(record["inputs"], sort_keys=True)
+        found[name] = (record["key"], *kept, inputs)
     return found
 
 
