@@ -25,7 +25,7 @@ import synthetic_imagenet
 METHODS = "hello[epochs=1,rank=0,probe=128],lpqld,label_function"
 PROCESSORS_TIME = "import time; time.perf_counter = time.monotonic = time.process_time\n"
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
-EVERY = 0.05  # seconds between looks at the processes
+EVERY = 0.2  # seconds between looks at the processes
 TICK = os.sysconf("SC_CLK_TCK")
 Table = dict[str, float]
 
