@@ -1,5 +1,6 @@
 """`python -m benchmark`."""
 
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -13,9 +14,13 @@ from .core.files import disk_is_full
 def main() -> None:
     """Run the command line; what the user can mend is printed alone, with exit code 2.
 
-    Ctrl-C and a polite end by the system (SIGTERM) end it with exit code 130.
+    Ctrl-C and a polite end by the system (SIGTERM) end it with exit code 130; further ones change
+    nothing.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end = _Ending()
+    signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, end)
     # A shell completes the installed command, whichever way this one was called.
     completion = "completion" in "".join(sys.argv[1:2])
     try:
@@ -35,6 +40,24 @@ def main() -> None:
         if not isinstance(error, OSError) or error.filename is None:
             raise
         _end(f"error: {error.strerror}: {str(error.filename)!r}.", 2)
+
+
+class _Ending:
+    """What a signal to end does: at first an interrupt, as Ctrl-C is; then nothing but a line.
+
+    Processes that work for this one are ended first, which takes a moment.
+    """
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def __call__(self, number: int, _: object) -> None:
+        if self.begun:
+            signal.signal(number, signal.SIG_IGN)
+            os.write(2, b"interrupted already: what is at work is being ended\n")
+            return
+        self.begun = True
+        raise KeyboardInterrupt
 
 
 def _end(text: str, code: int) -> NoReturn:

@@ -30,6 +30,7 @@ from benchmark.labels.coded_function import (
     USUAL_DIMS,
     CodedFunction,
     code_container,
+    fitting_bytes,
     labelled_epochs,
     usual_dims,
 )
@@ -104,8 +105,7 @@ class LabelFunction(LabelSource[Options]):
     def work(cls, options: Options, amounts: Amounts) -> Work:
         shape = amounts.shape
         epochs = min(shape.epochs, options.epochs + UNSEEN)
-        # Of each label: its coordinates in double precision, and two of their size as it is fitted.
-        held = 24 * min(shape.epochs, options.epochs) * shape.images * (options.dims or USUAL_DIMS)
+        held = fitting_bytes(shape, options.epochs, options.dims or USUAL_DIMS)
         passes = Passes(TEACHER, epochs * shape.images, shape.batch_size(0))
         return Work((passes,), memory=held)
 

@@ -90,7 +90,8 @@ class LabelSolve(ImageLabels[Options]):
     @classmethod
     def work(cls, options: Options, amounts: Amounts) -> Work:
         images = options.draws * (amounts.real + amounts.shape.images)
-        return Work((Passes(options.network, images, BLOCK),))
+        passes = Passes(options.network, images, BLOCK)
+        return Work((passes,), reads=amounts.real)
 
     @classmethod
     @torch.no_grad()

@@ -6,8 +6,9 @@ Each round is a grid in a folder of its own, measured and collected: teacher, sy
 relabelling in shards, fits, students, tables, collection. Its process is killed (SIGKILL) at a
 moment drawn by the seed, then started again, until it ends by itself. Then nothing may be lost,
 halved or done twice, and records, artefacts, tables and the collection must be those of a run that
-nobody killed. Processes are forked from one that has imported all, and fit in themselves, so that
-kills fall into the work. Prints how many kills fell into which stage.
+nobody killed; `clean` must leave no half-written file. Processes are forked from one that has
+imported all, and fit in themselves, so that kills fall into the work. Prints how many kills fell
+into which stage.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -27,7 +29,7 @@ import torch
 
 from benchmark.__main__ import main as command_line
 from benchmark.core.cache import damage
-from benchmark.experiment import evaluate, fitter, image_stages, pace
+from benchmark.experiment import clean, evaluate, fitter, image_stages, pace
 from benchmark.experiment.throughput import Timings
 from benchmark.models import training
 from benchmark.report import site
@@ -41,13 +43,13 @@ GRID = [
 ]
 COLLECT = ["collect", "work", "--to", "published.jsonl"]
 STAGES = {  # by the kind of a stage that is half made; the innermost first
+    "teacher": "teacher",
     "relabelled": "relabelling",
     "image-part": "synthesis",
     "images": "synthesis",
-    "teacher": "teacher",
     "labels": "fit",
 }
-MEASURED = ("accuracy", "correct", "train_loss", "ledger", "plugins")
+MEASURED = ("accuracy", "correct", "train_loss")
 PATIENCE = 600.0  # seconds
 
 
@@ -144,10 +146,13 @@ def left(folder: Path) -> dict[str, Any]:
         found[f"{path.parent.parent.name}/{path.name}"] = path.read_bytes()
     for path in sorted(work.glob("records/*.json")):
         found[path.name] = measured(json.loads(path.read_text()))
-    for path in sorted(work.glob("tables/*")):
+    for path in sorted(work.glob("tables/[!.]*")):
         found[path.name] = untimed(path)
     lines = (folder / "published.jsonl").read_text().splitlines()
     found["published"] = [measured(json.loads(line)) for line in lines]
+    clean.remove(each for each in clean.leftovers(work, unfinished=False) if not each.shared)
+    half = [str(path) for path in work.rglob("*.partial")]
+    assert not half, f"half written: {half}"
     return found
 
 
@@ -165,6 +170,8 @@ def measured(record: dict[str, Any]) -> dict[str, Any]:
         "key": record["key"],
         "cell": record["cell"],
         "inputs": record["inputs"],
+        "storage": record["storage"],
+        "plugins": record["plugins"],
         **{name: result.get(name) for name in MEASURED},
     }
 
@@ -202,5 +209,7 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        main(asked.kills, asked.seed, Path(scratch))
+    scratch = Path(tempfile.mkdtemp(prefix="labelbench-kills-"))
+    print(f"in {scratch}, which stays if anything is wrong", flush=True)
+    main(asked.kills, asked.seed, scratch)
+    shutil.rmtree(scratch)

@@ -41,7 +41,7 @@ class Taken:
 
     Attributes:
         before, peak: bytes of memory of its own.
-        seconds: of the fit.
+        seconds: of the fit, of the processor.
         labels: views that the teacher labelled.
     """
 
@@ -114,10 +114,10 @@ def taken(name: str, ipc: int, side: int, epochs: int, work: Path) -> Taken:
     cls = method(name)
     options = cls.resolve_options(cls.Options(), task.shape, None)
     asked = cls.relabelling(options, plan, 0)
-    before, started = own_bytes(), time.perf_counter()
+    before, started = own_bytes(), time.process_time()
     with Peak() as peak:
         cls.fit(task, options).save(work / "saved")
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     batches = 0 if asked is None else len(asked.numbers)
     return Taken(name, ipc, before, peak.bytes, seconds, batches * BATCH)
 

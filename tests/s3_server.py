@@ -15,6 +15,9 @@ def serving() -> Iterator[str]:
     import fsspec
     from moto.server import ThreadedMotoServer
 
+    from benchmark.experiment import fitter
+
+    fitter.stop()  # the one that runs knows of no such server
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -24,4 +27,5 @@ def serving() -> Iterator[str]:
         fsspec.filesystem("s3").mkdir(BUCKET)
         yield f"s3://{BUCKET}"
         fsspec.get_filesystem_class("s3").clear_instance_cache()
+    fitter.stop()
     server.stop()

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import HfApi
+from huggingface_hub.hf_api import RepoFile
 from tiny import pictures
 
 from benchmark.core.errors import ArtefactError, UserError
+from benchmark.core.hub import Repository
 from benchmark.core.pickles import read_pickled
 from benchmark.data.tensors_of_others import read_soft_labels, read_tensors
 from benchmark.exchange import image_table
@@ -93,3 +96,11 @@ def test_weights_that_are_no_numbers_are_refused(form, number):
             damaged[-1] = number
             with pytest.raises(ArtefactError, match="no finite number"):
                 decode(shipped | {name: damaged}, form, [(3, 4), (3,)])
+
+
+def test_files_of_the_hub_whose_paths_are_no_text(hub, monkeypatch):
+    hub.make("datasets/ann/labels", {"x": b"1"})
+    listed = [RepoFile(path=path, size=1, oid="c" * 40) for path in ("x", 1)]
+    monkeypatch.setattr(HfApi, "list_repo_tree", lambda *_, **__: iter(listed))
+    told = refused(Repository("ann/labels", "dataset").listing)
+    assert "TypeError: it lists a file as [1, 1, 'ccc" in told

@@ -149,10 +149,15 @@ def run_tiny(work: Path | str, *arguments: object) -> str:
     return out
 
 
-def interrupted(work: Path, arguments: Sequence[object], end: signal.Signals) -> list[str]:
+def interrupted(
+    work: Path, arguments: Sequence[object], end: signal.Signals, again: bool = False
+) -> list[str]:
     """The lines that a run in a process of its own says when it is ended on the way.
 
     It is ended as soon as labels are made; it must say so in a line, not by a traceback.
+
+    Args:
+        again: and again, until it has ended.
     """
     words = ["run", *arguments, "--work", work, "--set", "recipe.epochs=100000"]
     child = subprocess.Popen(
@@ -169,6 +174,9 @@ def interrupted(work: Path, arguments: Sequence[object], end: signal.Signals) ->
         assert time.monotonic() < patience
         time.sleep(0.1)
     os.kill(child.pid, end)
+    while again and child.poll() is None:
+        time.sleep(0.02)
+        os.kill(child.pid, end)
     _, err = child.communicate(timeout=60)  # ends when all that write to it have ended
     assert child.returncode == 130
     assert "Traceback" not in err

@@ -22,9 +22,9 @@ def clean(
 
     A stage stays if a record's labels, images or teacher are it, were made from it, or it was
     measured of them; while anything is unfinished, all stages stay. Checkpoints of recorded
-    students, half-made stages that were made since, and lock files go; so do decoded pixels in the
-    shared cache whose source is gone. Records, failures, tables and sites always stay, and nothing
-    goes that a live run uses.
+    students, half-made stages that were made since, half-written files and lock files go; so do
+    decoded pixels in the shared cache whose source is gone. Records, failures, tables and sites
+    always stay, and nothing goes that a live run uses.
     """
     from ..core.remote_work import RemoteWork
     from ..experiment.clean import leftovers, remove

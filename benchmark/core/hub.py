@@ -23,6 +23,7 @@ from .progress import say
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
 
 PREFIX = "hf:"
 CARD = "README.md"
@@ -117,19 +118,13 @@ class Repository:
 
         with self._asked("read"):
             told = _api().repo_info(self.name, repo_type=self.kind, revision=self.revision or None)
-            assert told.sha is not None
+            assert isinstance(told.sha, str)
             tree = _api().list_repo_tree(
                 self.name, repo_type=self.kind, revision=told.sha, recursive=True
             )
-            found = [entry for entry in tree if isinstance(entry, RepoFile)]
-        return Listing(
-            told.sha,
-            {
-                entry.path: Stored(entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs else "")
-                for entry in sorted(found, key=lambda entry: entry.path)
-                if entry.path not in OF_THE_HUB
-            },
-        )
+            found = dict(_told(entry) for entry in tree if isinstance(entry, RepoFile))
+        files = {path: found[path] for path in sorted(found) if path not in OF_THE_HUB}
+        return Listing(told.sha, files)
 
     def fetch(self, allow: Sequence[str], ignore: Sequence[str] = ()) -> Path:
         """The files whose paths fit a pattern of `allow` and none of `ignore`.
@@ -272,6 +267,19 @@ class Repository:
             if disk_is_full(error):
                 raise
             raise explained(error, to, self.name, self.kind, self.revision) from error
+
+
+def _told(entry: "RepoFile") -> tuple[str, Stored]:
+    """A file of a listing, by its path.
+
+    Raises:
+        TypeError: the server says what is none.
+    """
+    stored = Stored(entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs else "")
+    parts = [entry.path, *vars(stored).values()]
+    if [type(part) for part in parts] != [str, int, str, str]:
+        raise TypeError(f"it lists a file as {short(repr(parts), 100)}")
+    return entry.path, stored
 
 
 def is_named(text: str) -> bool:

@@ -33,9 +33,12 @@ class Work:
         shared: whether it is made once for all distilled images, in a fit.
         memory: bytes that are held on the device beside the networks, at most; what a batch takes
             is left out.
+        reads: pictures of the real set that are read, each as often as it is: they are decoded
+            where they do not fit into memory.
     """
 
     passes: tuple[Passes, ...] = ()
     online: tuple[str, ...] = ()
     shared: bool = False
     memory: int = 0
+    reads: int = 0

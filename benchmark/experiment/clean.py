@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core import facts
 from ..core.bounded_cache import BoundedCache, discard, idle
 from ..core.cache import KEY
 from ..core.errors import UserError
@@ -93,8 +94,15 @@ def _of_work(work: Path, unfinished: bool) -> Iterator[Leftover]:
         for folder in sorted(keys.keys() - kept(keys, records)):
             yield _leftover(folder, "a stage that no record refers to")
     locks = [*stages.glob("*.lock"), *(work / LOCKS).glob("*.lock")]
-    for file in [*locks, *(work / RECORDS).glob(f".*{PARTIAL}")]:
+    for file in [*locks, *_half_written(work)]:
         yield _leftover(file, "a file of a process that has ended")
+
+
+def _half_written(work: Path) -> Iterator[Path]:
+    """Files that a process was writing when it was killed; stages are written as folders."""
+    folders = [path for path in work.glob("*") if path.is_dir() and path.name != "stages"]
+    for folder in [*folders, work / "stages" / facts.FOLDER]:
+        yield from (path for path in folder.rglob(f"*{PARTIAL}") if path.is_file())
 
 
 def kept(keys: dict[Path, Any], records: Iterable[Record]) -> set[Path]:

@@ -142,7 +142,7 @@ class Estimator:
         if seconds is None:
             images = epochs * len(given.dataset.train)
             passes = Passes(network, images, options.batch_size, trained=True)
-            seconds = self._seconds((passes,), self._teachers_plan(options))
+            seconds = self._seconds(Work((passes,), reads=images), self._teachers_plan(options))
         yield Item("teacher", "teacher", seconds, f"the training of the teacher {network}")
 
     def _teachers_plan(self, options: TeacherOptions) -> ViewPlan:
@@ -162,7 +162,7 @@ class Estimator:
         if seconds is None:
             work = source.work(given.dataset, images.ipc)
             plan = self._teachers_plan(given.teacher_options)
-            seconds = None if work is None else self._seconds(work.passes, plan)
+            seconds = None if work is None else self._seconds(work, plan)
         yield Item("images", digest(images.key), seconds, f"the making of {images.source}")
 
     def _labels(self, cell: ResolvedCell) -> Iterator[Item]:
@@ -172,7 +172,7 @@ class Estimator:
         work, names = self._work(labels), self.runner.names(cell.cell)
         seconds = self.history.fit(names)
         if seconds is None and work is not None:
-            seconds = self._seconds(work.passes, labels.plan)
+            seconds = self._seconds(work, labels.plan)
         if seconds is None:
             seconds = self.history.fit(names, nearest=True)
         own = labels.digest
@@ -212,23 +212,32 @@ class Estimator:
         whole = _times(_sum([step, supply]), batch)
         parts = [_times(step, batch), whole, _times(_sum(online), batch) if online else 0.0]
         timing = _sum([_timing(part) for part in parts])
-        tested = _times(
-            self._rate(Subject(network, TESTED, False)), len(self.experiment.dataset.test)
+        tested = self._beside(
+            _times(self._rate(Subject(network, TESTED, False)), len(self.experiment.dataset.test)),
+            len(self.experiment.dataset.test),
         )
         yield Item("tests and timing", f"test {cell.key}", _sum([tested, timing]), what)
 
-    def _seconds(self, passes: Iterable[Passes], plan: ViewPlan) -> float | None:
-        """Of passes on views of such a plan."""
+    def _seconds(self, work: Work, plan: ViewPlan) -> float | None:
+        """Of passes on views of such a plan, and of reading what they show."""
         each = [
             _times(
                 _sum([self._rate(Subject(self._named(p.network), p.batch, p.trained)), shown]),
                 p.images,
             )
             for shown in [self._views(plan)]
-            for p in passes
+            for p in work.passes
             if p.images
         ]
-        return _sum(each)
+        return self._beside(_sum(each), work.reads)
+
+    def _beside(self, seconds: float | None, reads: int) -> float | None:
+        """Of work for which so many pictures are read: by the processor, which may be at it too."""
+        if seconds is None or self.pace is None:
+            return seconds  # records do not tell readings apart
+        reading = reads * self.pace.of_reading
+        on_cpu = self.experiment.runtime.compute.device.type == "cpu"
+        return seconds + reading if on_cpu else max(seconds, reading)
 
     def _named(self, network: str) -> str:
         return self.experiment.teacher_source[0] if network == TEACHER else network

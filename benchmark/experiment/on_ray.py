@@ -8,7 +8,8 @@ is thought to take. Beside each process that trains students one makes the stage
 student.
 
 A machine that dies takes its tasks with it, which others begin anew: what was half made goes on
-from its checkpoint. A lost driver loses nothing: the same command goes on.
+from its checkpoint, where the work folder is a shared one and no URL. A lost driver loses nothing:
+the same command goes on.
 """
 
 import logging

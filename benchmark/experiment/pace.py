@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from ..core.device import Compute
 from ..core.work import PRIOR
 from ..data.images import Images
 from ..data.rendering import render
+from ..data.streamed import StreamedImages
 from ..data.views import ViewPlan
 from ..models import networks
 from ..models.priors import load_prior
@@ -20,6 +21,7 @@ from ..models.training import Optimisation
 FEW = 8  # images by which a network is judged slow
 SLOW = 0.25  # seconds; a network that takes longer for FEW is timed on these alone
 LEAST = 0.02  # seconds that are timed at least
+READ = 64  # pictures that are read at once
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,15 @@ class Pace:
 
         drawn()
         return self._seconds(drawn) / len(batch.index)
+
+    @cached_property
+    def of_reading(self) -> float:
+        """Of having a picture's pixels: of decoding it, where that is done whenever it is read."""
+        if not isinstance(self.images, StreamedImages):
+            return 0.0
+        rows = torch.arange(min(READ, len(self.images)))  # neighbours, as most are read
+        self.images.take(rows)  # warms up
+        return self._seconds(lambda: self.images.take(rows)) / len(rows)
 
     def _noise(self, count: int) -> torch.Tensor:
         images, device = self.images, self.compute.device

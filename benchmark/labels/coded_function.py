@@ -26,7 +26,15 @@ from .label_basis import LEAST_POWER, centred, orthonormal, shipped, strongest
 from .range_coding import MOST, Decoder, Encoder
 from .task import LabelTask, TaskShape
 from .teacher_logits import kept_logits
-from .view_function import Design, ViewFunction, fit, view_function
+from .view_function import (
+    ARRAYS,
+    OF_IMAGE,
+    SOLVED_BYTES,
+    Design,
+    ViewFunction,
+    fit,
+    view_function,
+)
 from .water_filling import filled
 from .writer import Stored
 
@@ -105,10 +113,10 @@ class CodedFunction:
     def __init__(self, task: LabelTask, code: bytes, basis: Tensor, extra: Extra) -> None:
         self.code, self.basis, self.extra = code, basis, extra
         self.function: ViewFunction = view_function(task, task.device)
+        self._back = (orthonormal(basis) * extra.power).float().to(task.device)
         scales = step_scales(task) * extra.step
-        whole = decoded(code, len(scales), len(basis), extra.most)
-        logits = whole * scales[:, None] @ orthonormal(basis) * extra.power
-        self.coefficients = logits.float().to(task.device)
+        coefficients = decoded(code, scales, len(basis), extra.most)
+        self.coefficients = coefficients.to(task.device)
 
     @classmethod
     def fit(
@@ -147,7 +155,7 @@ class CodedFunction:
             coefficients = _worth_it(blocks, design, scales, task.classes, room)
             whole = whole[: coefficients.shape[1]]
             room = max(1, room - whole.numel())  # 0 would be no limit
-        code, largest, step = coded(coefficients / scales, step, room)
+        code, largest, step = coded(coefficients.div_(scales), step, room)
         return cls(task, code, whole, Extra(largest, power, step))
 
     @classmethod
@@ -169,7 +177,7 @@ class CodedFunction:
     def logits(self, views: ViewBatch) -> Tensor:
         """Of a batch of views, float32 (B, C)."""
         design = self.function.design([views])
-        return replace(design, values=design.values.float()).times(self.coefficients)
+        return replace(design, values=design.values.float()).times(self.coefficients) @ self._back
 
     def explained(self, labels: Labels) -> float:
         """Share of the power of these centred labels that it explains."""
@@ -188,6 +196,17 @@ def labelled_epochs(task: LabelTask, epochs: int) -> tuple[Labels, Labels]:
     last = min(plan.epochs, epochs + UNSEEN) * plan.batches
     stored = kept_logits(task, last)
     return Labels(plan, stored, range(fitted)), Labels(plan, stored, range(fitted, last))
+
+
+def fitting_bytes(shape: TaskShape, epochs: int, dims: int) -> int:
+    """What a fit to so many epochs holds at most.
+
+    Of each label its coordinates in double precision, and two of their size as it is fitted; the
+    coefficients, and what solving for some of them takes.
+    """
+    coefficients = 8 * OF_IMAGE * shape.images * dims
+    labels = 24 * min(shape.epochs, epochs) * shape.images * dims
+    return labels + coefficients + ARRAYS * min(coefficients, SOLVED_BYTES)
 
 
 def _worth_it(
@@ -319,14 +338,17 @@ def coded(coefficients: Tensor, step: float, room: int) -> tuple[bytes, int, flo
         UserError: not even the coarsest step fits.
     """
 
+    def rounded_to(step: float, some: Tensor) -> Tensor:
+        return (some / step).round().clamp(-MOST, MOST).long()
+
     def at(step: float) -> tuple[bytes, int, float]:
-        whole = (coefficients / step).round().clamp(-MOST, MOST).long().numpy()
-        most = max(1, int(abs(whole).max()))
-        coder = Encoder(whole.shape[1], most)
-        for start in range(0, len(whole), ROWS):
-            coder.add(whole[start : start + ROWS])
+        most = max(1, int(rounded_to(step, farthest)))
+        coder = Encoder(coefficients.shape[1], most)
+        for some in coefficients.split(ROWS):
+            coder.add(rounded_to(step, some).numpy())
         return coder.data(), most, step
 
+    farthest = torch.stack([coefficients.max(), -coefficients.min()]).max()
     if not room:
         return at(step)
     fine, coarse, best = FINEST, COARSEST, None
@@ -344,8 +366,9 @@ def coded(coefficients: Tensor, step: float, room: int) -> tuple[bytes, int, flo
     return best
 
 
-def decoded(code: bytes, size: int, dims: int, most: int) -> Tensor:
-    """The whole numbers of `coded`, int64 (size, dims)."""
-    coder = Decoder(code, dims, most)
-    starts = range(0, size, ROWS)
-    return torch.from_numpy(np.concatenate([coder.take(min(ROWS, size - s)) for s in starts]))
+def decoded(code: bytes, scales: Tensor, dims: int, most: int) -> Tensor:
+    """The coefficients of `coded`, each row times its scale, float32 (size, dims)."""
+    coder, found = Decoder(code, dims, most), torch.empty(len(scales), dims)
+    for some, by in zip(found.split(ROWS), scales.split(ROWS), strict=True):
+        some.copy_(torch.from_numpy(coder.take(len(some))) * by[:, None])
+    return found

@@ -25,6 +25,9 @@ from .task import LabelTask
 NOISE = 0.075  # power of what no geometry explains, as a share of the labels'
 TOLERANCE = 1e-4  # of a solution, relative to the right-hand side
 MOST_ITERATIONS = 300
+SOLVED_BYTES = 2**28  # of coefficients that are solved for at once
+ARRAYS = 6  # of as many, that solving takes
+OF_IMAGE = 17  # coefficients of an image, on its own and as a partner, where all is varied
 
 # Prior powers of coefficients, as shares of the labels': of a constant, of the hidden share and
 # its root, of the place of the box, of a flip, of the crop.
@@ -182,7 +185,8 @@ class ViewFunction:
 def fit(design: Design, labels: Tensor, start: Tensor | None = None) -> Tensor:
     """Ridge regression: the coefficients, scaled by their prior, that explain labels best.
 
-    Conjugate gradients on the normal equations, preconditioned by their diagonal.
+    Conjugate gradients on the normal equations, preconditioned by their diagonal; of many
+    coefficients for some of the labels' columns at a time, which need nothing of each other.
 
     Args:
         labels: float64 (n, k), in units of their own root mean square.
@@ -192,7 +196,16 @@ def fit(design: Design, labels: Tensor, start: Tensor | None = None) -> Tensor:
         float64 (size, k).
     """
     found = labels.new_zeros(design.size, labels.shape[1]) if start is None else start.clone()
-    scale = design.diagonal + NOISE
+    each = max(1, SOLVED_BYTES // (8 * design.size))
+    for first in range(0, labels.shape[1], each):
+        some = slice(first, first + each)
+        found[:, some] = _solved(design, labels[:, some].contiguous(), found[:, some].contiguous())
+    return found
+
+
+def _solved(design: Design, labels: Tensor, start: Tensor) -> Tensor:
+    """The coefficients of few columns, in the place of those to start at, (size, k)."""
+    found, scale = start, design.diagonal + NOISE
 
     def normal(coefficients: Tensor) -> Tensor:
         return design.transposed(design.times(coefficients)) + NOISE * coefficients

@@ -10,6 +10,7 @@ nothing but the images is needed. Labels of unseen views are then those of a Gau
 (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, algorithm 2.1).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +28,7 @@ PIXELS = 32  # a side, to which larger views are shrunk
 FILTERS, POOLED = 128, 4  # filters; cells a side that their answers are pooled to
 PATCH, STRIDE = 8, 2  # at 32 pixels
 FEATURES = 512  # principal features that are kept
+SAMPLED = 2**23  # numbers of as many images, evenly spread, at most, that patches are drawn from
 VIEWS = 1000  # of the plan's first, by which features are centred, scaled and turned
 WHITENING = 0.1  # added to the patches' variances, where images have variance 1
 LOOKS = 3.0  # power of what pixels explain, as a share of the labels' power
@@ -45,12 +47,11 @@ class ViewKernel:
 
     def __init__(self, pixels: Tensor, plan: ViewPlan, function: ViewFunction) -> None:
         self._pixels, self._plan, self._function = pixels, plan, function
-        scaled = pixels.float() / 255
+        scaled = _sampled(pixels).float() / 255
         self._mean = scaled.mean((0, 2, 3), keepdim=True)
         self._std = scaled.std() + 1e-6
         self._filters = _whitened_patches(self._shrunk((scaled - self._mean) / self._std))
-        epochs = range(-(-VIEWS // plan.images))
-        first = [(views, self._answers(views)) for e in epochs for views in plan.epoch(e)]
+        first = [(views, self._answers(views)) for views in _first(plan, VIEWS)]
         usual = torch.cat([answers for _, answers in first])[:VIEWS]
         self._usual = usual.mean(0)
         self._spread = (usual.std(0) + 1e-6) * usual.shape[1] ** 0.5
@@ -183,6 +184,22 @@ class Regression:
         self._root, self._turned = root, torch.cat([self._turned, turned])
         self._weights = torch.linalg.solve_triangular(root.T, self._turned, upper=True)
         self._fitted = Seen.joined([self._fitted, seen]) if self._fitted else seen
+
+
+def _sampled(images: Tensor) -> Tensor:
+    """Images, or some of them where they are many, so that memory does not grow with them."""
+    count = min(len(images), max(1, SAMPLED // images[0].numel()))
+    return images if count == len(images) else images[torch.arange(count) * len(images) // count]
+
+
+def _first(plan: ViewPlan, count: int) -> Iterator[ViewBatch]:
+    """The plan's first batches, of so many views or a few more."""
+    for epoch in range(-(-count // plan.images)):
+        for views in plan.epoch(epoch):
+            if count <= 0:
+                return
+            yield views
+            count -= len(views)
 
 
 def _sparse(design: Design) -> scipy.sparse.csr_matrix:

@@ -64,7 +64,7 @@ class LPLD(ImageSource[Options]):
     def work(self, dataset: Dataset, ipc: int) -> Work:
         made = sre2l.SRe2L(self.options).work(dataset, ipc)
         squeezed = Passes(TEACHER, len(dataset.train), self.options.squeeze_batch)
-        return Work((*made.passes, squeezed))
+        return Work((*made.passes, squeezed), reads=squeezed.images)
 
     def make(self, task: ImageTask) -> ResidentImages:
         """Images recovered in groups of one class.

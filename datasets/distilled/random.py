@@ -36,7 +36,7 @@ class RandomImages(ImageSource[Options]):
             check_enough(ipc, available, dataset.class_names[label], "the training set")
 
     def work(self, dataset: Dataset, ipc: int) -> Work:
-        return Work()
+        return Work(reads=ipc * len(dataset.class_names))
 
     def make(self, task: ImageTask) -> ResidentImages:
         """The first `ipc` training images of each class in its random order.

@@ -88,7 +88,8 @@ class RDED(ImageSource[Options]):
         options, counts = self.options, dataset.train.labels.bincount().tolist()
         few = options.candidates < ipc * options.factor**2
         tried = sum(count if few else min(count, options.candidates) for count in counts)
-        return Work((Passes(TEACHER, options.crops * tried, TEACHER_BATCH),))
+        passes = Passes(TEACHER, options.crops * tried, TEACHER_BATCH)
+        return Work((passes,), reads=tried)
 
     def make(self, task: ImageTask) -> ResidentImages:
         """Mosaics of the crops with the lowest cross-entropy; the best of all in the first tile.

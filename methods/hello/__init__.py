@@ -193,6 +193,7 @@ class HeLlO(LabelSource[Options]):
             ),
             online=(prior,),
             shared=True,
+            reads=seen + looked_at + probe,
         )
 
     @classmethod

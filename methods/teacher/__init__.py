@@ -110,7 +110,8 @@ class ShippedTeacher(LabelSource[Options]):
     def work(cls, options: Options, amounts: Amounts) -> Work:
         images = options.epochs * amounts.real
         tuning = [Passes(TEACHER, images, options.batch_size, trained) for trained in (True, False)]
-        return Work(tuple(tuning) if images else (), online=(TEACHER,), shared=True)
+        passes = tuple(tuning) if images else ()
+        return Work(passes, online=(TEACHER,), shared=True, reads=images)
 
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:

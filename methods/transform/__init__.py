@@ -54,6 +54,7 @@ from benchmark.labels.coded_function import (
     USUAL_DIMS,
     CodedFunction,
     code_container,
+    fitting_bytes,
     labelled_epochs,
     usual_dims,
 )
@@ -130,11 +131,12 @@ class TransformCoder(LabelSource[Options]):
         shape = amounts.shape
         if options.form == "hard":
             return Work()
-        batches = options.batches or shape.epochs * shape.batches
+        batches, held = options.batches or shape.epochs * shape.batches, 0
         if options.form == "function":
             batches = min(shape.epochs, EPOCHS + UNSEEN) * shape.batches
+            held = fitting_bytes(shape, EPOCHS, options.dims or USUAL_DIMS)
         batch = shape.batch_size(0)
-        return Work((Passes(TEACHER, batches * batch, batch),))
+        return Work((Passes(TEACHER, batches * batch, batch),), memory=held)
 
     @classmethod
     def relabelling(cls, options: Options, plan: ViewPlan, seed: int) -> Relabelling | None:

@@ -75,6 +75,18 @@ def test_stages_without_a_record_go(work):
     assert (work / "tables").exists()
 
 
+def test_what_a_killed_process_was_writing_goes(work):
+    before = listing(work / "tables")
+    places = ("tables/.t.csv.7.partial", "checkpoints/a-b.partial", "site/data/.x.js.7.partial")
+    for place in (*places, f"stages/{facts.FOLDER}/.x.7.partial"):
+        (work / place).parent.mkdir(parents=True, exist_ok=True)
+        (work / place).write_text("half")
+    code, out = cleaned(work)
+    assert (code, "t.csv.7.partial: a file of a process that has ended" in out) == (0, True)
+    assert not list(work.rglob("*.partial"))
+    assert listing(work / "tables") == before
+
+
 def test_what_an_interrupted_run_goes_on_from_stays_unless_it_is_given_up(work):
     for file in work.glob("records/*.json"):
         file.unlink()

@@ -1,12 +1,17 @@
 """A run that says how long it takes, and one that stops in time."""
 
 import re
+import time
 
 import pytest
-from tiny import GRID, WORDS, listing, quick_clock, run_main, run_tiny
+import torch
+from tiny import GRID, WORDS, listing, pictures, quick_clock, run_main, run_tiny
 
 from benchmark.api.within import seconds
+from benchmark.core.device import choose
 from benchmark.core.errors import UserError
+from benchmark.data.streamed import StreamedImages
+from benchmark.experiment import pace
 from benchmark.experiment.estimate import Estimate, said, spoken
 
 METHODS = ("--methods", "hard,soft,smoothed")
@@ -25,6 +30,26 @@ def test_a_run_says_what_each_stage_takes(tmp_path):
     (line,) = re.findall(r"^it takes about .*", said, re.MULTILINE)
     for stage in ("teacher", "images", "labels", "students", "tests and timing"):
         assert f"{stage} " in line
+
+
+def test_pictures_that_have_to_be_decoded_take_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(pace.Pace, "of_reading", 1000.0)  # of each of 2 images of 10 classes
+    assert ", images 5 h 30 min, " in told(*METHODS, "--work", tmp_path)
+
+
+def test_only_pictures_that_are_streamed_are_decoded_as_they_are_read():
+    compute = choose("cpu", "fp32")
+    assert pace.Pace(pictures(20), compute).of_reading == 0
+
+    class Slow(StreamedImages):
+        def __init__(self) -> None:
+            self.labels = torch.arange(200) % 10
+
+        def take(self, indices: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.064)
+            return indices
+
+    assert 0.001 <= pace.Pace(Slow(), compute).of_reading < 0.01
 
 
 def test_a_second_run_has_nothing_to_tell(tmp_path):

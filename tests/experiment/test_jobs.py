@@ -139,6 +139,13 @@ def test_interrupted_jobs_end_and_say_what_is_kept(tmp_path):
     assert said[-1].startswith("interrupted: 0 of 2 cells are recorded in ")
 
 
+def test_whoever_is_impatient_is_told_in_a_line_too(tmp_path):
+    arguments = (*WORDS, "--methods", "hard,soft", "--jobs", "2")
+    said = interrupted(tmp_path, arguments, signal.SIGINT, again=True)
+    assert "interrupted already: what is at work is being ended" in said
+    assert said[-1].startswith("interrupted: 0 of 2 cells are recorded in ")
+
+
 def test_how_many_jobs(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(jobs, "_free_memory", lambda: 100 * 2**30)

@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from s3_server import serving
 
+import benchmark
+from benchmark.core import bounded_cache
 from benchmark.core.errors import UserError
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'labelbench[ray]'")
@@ -102,14 +105,20 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 
 def measured(folder: Path) -> dict[str, tuple[Any, ...]]:
+    """What every cell in a work folder came to."""
+    return compared(records(folder))
+
+
+def compared(made: Iterable[Any]) -> dict[str, tuple[Any, ...]]:
     """What every cell came to, which must not depend on where it was measured."""
     found = {}
-    for record in records(folder):
+    for record in made:
         cell, result = record["cell"], record["result"]
         name = f"{cell['method']} {cell['seed']}"
         assert name not in found  # none double
         kept = [str(result[field]) for field in ("accuracy", "correct", "train_loss")]
-        found[name] = (record["key"], *kept, str(record["inputs"]))
+        inputs = json.dumps(record["inputs"], sort_keys=True)
+        found[name] = (record["key"], *kept, inputs)
     return found
 
 
@@ -123,13 +132,15 @@ def wait_for(folder: Path, pattern: str, count: int, child: subprocess.Popen[str
 
 
 @pytest.fixture
-def cluster(monkeypatch) -> Iterator[Cluster]:
-    """Two machines of one core each, as processes here."""
+def cluster(monkeypatch, tmp_path) -> Iterator[Cluster]:
+    """Two machines of one core each, as processes here, each with caches of its own."""
     for name, value in RAY.items():
         monkeypatch.setenv(name, value)
     room: dict[str, Any] = {"num_cpus": 1, "memory": 8 * 2**30, "object_store_memory": 80 * 2**20}
-    made = Cluster(initialize_head=True, head_node_args={**room, "include_dashboard": False})
-    made.add_node(**room)
+    made = Cluster()
+    for name in ("head", "other"):
+        caches = {"XDG_CACHE_HOME": str(tmp_path / name)}
+        made.add_node(**room, include_dashboard=False, env_vars=caches)
     made.wait_for_nodes()
     yield made
     made.shutdown()
@@ -165,6 +176,32 @@ def test_dead_machines_and_drivers_and_cells_that_raise_change_no_record(cluster
     assert re.search(
         r"^\[\d+/\d+\] \w+ on random IPC 1, convnet-d1-w4, seed \d: ", said, re.MULTILINE
     )
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+@pytest.mark.long
+def test_machines_that_share_only_a_url_give_the_records_of_one(monkeypatch, begun, request):
+    pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    monkeypatch.delenv(bounded_cache.FOLDER)  # the driver's would be all machines'
+    few = ("--methods", "soft,lpqld,hard", "--seeds", "2", "--ipc", "2")
+    with serving() as bucket:  # the machines are told where it is as they start
+        cluster, tmp_path = request.getfixturevalue("cluster"), request.getfixturevalue("tmp_path")
+        here, there, home = (tmp_path / name for name in ("here", "there", "driver"))
+        for folder in (here, there):
+            folder.mkdir()
+        ended(begun(here, *few, "--jobs", "1"), 0)
+        where = ("--executor", "ray", "--address", cluster.address, "--work", f"{bucket}/runs")
+        own = {"LABELBENCH_SHARD_BYTES": "100", "XDG_CACHE_HOME": str(home)}
+        said = ended(begun(there, *few, *where, **own), 0)
+        assert " tasks on 2 machines, 2 at once" in said
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nobody"))
+        found = benchmark.results(f"{bucket}/runs").records
+        assert compared(found) == measured(here)
+        assert len(found) == 6
+    # Each machine had a part in it.
+    for name in ("head", "other"):
+        assert list((tmp_path / name / "labelbench/work").glob("*/stages/*/seal.json"))
 
 
 @pytest.mark.long

@@ -79,7 +79,28 @@ def test_another_machine_finds_all_of_it_and_makes_what_is_missing(ran, monkeypa
     assert len(benchmark.results(url).records) == 3
 
 
-def test_leaderboard_collect_and_ship_take_the_url(ran, tmp_path):
+@pytest.mark.long
+def test_the_quick_start_far_away_is_the_one_here(bucket, monkeypatch, tmp_path):
+    monkeypatch.setenv(bounded_cache.FOLDER, str(tmp_path / "here"))
+    work, url = tmp_path / "work", f"{bucket}/quick/start"
+    for place in (work, url):
+        words = ["--methods", "hello,lpqld", "--jobs", "1", "--device", "cpu"]
+        code, _, err = run_main("run", *words, "--work", place)
+        assert code == 0, err
+    local, far = store.read([work]), benchmark.results(url).records
+    assert {r["cell"]["method"].partition("[")[0] for r in local} > {"hello", "lpqld", "soft"}
+    assert untimed(far) == untimed(local)
+    shutil.rmtree(bounded_cache.shared_folder() / "work")  # as on another machine
+    assert untimed(benchmark.results(url).records) == untimed(local)
+    system = fsspec.filesystem("s3")
+    artefacts = sorted(work.glob("stages/labels-*/artefact/*"))
+    assert artefacts
+    for file in artefacts:
+        name = file.relative_to(work).as_posix()
+        assert system.cat_file(f"{BUCKET}/quick/start/{name}") == file.read_bytes()
+
+
+def test_leaderboard_collect_and_ship_take_the_url(ran, bucket, tmp_path):
     root, url, _ = ran
     code, out, _ = run_main("leaderboard", url)
     assert (code, "ACCURACY | digits" in out) == (0, True)
@@ -89,6 +110,13 @@ def test_leaderboard_collect_and_ship_take_the_url(ran, tmp_path):
     code, out, err = run_main("collect", url, "--to", tmp_path / "all.jsonl")
     assert code == 0, err
     assert "records added" in out
+    far = f"{bucket}/published/all.jsonl"
+    for added in (2, 0):  # made, then added to
+        code, out, err = run_main("collect", tmp_path / "all.jsonl", "--to", far)
+        assert (code, f"{far}: {added} records added, 2 in all" in out) == (0, True), err
+    system, there = fsspec.filesystem("s3"), f"{BUCKET}/published/all.jsonl"
+    assert system.cat_file(there) == (tmp_path / "all.jsonl").read_bytes()
+    assert system.ls(f"{BUCKET}/published", refresh=True) == [there]  # nothing half made beside it
     shutil.rmtree(bounded_cache.shared_folder() / "work")  # as on another machine
     record = next(p.name for p in (root / "work" / "records").iterdir())
     shipped = tmp_path / "shipped"

@@ -80,7 +80,9 @@ def test_only_what_the_plan_varies_has_coefficients(augmentation, entities):
     assert (made.values.square().sum(0) > 0).all()  # none is idle
 
 
-def test_the_fit_is_the_ridge_regression():
+@pytest.mark.parametrize("at_once", [view_function.SOLVED_BYTES, 1])
+def test_the_fit_is_the_ridge_regression(at_once, monkeypatch):
+    monkeypatch.setattr(view_function, "SOLVED_BYTES", at_once)
     torch.manual_seed(0)
     design = function().design(views_of(plan(), range(10)))
     labels = torch.randn(60, 2, dtype=torch.float64)

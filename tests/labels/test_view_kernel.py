@@ -98,3 +98,14 @@ def test_answers_are_pooled_as_torch_pools_them():
     heard = torch.cat([F.relu(answers - 0.5), F.relu(-answers - 0.5)], 1)
     expected = F.avg_pool2d(heard, heard.shape[-1] // 4).flatten(1)
     torch.testing.assert_close(kernel._answers(views), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_what_is_usual_is_learned_from_few_of_many(monkeypatch):
+    monkeypatch.setattr(view_kernel, "VIEWS", 7)
+    monkeypatch.setattr(view_kernel, "SAMPLED", 2 * 3 * 8 * 8 + 1)  # of two images
+    kernel, plan, _ = kernel_of(images=60)
+    assert sorted(kernel._kept) == [0, 1, 2]  # of three views each
+    images = torch.arange(60)[:, None, None, None].expand(60, 3, 8, 8)
+    assert view_kernel._sampled(images)[:, 0, 0, 0].tolist() == [0, 30]
+    seen = kernel.views(plan.batch(1, 0))
+    assert (seen.kernel(seen).diagonal() > LOOKS).all()

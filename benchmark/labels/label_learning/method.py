@@ -57,7 +57,8 @@ class LearnedLabels(ImageLabels[LearningT]):
                     Passes(name, 2 * own, options.inner_batch, trained=True),
                     Passes(name, held, options.outer_batch),
                 )
-            )
+            ),
+            reads=len(options.learners) * (seen + held),
         )
 
     @classmethod
