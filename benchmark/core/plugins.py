@@ -184,8 +184,7 @@ def load(kind: Kind, name: str) -> type[Any]:
                 f"benchmark.{kind.base}."
             )
     elif plugin.builtin:
-        module = importlib.import_module(f"{kind.package}.{_stem(plugin)}")
-        loaded = _only(module, {kind: contract}, str(plugin.where))[1]
+        loaded = _built_in_class(plugin)
     else:
         assert plugin.where is not None
         loaded = _only(_import_path(plugin.where), {kind: contract}, str(plugin.where))[1]
@@ -310,9 +309,12 @@ def _installed(kind: Kind) -> dict[str, Plugin]:
     return plugins
 
 
-def _stem(plugin: Plugin) -> str:
+@cache
+def _built_in_class(plugin: Plugin) -> type[Any]:
     assert plugin.where is not None
-    return plugin.where.stem
+    kind = plugin.kind
+    module = importlib.import_module(f"{kind.package}.{plugin.where.stem}")
+    return _only(module, {kind: _contract(kind)}, str(plugin.where))[1]
 
 
 @cache

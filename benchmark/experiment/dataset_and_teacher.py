@@ -335,7 +335,7 @@ class DatasetAndTeacher:
         folder = self.cache.make("teacher-accuracy", self.tested_key, build_stage)
         return read_json(folder / "accuracy.json", Accuracy).accuracy
 
-    @property
+    @cached_property
     def teacher_options(self) -> TeacherOptions:
         """How the teacher is trained here, or read."""
         return build(TeacherOptions, self.grid.of("teacher"), "teacher")

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,6 +31,7 @@ class History:
 
     def __init__(self, places: Iterable[Path], stages: Path, machine: Mapping[str, Any]) -> None:
         self.places, self.stages, self.machine = list(places), stages, dict(machine)
+        self.of_views = cache(self._of_views)
 
     @cached_property
     def records(self) -> list[Json]:
@@ -110,7 +111,7 @@ class History:
             return _median(seconds) or _times(_median(passes), BACKWARD)
         return _median(passes) or _times(_median(seconds), 1 / BACKWARD)
 
-    def of_views(self, resolution: int) -> float | None:
+    def _of_views(self, resolution: int) -> float | None:
         """Seconds a view, of drawing and rendering it."""
         found = []
         for record in self.records:

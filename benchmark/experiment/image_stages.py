@@ -69,9 +69,11 @@ class ImageStages:
     def __init__(self, given: DatasetAndTeacher) -> None:
         self.given = given
         self.resolve = cache(self._resolve)
+        self.options = cache(self._options)
+        self.without_draw = cache(self._without_draw)
         self._resident: tuple[Path, ResidentImages] | None = None
 
-    def options(self, source: str) -> tuple[str, Any]:
+    def _options(self, source: str) -> tuple[str, Any]:
         """A source's name, and its options: those in brackets before those of `--set`.
 
         Raises:
@@ -85,7 +87,7 @@ class ImageStages:
             options = {cls.argument: argument, **options}
         return name, build(cls.Options, self.given.grid.of(name) | options, name)
 
-    def without_draw(self, source: str) -> tuple[str, int]:
+    def _without_draw(self, source: str) -> tuple[str, int]:
         """A source as written but for the option that draws, and that draw."""
         name, options = self.options(source)
         draws = image_source(name).draws

@@ -45,7 +45,8 @@ class Plan:
     ) -> None:
         self.estimator, self.experiment = estimator, estimator.experiment
         self._planned: dict[tuple[str, str], Planned] = {}
-        cached = [cell for cell in found if cell not in missing]
+        wanted = {cell.key for cell in missing}
+        cached = [cell for cell in found if cell.key not in wanted]
         self._count(found, missing)
         for cell in cached:
             self._of("students", cell.cell.variant.label).there += 1

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -66,6 +67,7 @@ class Cells:
     def __init__(self, experiment: Experiment) -> None:
         self.experiment, self.tally = experiment, Tally()
         self.world = world(experiment.runtime.compute)
+        self._modules = cache(_modules)
         self._failed: dict[str, Failure] = {}
 
     def resolve(self, cell: Cell, labels: ResolvedLabels) -> ResolvedCell:
@@ -81,7 +83,7 @@ class Cells:
             "schema": SCHEMA,
         }
         key = digest(
-            experiment.key(decides, *_modules(labels.recipe, cell.student, evaluate.__name__))
+            experiment.key(decides, *self._modules(labels.recipe, cell.student, evaluate.__name__))
         )[:24]
         folder = experiment.runtime.work / RECORDS
         return ResolvedCell(

@@ -90,7 +90,12 @@ class Experiment(DatasetAndTeacher):
 
     def __init__(self, grid: Grid, runtime: Runtime) -> None:
         super().__init__(grid, runtime)
+        # Each is made once for all cells that share it; draws of the images share all but labels.
         self.recipe = cache(self._recipe)
+        self.on_protocol = cache(self._on_protocol)
+        self.plan = cache(self._plan)
+        self.asked = cache(self._asked)
+        self._options = cache(self._resolve_options)
         self.image_stages = ImageStages(self)
         self._labels = cache(self._resolve_labels)
 
@@ -165,7 +170,7 @@ class Experiment(DatasetAndTeacher):
         """How a student is trained."""
         return recipes.make(self.grid.recipe, self._setting(ipc, student), self.grid.of("recipe"))
 
-    def on_protocol(self, ipc: int, student: str) -> bool:
+    def _on_protocol(self, ipc: int, student: str) -> bool:
         """Whether that is what the recipe says, or was changed."""
         unchanged = recipes.make(self.grid.recipe, self._setting(ipc, student))
         return self.recipe(ipc, student) == unchanged
@@ -174,7 +179,7 @@ class Experiment(DatasetAndTeacher):
         images = self.dataset.train
         return RecipeSetting(len(images.class_names), ipc, images.resolution, student)
 
-    def plan(self, ipc: int, student: str) -> ViewPlan:
+    def _plan(self, ipc: int, student: str) -> ViewPlan:
         """The views that such a student is shown."""
         recipe, dataset = self.recipe(ipc, student), self.dataset
         images, augmentation = ipc * len(dataset.class_names), recipe.augmentation
@@ -189,27 +194,40 @@ class Experiment(DatasetAndTeacher):
             augmentation,
         )
 
-    def asked(self, variant: Variant) -> Any:
+    def _asked(self, variant: Variant) -> Any:
         """A variant's options as the user gave them."""
         return build(method(variant.method).Options, dict(variant.options), variant.method)
+
+    def _resolve_options(
+        self, ipc: int, variant: Variant, student: str
+    ) -> tuple[Any, int | None] | str:
+        """A variant's options and byte budget, or why the method cannot meet that."""
+        recipe, plan = self.recipe(ipc, student), self.plan(ipc, student)
+        whitened = recipe.pixels == "whitened"
+        surround = Surround(plan, recipe.objective, *self._pixels(recipe), whitened)
+        shape = task_shape(len(self.dataset.class_names), plan, surround)
+        resolve, asked = method(variant.method).resolve_options, self.asked(variant)
+        if not variant.budget:
+            return resolve(asked, shape, None), None
+        budget = budget_bytes(variant.budget, shape.soft_bytes)
+        try:
+            return resolve(asked, shape, budget), budget
+        except UserError as error:
+            return str(error)
 
     def _resolve_labels(
         self, source: str, ipc: int, variant: Variant, student: str, fetch: bool
     ) -> ResolvedLabels | str:
         """An artefact's options and key, or why the method cannot meet its byte budget."""
-        cls, plan = method(variant.method), self.plan(ipc, student)
-        asked, recipe = self.asked(variant), self.recipe(ipc, student)
-        whitened = recipe.pixels == "whitened"
-        surround = Surround(plan, recipe.objective, *self._pixels(recipe), whitened)
-        shape = task_shape(len(self.dataset.class_names), plan, surround)
-        budget = budget_bytes(variant.budget, shape.soft_bytes) if variant.budget else None
-        if budget is None:
-            options = cls.resolve_options(asked, shape, None)
-        else:
-            try:
-                options = cls.resolve_options(asked, shape, budget)
-            except UserError as error:
-                return str(error)
+        found = self._options(ipc, variant, student)
+        if isinstance(found, str):
+            return found
+        options, budget = found
+        cls, plan, recipe = (
+            method(variant.method),
+            self.plan(ipc, student),
+            self.recipe(ipc, student),
+        )
         needs = cls.needs(options)
         images = self.image_stages.resolve(source, ipc, fetch)
         fitting = {

@@ -13,9 +13,9 @@ nothing but the images is needed. Labels of unseen views are then those of a Gau
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,6 +23,9 @@ from torch import Tensor
 from ..data.rendering import render
 from ..data.views import SAMPLE, ViewBatch, ViewPlan, permutation, random_words
 from .view_function import Design, ViewFunction
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 PIXELS = 32  # a side, to which larger views are shrunk
 FILTERS, POOLED = 128, 4  # filters; cells a side that their answers are pooled to
@@ -111,7 +114,7 @@ class Seen:
         features: of their pixels, float64 (n, k).
     """
 
-    geometry: scipy.sparse.csr_matrix
+    geometry: "scipy.sparse.csr_matrix"
     features: Tensor
 
     def __len__(self) -> int:
@@ -131,7 +134,9 @@ class Seen:
 
     @classmethod
     def joined(cls, parts: "list[Seen]") -> "Seen":
-        geometry = scipy.sparse.csr_matrix(scipy.sparse.vstack([p.geometry for p in parts]))
+        from scipy import sparse
+
+        geometry = sparse.csr_matrix(sparse.vstack([p.geometry for p in parts]))
         return cls(geometry, torch.cat([p.features for p in parts]))
 
 
@@ -202,11 +207,13 @@ def _first(plan: ViewPlan, count: int) -> Iterator[ViewBatch]:
             count -= len(views)
 
 
-def _sparse(design: Design) -> scipy.sparse.csr_matrix:
+def _sparse(design: Design) -> "scipy.sparse.csr_matrix":
+    from scipy import sparse  # it takes a while to import, and looking at a grid needs none of it
+
     rows, entries = design.columns.shape
     starts = np.arange(0, rows * entries + 1, entries)
     values, columns = design.values.flatten().numpy(), design.columns.flatten().numpy()
-    return scipy.sparse.csr_matrix((values, columns, starts), shape=(rows, design.size))
+    return sparse.csr_matrix((values, columns, starts), shape=(rows, design.size))
 
 
 def _whitened_patches(images: Tensor) -> Tensor:

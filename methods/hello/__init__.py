@@ -33,6 +33,7 @@ much open. Our choices, each an option:
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Literal, Self
 
@@ -161,16 +162,9 @@ class HeLlO(LabelSource[Options]):
 
     @classmethod
     def label_bytes(cls, options: Options, shape: TaskShape) -> int:
-        tower, width = bare_tower(options.prior)
-        tower.requires_grad_(False)
-        if options.rank:
-            tower = lora.adapt(tower, options.layers, options.form, options.rank, options.alpha)
-        parts = (
-            *tower.parameters(),
-            *Map(torch.zeros(shape.classes, width), options.map_rank).parameters(),
-        )
-        trained = [part.shape for part in parts if part.requires_grad]
-        return encoded_bytes(trained, options.weights)
+        names = ("prior", "layers", "form", "rank", "map_rank", "alpha")  # all that decides shapes
+        built = Options(**{name: getattr(options, name) for name in names})
+        return encoded_bytes(_trained(built, shape.classes), options.weights)
 
     @classmethod
     def needs(cls, options: Options) -> Needs:
@@ -252,6 +246,17 @@ class HeLlO(LabelSource[Options]):
     def targets(self, views: ViewBatch, images: Tensor, epoch: int) -> Tensor:
         with self.task.compute.autocast():
             return self.projector(images).float()
+
+
+@cache
+def _trained(options: Options, classes: int) -> list[torch.Size]:
+    """The shapes of the projector's trained tensors; they take a tower to be built."""
+    tower, width = bare_tower(options.prior)
+    tower.requires_grad_(False)
+    if options.rank:
+        tower = lora.adapt(tower, options.layers, options.form, options.rank, options.alpha)
+    parts = *tower.parameters(), *Map(torch.zeros(classes, width), options.map_rank).parameters()
+    return [part.shape for part in parts if part.requires_grad]
 
 
 def fit_projector(

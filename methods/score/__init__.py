@@ -231,8 +231,12 @@ def within(budget: int, wished: Options, shape: TaskShape) -> Options:
         longest = replace(options, sparsity=LONGEST) if options.sparsity else options
         return coding.bytes + container_bytes("score", longest, shape, coding.stand_ins(), budget)
 
+    def fits(options: Options) -> bool:
+        # Most are refused without a container, which takes longer to foretell.
+        return coding_of(options, shape).bytes <= budget and bytes_of(options) <= budget
+
     least = fitting(replace(wished, epochs=1), shape)
-    if bytes_of(least) > budget:
+    if not fits(least):
         raise UserError(
             f"score cannot meet a budget of {budget:,} bytes: the least it can take is "
             f"{bytes_of(least):,}, for one label of each of {shape.images} images and the "
@@ -240,11 +244,11 @@ def within(budget: int, wished: Options, shape: TaskShape) -> Options:
         )
     lasts = range(wished.epochs, 0, -1)
     some = (fitting(replace(wished, epochs=last), shape) for last in lasts)
-    found = next(options for options in some if bytes_of(options) <= budget)
+    found = next(filter(fits, some))
     most = min(found.epochs, shape.classes)
     while found.epochs == wished.epochs and found.rank < most:
         more = fitting(replace(found, rank=found.rank + 1), shape)
-        if bytes_of(more) > budget:
+        if not fits(more):
             break
         found = more
     if found.rank == most:
@@ -254,7 +258,7 @@ def within(budget: int, wished: Options, shape: TaskShape) -> Options:
     low = min(round(found.sparsity * numbers), high - 1)
     while high - low > 1:  # so many entries fit, so many do not
         middle = (low + high) // 2
-        if bytes_of(replace(found, sparsity=middle / numbers)) <= budget:
+        if fits(replace(found, sparsity=middle / numbers)):
             low = middle
         else:
             high = middle

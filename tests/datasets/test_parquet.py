@@ -37,10 +37,12 @@ def test_a_dry_run_imports_no_library_that_it_can_do_without(place, encode, writ
         write_table(folder / f"{split}-0.parquet", [encode(1), encode(2)], [0, 1], ["cat", "dog"])
     words = ["run", "--dataset", f"parquet:{folder}", "--students", "convnet-d2-w8", "--images"]
     words += ["random", "--ipc", "1", "--recipe", "quick", "--teacher", "convnet-d2-w8"]
-    words += ["--methods", "hard,lpqld", "--device", "cpu", "--dry-run"]
+    words += ["--methods", "hard,lpqld,transform", "--budget", "2000", "--device", "cpu"]
+    words += ["--dry-run"]
     code = (
         "import atexit, sys; from benchmark.__main__ import main;"
-        "heavy = {'pandas', 'pyarrow.compute', 'scipy', 'sklearn', 'timm', 'torchvision'};"
+        "heavy = {'pandas', 'pyarrow.compute', 'scipy', 'sklearn', 'sympy', 'timm', 'torchvision'};"
+        "heavy |= {'torch._dynamo', 'torch.distributed.fsdp'};"
         "atexit.register(lambda: print(sorted(heavy & {*sys.modules}))); main()"
     )
     done = subprocess.run(

@@ -1,5 +1,8 @@
 """What a step takes of memory, from shapes, and what a dry run says of it."""
 
+from dataclasses import replace
+from itertools import accumulate
+
 import pytest
 import torch
 from tiny import GRID, NETWORK, pictures, run_main
@@ -21,15 +24,12 @@ def test_bytes_are_counted_while_tensors_live():
         first = torch.zeros(100, dtype=torch.float32)
         half = first[:50]  # of the same storage
         second = first + 1
-        assert live.now == 800
         del second
-        assert live.now == 400
         third = torch.zeros(10, dtype=torch.uint8)
-        assert (live.now, live.most) == (410, 800)
-        del first
-        assert live.now == 410  # `half` holds it
+        del first  # `half` holds it
+        assert list(accumulate(live.changes)) == [400, 800, 400, 410]
         del half, third
-    assert live.now == 0
+    assert sum(live.changes) == 0
 
 
 def test_a_convolutions_layout_is_counted_by_blocks_of_channels():
@@ -51,6 +51,41 @@ def test_a_step_grows_with_its_batch_and_holds_nothing():
     two = footprint.of(Subject(NETWORK, 40, True), PLAN, "adamw")
     network = footprint._network(NETWORK)
     assert two - many == sum(p.nbytes for p in network.parameters())  # type: ignore[operator]
+
+
+def test_two_small_steps_tell_what_a_large_one_takes():
+    footprint = Footprint(pictures(40), CPU)
+    for trained, plan in ((True, PLAN), (False, None)):
+        foretold = footprint.of(Subject(NETWORK, 30, trained), plan)
+        weights = foretold - _most(footprint, trained, 30, plan)  # type: ignore[operator]
+        for count in (2, 17):
+            alike = footprint.of(Subject(NETWORK, count, trained), plan)
+            assert alike == weights + _most(footprint, trained, count, plan)
+
+
+def _most(footprint: Footprint, trained: bool, count: int, plan: ViewPlan | None) -> int:
+    """Of a step that is made on so many images."""
+    return max(accumulate(footprint._step(NETWORK, trained, count, plan)))
+
+
+def test_a_network_is_traced_once_for_all_batches_and_seeds(monkeypatch):
+    traced, made = list[int](), Footprint._step
+
+    def counted(self, name, trained, count, plan):
+        traced.append(count)
+        return made(self, name, trained, count, plan)
+
+    monkeypatch.setattr(Footprint, "_step", counted)
+    footprint = Footprint(pictures(40), CPU)
+    for batch, seed in ((10, 0), (40, 0), (40, 7)):
+        footprint.of(Subject(NETWORK, batch, True), replace(PLAN, seed=seed, batch_size=batch))
+    assert traced == [2, 3]
+
+
+def test_a_network_that_does_another_thing_for_another_batch_is_not_known(monkeypatch):
+    footprint = Footprint(pictures(40), CPU)
+    monkeypatch.setattr(footprint, "_changes", lambda name, trained, count, plan: [1] * count)
+    assert footprint.of(Subject(NETWORK, 40, True), PLAN) is None
 
 
 def test_a_dry_run_says_memory_and_bytes(tmp_path, monkeypatch):
