@@ -123,6 +123,9 @@ def _foretell(
     """Say what is there, what is missing and what it takes; with `dry_run`, of each cell."""
     experiment = estimator.experiment
     say(f"{len(found)} cells: {len(found) - len(missing)} cached, {len(missing)} to run")
+    damaged = [cell.record for cell in missing if cell.record.exists() and not cell.done]
+    again = "it is measured again"
+    store.say_some(f"{file.name} is damaged ({store.damage(file)}): {again}" for file in damaged)
     if missing:
         device = experiment.runtime.compute.device.type
         for line in said(estimator.of(missing), device, timed=not dry_run):

@@ -165,6 +165,29 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(work, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+# It counted as cached and was left out of the tables: for ever, with exit code 0.
+@pytest.mark.parametrize("damage", ["truncated", "contradictory", "another's"])
+def test_a_damaged_record_is_measured_again_with_one_line(finished, work, damage):
+    before = records(finished)
+    file, other = path_of(work, before["hard 0"]), path_of(work, before["soft 0"])
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[:500])
+    elif damage == "contradictory":
+        edited = json.loads(file.read_text())
+        edited["result"]["accuracy"] = 0.9999
+        file.write_text(json.dumps(edited))
+    else:
+        shutil.copyfile(other, file)
+    code, _, told = run_main("run", *GRID, "--work", work, *METHODS)
+    assert code == 0
+    assert "3 cells: 2 cached, 1 to run" in told
+    assert told.count(f"{file.name} is damaged (") == 1
+    assert "left out" not in told
+    after = records(work)
+    assert after.keys() == before.keys()
+    assert after["hard 0"]["result"]["accuracy"] == before["hard 0"]["result"]["accuracy"]
+
+
 def test_shards_are_the_whole(finished, tmp_path):
     for number in range(2):
         run_tiny(tmp_path / "work", *METHODS, "--shard", f"{number}/2")
