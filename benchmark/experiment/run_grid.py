@@ -109,12 +109,19 @@ def run(
                 failed = measure_within(estimator, missing, until, work)
     except KeyboardInterrupt as error:
         fitter.stop()
-        count = sum(cell.done for cell in found)
-        raise Interrupted(
-            f"{count} of {len(found)} cells are recorded in {experiment.runtime.place}/{RECORDS}. "
-            "Finished stages and checkpoints are kept: run the same command again to go on."
-        ) from error
+        raise Interrupted(_kept(experiment, found)) from error
     return _read(runner, found, [cell for cell in found if not cell.done], failed, left_out)
+
+
+def _kept(experiment: Experiment, found: list[ResolvedCell]) -> str:
+    """What an interrupted run leaves, in words."""
+    if not found:
+        return "nothing was begun yet."
+    count = sum(cell.done for cell in found)
+    return (
+        f"{count} of {len(found)} cells are recorded in {experiment.runtime.place}/{RECORDS}. "
+        "Finished stages and checkpoints are kept: run the same command again to go on."
+    )
 
 
 def _foretell(
