@@ -19,6 +19,7 @@ from benchmark.core import plugins
 from benchmark.core.errors import UserError
 from benchmark.data import distilled
 from benchmark.data.picture_bytes import picture_bytes
+from benchmark.experiment.stages import Experiment
 from benchmark.labels.student import Student
 from benchmark.models.training import Optimisation
 
@@ -163,6 +164,16 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(work, tmp_path):
     assert listing(work) == before
     run_tiny(tmp_path / "new", "--dry-run")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_run_interrupted_before_it_began_speaks_of_no_cells(work, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Experiment, "resolve", interrupted)
+    code, _, err = run_main("run", *GRID, "--work", work, *METHODS)
+    assert code == 130
+    assert err.splitlines()[-1] == "interrupted: nothing was begun yet."
 
 
 # It counted as cached and was left out of the tables: for ever, with exit code 0.
