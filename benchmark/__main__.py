@@ -5,7 +5,6 @@ import signal
 import sys
 from typing import NoReturn
 
-from .cli.app import app
 from .core import progress
 from .core.errors import Interrupted, Lost, UserError
 from .core.files import disk_is_full
@@ -24,17 +23,21 @@ def main() -> None:
     # A shell completes the installed command, whichever way this one was called.
     completion = "completion" in "".join(sys.argv[1:2])
     try:
+        from .cli.app import app  # takes most of a second, in which Ctrl-C ends it as well
+
         app(prog_name="labelbench" if completion else None)
     except Interrupted as error:
         _end(f"interrupted: {error}", 130)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (UserError, Lost) as error:
         _end(f"error: {error}", 2)
     except Exception as error:
         if disk_is_full(error):
             _end(
                 f"error: The disk is full ({error}). What was finished is kept, nothing "
-                "half-written is; make room and run the same command again, or choose another "
-                "--work folder.",
+                "half-written is; make room and run the same command again, or write "
+                "elsewhere.",
                 2,
             )
         if not isinstance(error, OSError) or error.filename is None:

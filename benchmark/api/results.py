@@ -184,11 +184,25 @@ def read(paths: Sequence[Path] | None, or_else: bool = False) -> "list[Record]":
     """
     from ..records import store
 
-    paths = paths or [PUBLISHED]
-    found = store.read(paths)
+    named = places(paths)
+    found = store.read(named)
     if not found and not or_else:
-        raise UserError(f"There are no records in {', '.join(map(str, paths))}.")
+        raise UserError(f"There are no records in {', '.join(map(str, named))}.")
     return found
+
+
+def places(paths: Sequence[Path] | None) -> Sequence[Path]:
+    """Where records are read: at these paths, or where published ones lie.
+
+    Raises:
+        UserError: nobody names any, and none are published here.
+    """
+    if not paths and not PUBLISHED.exists():
+        raise UserError(
+            f"No records are named, and there is no folder '{PUBLISHED}' here to read published "
+            "ones from: name files or folders of records, or a run's work folder."
+        )
+    return paths or [PUBLISHED]
 
 
 def _flat(record: "Record") -> dict[str, Any]:

@@ -35,6 +35,8 @@ def clean(
             f"what no record refers to. What {remote.folder} keeps of it stays below "
             "LABELBENCH_CACHE_GB by itself."
         )
+    if not Path(work).is_dir():
+        raise UserError(f"There is no folder {work!r}: name a work folder with --work.")
     found = leftovers(Path(work), unfinished)
     gone = found if dry_run else remove(found)
     for each in gone:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ..api.surroundings import Plugins
+from .options import folder_here
 
 app = typer.Typer(
     no_args_is_help=True, help="Look at labels, check them, take and give them in others' forms."
@@ -47,7 +48,14 @@ def verify(
 def import_(
     labels: Annotated[Path, typer.Argument(help="In the form of SRe2L, LPLD or LPQLD.")],
     images: Annotated[Path, typer.Argument(help="Their images, as class folders.")],
-    to: Annotated[Path, typer.Argument(help="A new folder, for `labels/`, `images/` and a card.")],
+    to: Annotated[
+        Path,
+        typer.Argument(
+            parser=folder_here,
+            metavar="TO",
+            help="A new folder, for `labels/`, `images/` and a card.",
+        ),
+    ],
     recipe: Annotated[
         str, typer.Option(help="Whose epochs, batches and loss students will have.")
     ] = "imagenet1k",
@@ -83,7 +91,12 @@ def import_(
 @app.command()
 def export(
     shipped: Annotated[Path, typer.Argument(help="A folder with `labels/` and `images/`.")],
-    to: Annotated[Path, typer.Argument(help="A new folder, for LPQLD's training script.")],
+    to: Annotated[
+        Path,
+        typer.Argument(
+            parser=folder_here, metavar="TO", help="A new folder, for LPQLD's training script."
+        ),
+    ],
     plugin: Plugins = None,
 ) -> None:
     """Write shipped labels and images in the form of LPQLD."""

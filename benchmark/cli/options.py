@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -10,6 +11,8 @@ from rich.markup import escape
 
 from ..core import plugins
 from ..core.command import Option, options_of
+from ..core.errors import UserError
+from ..core.remote import is_url
 
 TYPES: dict[str, Any] = {
     "text": str | None,
@@ -18,6 +21,19 @@ TYPES: dict[str, Any] = {
     "flag": bool | None,
     "pairs": list[str] | None,
 }
+
+
+def folder_here(text: str) -> Path:
+    """What names a folder of this machine that is written to.
+
+    Raises:
+        UserError: it is a URL, which would become a folder called `file:`, or a file.
+    """
+    if is_url(text):
+        raise UserError(f"What is written here takes a folder of this machine, got {text!r}.")
+    if Path(text).is_file():
+        raise UserError(f"What is written here takes a folder, and {text!r} is a file.")
+    return Path(text)
 
 
 def takes(*classes: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -11,6 +11,7 @@ import typer
 from ..api.records import repository_of
 from ..api.records import ship as give
 from ..core.errors import UserError
+from .options import folder_here
 from .showing import Json, show_json
 from .tables import record_path
 
@@ -130,7 +131,7 @@ def pull(
     place: Annotated[
         str, typer.Argument(help="OWNER/NAME[:CONFIG] of the Hub, or the URL of a shipped folder.")
     ],
-    to: Annotated[Path, typer.Argument(help="A new folder.")],
+    to: Annotated[Path, typer.Argument(parser=folder_here, metavar="TO", help="A new folder.")],
     revision: Annotated[
         str, typer.Option(help="A branch, a tag or a commit of the repository.")
     ] = "",

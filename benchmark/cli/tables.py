@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from ..api.records import compare as pairs
-from ..api.results import PUBLISHED, read
+from ..api.results import places, read
 from ..core import progress
 from ..core.command import split_outside_brackets as split
 from ..core.errors import UserError
-from .options import takes
+from .options import folder_here, takes
 from .showing import Json, Quiet, Wide, show_json, show_tables, show_text
 
 
@@ -46,14 +46,16 @@ class Asked:
         Path | None,
         typer.Option(
             help="Write tables (Markdown, CSV, LaTeX, JSON), pictures and the site here.",
-            file_okay=False,
+            parser=folder_here,
+            metavar="FOLDER",
         ),
     ] = None
     paper: Annotated[
         Path | None,
         typer.Option(
             help="Write tables and pictures for a paper here, as LaTeX and PDF, and its .bib.",
-            file_okay=False,
+            parser=folder_here,
+            metavar="FOLDER",
         ),
     ] = None
     methods: Annotated[
@@ -101,7 +103,7 @@ def _leaderboard(asked: Asked) -> None:
     if asked.methods and asked.paper is None:
         raise UserError("--methods is of --paper FOLDER: tables here show all methods.")
     choice = Choice(tuple(split(asked.methods)), tuple(split(asked.columns)))
-    timed = measurements.read(asked.records or [PUBLISHED])
+    timed = measurements.read(places(asked.records))
     published = read(asked.records, or_else=bool(timed))
     ipcs = asked.ipc.split(",")
     found = selected(comparisons(published), asked.dataset, ipcs, asked.student, asked.recipe)

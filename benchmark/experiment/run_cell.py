@@ -53,8 +53,8 @@ class ResolvedCell:
 
     @property
     def done(self) -> bool:
-        """Whether this world has its record."""
-        return self.record.exists()
+        """Whether this world has its record, undamaged."""
+        return self.record.exists() and store.damage(self.record) is None
 
 
 class Cells:
@@ -141,7 +141,7 @@ class Cells:
         """Whether the cell has its record by now, here or where the work folder is."""
         remote = self.experiment.runtime.remote
         far = f"{RECORDS}/{resolved.record.name}"
-        return resolved.done or (remote is not None and remote.fetch(far))
+        return resolved.done or (remote is not None and remote.fetch(far) and resolved.done)
 
     def _run(self, group: Sequence[ResolvedCell]) -> dict[Cell, Failure]:
         """Make what is missing, train, and write a record or a failure for each cell."""

@@ -109,12 +109,19 @@ def run(
                 failed = measure_within(estimator, missing, until, work)
     except KeyboardInterrupt as error:
         fitter.stop()
-        count = sum(cell.done for cell in found)
-        raise Interrupted(
-            f"{count} of {len(found)} cells are recorded in {experiment.runtime.place}/{RECORDS}. "
-            "Finished stages and checkpoints are kept: run the same command again to go on."
-        ) from error
+        raise Interrupted(_kept(experiment, found)) from error
     return _read(runner, found, [cell for cell in found if not cell.done], failed, left_out)
+
+
+def _kept(experiment: Experiment, found: list[ResolvedCell]) -> str:
+    """What an interrupted run leaves, in words."""
+    if not found:
+        return "nothing was begun yet."
+    count = sum(cell.done for cell in found)
+    return (
+        f"{count} of {len(found)} cells are recorded in {experiment.runtime.place}/{RECORDS}. "
+        "Finished stages and checkpoints are kept: run the same command again to go on."
+    )
 
 
 def _foretell(
@@ -123,6 +130,9 @@ def _foretell(
     """Say what is there, what is missing and what it takes; with `dry_run`, of each cell."""
     experiment = estimator.experiment
     say(f"{len(found)} cells: {len(found) - len(missing)} cached, {len(missing)} to run")
+    damaged = [cell.record for cell in missing if cell.record.exists() and not cell.done]
+    again = "it is measured again"
+    store.say_some(f"{file.name} is damaged ({store.damage(file)}): {again}" for file in damaged)
     if missing:
         device = experiment.runtime.compute.device.type
         for line in said(estimator.of(missing), device, timed=not dry_run):

@@ -8,6 +8,7 @@ a loss between the rows of a batch.) Only layers that look across rows differ: b
 several processes synchronise and parts refuse. Dropout draws other masks than for a whole batch.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,8 +65,11 @@ class Gradients:
         self._norms, self._joint = [], None
         if ranks.count() > 1:
             self._norms = whole_batch_norm.synchronise(module)
-            self._joint = nn.parallel.DistributedDataParallel(
-                _Called(module), broadcast_buffers=False
+            joint = nn.parallel.DistributedDataParallel
+            known = inspect.signature(joint).parameters  # torch 2.14 warns of the older name
+            new = "forward_sync_buffers"
+            self._joint = joint(
+                _Called(module), **{new if new in known else "broadcast_buffers": False}
             )
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ Leaderboards are pure functions of records; those of several machines merge by `
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..core import bounded
@@ -111,11 +112,17 @@ def read(paths: Iterable[Path]) -> list[Record]:
         else:
             conflicts.append(f"conflict: {entry.where} differs from {first.where}, which counts")
     for lines in (damaged, copies, conflicts):
-        for line in lines[:SHOWN]:
-            say(line)
-        if len(lines) > SHOWN:
-            say(f"... and {len(lines) - SHOWN} more like this")
+        say_some(lines)
     return [entry.record for entry in found.values() if entry.record is not None]
+
+
+def say_some(lines: Iterable[str]) -> None:
+    """Say the first lines of a kind, and how many more there are."""
+    found = list(lines)
+    for line in found[:SHOWN]:
+        say(line)
+    if len(found) > SHOWN:
+        say(f"... and {len(found) - SHOWN} more like this")
 
 
 def entries(paths: Iterable[Path]) -> Iterator[Entry]:
@@ -133,6 +140,24 @@ def entries(paths: Iterable[Path]) -> Iterator[Entry]:
                     yield _entry(file, str(file), opened.read(MOST_BYTES + 1))
         except OSError as error:
             yield Entry(file, str(file), None, f"it cannot be read: {error.strerror}")
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with the record of a work folder at this path; None if it is whole.
+
+    A whole one is also the record that its name says.
+    """
+    found = path.stat()
+    return _damage(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=2**14)  # a run asks several times, and a grid has thousands
+def _damage(path: Path, modified: int, size: int) -> str | None:
+    (entry,) = entries([path])
+    if entry.record is None:
+        return entry.problem
+    named = path_of(path.parent, *identity(entry.record)).name
+    return None if named == path.name else f"it is {named}"
 
 
 def files(paths: Iterable[Path]) -> list[Path]:

@@ -19,6 +19,59 @@ def start(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, **options)
 
 
+# `--out file:///x` made a folder called `file:` here, and said that all was written.
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("leaderboard", RESULTS, "--out"),
+        ("leaderboard", RESULTS, "--paper"),
+        ("labels", "export", "somewhere"),
+        ("labels", "import", "somewhere", "else"),
+        ("pull", "memory://given"),
+    ],
+    ids=" ".join,
+)
+def test_a_url_is_no_folder_to_write_to(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_main(*words, "file:///some/where")
+    assert (code, out) == (2, "")
+    assert "a folder of this machine, got 'file:///some/where'" in " ".join(err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_nothing_is_published_the_answer_is_to_name_records(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["leaderboard"],
+        ["compare", "hard", "soft"],
+        ["advise", "--dataset", "digits", "--bytes", "4kB"],
+    ):
+        code, _, err = run_main(*words)
+        assert code == 2
+        assert "No records are named" in err, words
+
+
+def test_cleaning_a_folder_that_is_not_there_is_refused(tmp_path):
+    code, out, err = run_main("clean", "--work", tmp_path / "rusn")
+    assert (code, out) == (2, "")
+    assert f"There is no folder '{tmp_path / 'rusn'}'" in err
+
+
+def test_ctrl_c_while_the_command_line_is_imported_leaves_no_traceback():
+    code = """
+import sys
+class Interrupts:
+    def find_spec(self, name, *rest):
+        if name == "benchmark.cli.app":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+from benchmark.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_help_starts_at_once():
     """That is, it imports none of what takes long."""
     command = [sys.executable, "-X", "importtime", "-m", "benchmark", "--help"]

@@ -19,6 +19,7 @@ from benchmark.core import plugins
 from benchmark.core.errors import UserError
 from benchmark.data import distilled
 from benchmark.data.picture_bytes import picture_bytes
+from benchmark.experiment.stages import Experiment
 from benchmark.labels.student import Student
 from benchmark.models.training import Optimisation
 
@@ -163,6 +164,39 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(work, tmp_path):
     assert listing(work) == before
     run_tiny(tmp_path / "new", "--dry-run")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_run_interrupted_before_it_began_speaks_of_no_cells(work, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Experiment, "resolve", interrupted)
+    code, _, err = run_main("run", *GRID, "--work", work, *METHODS)
+    assert code == 130
+    assert err.splitlines()[-1] == "interrupted: nothing was begun yet."
+
+
+# It counted as cached and was left out of the tables: for ever, with exit code 0.
+@pytest.mark.parametrize("damage", ["truncated", "contradictory", "another's"])
+def test_a_damaged_record_is_measured_again_with_one_line(finished, work, damage):
+    before = records(finished)
+    file, other = path_of(work, before["hard 0"]), path_of(work, before["soft 0"])
+    if damage == "truncated":
+        file.write_bytes(file.read_bytes()[:500])
+    elif damage == "contradictory":
+        edited = json.loads(file.read_text())
+        edited["result"]["accuracy"] = 0.9999
+        file.write_text(json.dumps(edited))
+    else:
+        shutil.copyfile(other, file)
+    code, _, told = run_main("run", *GRID, "--work", work, *METHODS)
+    assert code == 0
+    assert "3 cells: 2 cached, 1 to run" in told
+    assert told.count(f"{file.name} is damaged (") == 1
+    assert "left out" not in told
+    after = records(work)
+    assert after.keys() == before.keys()
+    assert after["hard 0"]["result"]["accuracy"] == before["hard 0"]["result"]["accuracy"]
 
 
 def test_shards_are_the_whole(finished, tmp_path):
