@@ -70,6 +70,9 @@ from .options import Form, Options
 # Bits that there are for each coefficient of each image, below which a form is worth less than the
 # one before it.
 FUNCTION_FROM, VIEWS_FROM = 0.5, 3.0
+# Coefficients that an image counts as having where the bytes are yet to decide how many: as of ten
+# classes. Fewer and coarser ones of views lose less than a function of all views does there.
+TEN_CLASSES = 9
 LEAST_BYTES = 4  # of a label of views, before anything is known
 EPOCHS, USUAL_STEP = 50, 0.1  # that a function is fitted to, and at, without a budget
 LONGEST = {"batches": 12345, "most": 12345, "power": 0.01234, "step": 0.01234}
@@ -251,10 +254,9 @@ class TransformCoder(LabelSource[Options]):
 
 def _form(room: int, options: Options, shape: TaskShape) -> Form:
     """What so many bytes of code are worth spending on."""
-    dims = options.dims or USUAL_DIMS
     if not options.dims:  # half of it is for the basis, or as much as has the usual rows
-        room -= min(room // 2, (dims - 1) * shape.classes)
-    bits = 8 * room / (shape.images * dims)
+        room -= min(room // 2, (USUAL_DIMS - 1) * shape.classes)
+    bits = 8 * room / (shape.images * (options.dims or TEN_CLASSES))
     least = LEAST_BYTES * shape.batch_size(0)
     if room >= least and (bits >= VIEWS_FROM or options.batches):
         return "views"

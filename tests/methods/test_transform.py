@@ -310,6 +310,15 @@ def test_bytes_decide_of_more_than_64_classes_alone(task, classes, budget, optio
     assert TransformCoder.resolve_options(Options(**options), shape, budget).dims == dims
 
 
+@pytest.mark.parametrize(
+    ("budget", "form"), [(2_000, "hard"), (9_000, "function"), (20_000, "views"), (10**6, "views")]
+)
+def test_at_many_classes_bits_an_image_choose_the_form(task, budget, form):
+    """Two thousand images of 200 classes: as few bits an image as of ten classes, half for them."""
+    shape = replace(task.shape, classes=200, images=2000, surround=None)
+    assert TransformCoder.resolve_options(Options(), shape, budget).form == form
+
+
 def test_up_to_64_classes_nothing_is_shared_out(task, monkeypatch):
     monkeypatch.setattr(coded_views, "allotted", None)
     assert len(fitted(task, 1000).coded.basis) == 9
