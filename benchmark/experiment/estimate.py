@@ -239,8 +239,8 @@ class Estimator:
                 _sum([self._rate(Subject(self._named(p.network), p.batch, p.trained)), shown]),
                 p.images,
             )
-            for shown in [self._views(plan)]
             for p in work.passes
+            for shown in [self._views(plan) if p.rendered else 0.0]
             if p.images
         ]
         return self._beside(_sum(each), work.reads)
