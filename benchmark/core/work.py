@@ -12,15 +12,17 @@ class Passes:
 
     Attributes:
         network: as `--students` names it, or `teacher`, or `prior:NAME`.
-        images: that pass, all told; each is rendered as a view first.
+        images: that pass, all told.
         batch: images at once.
         trained: whether gradients are made and weights or pixels moved; else only logits are.
+        rendered: whether each is rendered as a view first, and not by another pass already.
     """
 
     network: str
     images: int
     batch: int
     trained: bool = False
+    rendered: bool = True
 
 
 @dataclass(frozen=True)

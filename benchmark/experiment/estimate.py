@@ -24,6 +24,7 @@ from .history import History
 from .image_stages import ResolvedImages
 from .pace import Pace, Subject
 from .run_cell import RECORDS, Cells, ResolvedCell
+from .similarity import BATCH as COMPARED
 from .stages import ResolvedLabels
 from .throughput import LEAST_SECONDS, REPEATS
 
@@ -125,7 +126,8 @@ class Estimator:
         found = []
         if trained or any(each.snapshots for each in needs):
             found += self._teacher()
-        found += [*self._images(labels.images), *self._labels(cell), *self._student(cell)]
+        found += [*self._images(labels.images), *self._told_of(labels.images)]
+        found += [*self._labels(cell), *self._student(cell)]
         return tuple(found)
 
     def _teacher(self) -> Iterator[Item]:
@@ -164,6 +166,18 @@ class Estimator:
             plan = self._teachers_plan(given.teacher_options)
             seconds = None if work is None else self._seconds(work, plan)
         yield Item("images", digest(images.key), seconds, f"the making of {images.source}")
+
+    def _told_of(self, images: ResolvedImages) -> Iterator[Item]:
+        """What records say of images: how alike a class's are, and their bytes as pictures."""
+        given, of = self.experiment, f"the comparison of {images.source}"
+        key = given.image_stages.similarity_key(images)
+        if self.pace is None or given.cache.done("similarity", key):
+            return  # records do not tell it apart
+        each = _sum(
+            [self._rate(Subject(self._named(TEACHER), COMPARED, False)), self.pace.of_weighing]
+        )
+        count = images.ipc * len(given.dataset.class_names)
+        yield Item("images", f"told {digest(images.key)}", _times(each, count), of)
 
     def _labels(self, cell: ResolvedCell) -> Iterator[Item]:
         labels, given = cell.labels, self.experiment
@@ -225,8 +239,8 @@ class Estimator:
                 _sum([self._rate(Subject(self._named(p.network), p.batch, p.trained)), shown]),
                 p.images,
             )
-            for shown in [self._views(plan)]
             for p in work.passes
+            for shown in [self._views(plan) if p.rendered else 0.0]
             if p.images
         ]
         return self._beside(_sum(each), work.reads)

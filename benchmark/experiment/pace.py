@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from ..core.device import Compute
 from ..core.work import PRIOR
-from ..data.images import Images
+from ..data.images import Images, ResidentImages
+from ..data.picture_bytes import picture_bytes
 from ..data.rendering import render
 from ..data.streamed import StreamedImages
 from ..data.views import ViewPlan
@@ -22,6 +23,7 @@ FEW = 8  # images by which a network is judged slow
 SLOW = 0.25  # seconds; a network that takes longer for FEW is timed on these alone
 LEAST = 0.02  # seconds that are timed at least
 READ = 64  # pictures that are read at once
+PACKED = 8  # pictures whose files are weighed
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,14 @@ class Pace:
         rows = torch.arange(min(READ, len(self.images)))  # neighbours, as most are read
         self.images.take(rows)  # warms up
         return self._seconds(lambda: self.images.take(rows)) / len(rows)
+
+    @cached_property
+    def of_weighing(self) -> float:
+        """Of an image's bytes as files of pictures."""
+        images = self.images
+        some = torch.arange(min(PACKED, len(images)))
+        kept = ResidentImages(images.take(some).cpu(), images.labels[some], images.class_names)
+        return self._seconds(lambda: picture_bytes(kept)) / len(some)
 
     def _noise(self, count: int) -> torch.Tensor:
         images, device = self.images, self.compute.device

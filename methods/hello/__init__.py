@@ -32,7 +32,7 @@ much open. Our choices, each an option:
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, Self
@@ -179,11 +179,12 @@ class HeLlO(LabelSource[Options]):
         prior, held = PRIOR + options.prior, round(options.held_out * amounts.real)
         seen, looked_at = options.epochs * (amounts.real - held), options.epochs * held
         batch, probe = options.batch_size, min(options.probe, amounts.real)
+        taught = labelling(options.teachers, seen + looked_at + probe, batch, amounts)
         return Work(
             (
                 Passes(prior, seen, batch, trained=options.rank > 0),
                 Passes(prior, looked_at + probe, batch),
-                labelling(options.teachers, seen + looked_at + probe, batch, amounts),
+                replace(taught, rendered=False),
             ),
             online=(prior,),
             shared=True,

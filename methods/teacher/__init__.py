@@ -109,8 +109,11 @@ class ShippedTeacher(LabelSource[Options]):
     @classmethod
     def work(cls, options: Options, amounts: Amounts) -> Work:
         images = options.epochs * amounts.real
-        tuning = [Passes(TEACHER, images, options.batch_size, trained) for trained in (True, False)]
-        passes = tuple(tuning) if images else ()
+        learns, teaches = (
+            Passes(TEACHER, images, options.batch_size, trained=trained, rendered=trained)
+            for trained in (True, False)
+        )
+        passes = (learns, teaches) if images else ()
         return Work(passes, online=(TEACHER,), shared=True, reads=images)
 
     @classmethod

@@ -32,8 +32,9 @@ def test_a_run_says_what_each_stage_takes(tmp_path):
         assert f"{stage} " in line
 
 
-def test_pictures_that_have_to_be_decoded_take_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(pace.Pace, "of_reading", 1000.0)  # of each of 2 images of 10 classes
+@pytest.mark.parametrize("part", ["of_reading", "of_weighing"])
+def test_pictures_that_are_decoded_or_weighed_take_time(tmp_path, monkeypatch, part):
+    monkeypatch.setattr(pace.Pace, part, 1000.0)  # of each of 2 images of 10 classes
     assert ", images 5 h 30 min, " in told(*METHODS, "--work", tmp_path)
 
 
