@@ -18,14 +18,8 @@ EXAMPLES = Path(__file__).parents[1] / "examples" / "labelbench-plugins"
 FILES = EXAMPLES / "labelbench_plugins"
 METHODS = ("low_rank", "vector_quantised", "pooled")
 OTHERS = ("shapes", "medoids", "mlp", "short")
-RUN = [
-    *("run", "--dataset", "shapes", "--images", "medoids", "--ipc", "2", "--recipe", "short"),
-    *("--students", "mlp-w16", "--teacher", "convnet-d2-w8", "--seeds", "1", "--device", "cpu"),
-    *("--methods", ",".join(METHODS), "--budget", "4000", "--set", "teacher.epochs=1"),
-    *("--set", "vector_quantised.rounds=3", "--set", "pooled.epochs=1"),
-]
 SHORT = [
-    *("--seeds", "1", "--no-controls", "--device", "cpu", "--set", "teacher.epochs=1"),
+    *("--seeds", "1", "--device", "cpu", "--budget", "4000", "--set", "teacher.epochs=1"),
     *("--set", "vector_quantised.rounds=3", "--set", "pooled.epochs=1"),
 ]
 
@@ -65,21 +59,25 @@ def test_they_are_listed(installed, tmp_path):
     assert "rank: whole number = 0" in start(installed, "list", "low_rank", cwd=tmp_path)
 
 
+def commands() -> list[list[str]]:
+    """Those of its README, but for the installation, which `installed` stands for."""
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    return [shlex.split(line)[3:] for line in re.findall(r"^python -m .*", text, re.MULTILINE)]
+
+
 @pytest.fixture(scope="module")
 def work(installed, tmp_path_factory) -> Path:
+    """Where its README's run was, cut short."""
     folder = tmp_path_factory.mktemp("work")
-    (folder / "out").write_text(start(installed, *RUN, "--work", "runs", cwd=folder))
+    words = [*commands()[1], *SHORT, "--work", "runs"]
+    (folder / "out").write_text(start(installed, *words, cwd=folder))
     return folder
 
 
-def test_the_commands_of_its_readme_run(installed, tmp_path):
-    """All but the installation, which `installed` stands for; the run cut short."""
-    text = (EXAMPLES / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    commands = [shlex.split(line)[3:] for line in re.findall(r"^python -m .*", text, re.MULTILINE)]
-    assert [words[0] for words in commands] == ["check", "run"]
-    start(installed, *commands[0], cwd=tmp_path)
-    out = start(installed, *commands[1], *SHORT, cwd=tmp_path)
-    assert "ACCURACY | shapes, IPC 2, mlp-w64" in out
+def test_the_commands_of_its_readme_run(installed, work, tmp_path):
+    assert [words[0] for words in commands()] == ["check", "run"]
+    start(installed, *commands()[0], cwd=tmp_path)
+    assert "ACCURACY | shapes, IPC 2, mlp-w64" in (work / "out").read_text()
 
 
 def test_they_run_and_stand_in_the_table(work):

@@ -21,7 +21,7 @@ from benchmark.experiment.conformance.fake_cuda import (
     on_cuda,
     one_epoch,
 )
-from benchmark.labels import distill, student, teacher_logits
+from benchmark.labels import distill, student, teacher_logits, view_kernel
 from benchmark.labels.distill import DistillOptions, TeacherBatches
 from benchmark.labels.label_learning.batched import BatchedRuns
 from benchmark.labels.label_learning.run import Run
@@ -35,7 +35,8 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU itsel
 
 
 @pytest.fixture
-def task(tmp_path):
+def task(tmp_path, monkeypatch):
+    monkeypatch.setattr(view_kernel, "VIEWS", 100)
     task = tiny_task(tmp_path / "scratch")
     return replace(task, snapshot_source=lambda: [task.teacher])
 

@@ -1,7 +1,6 @@
 """The process that fits, and cells that fail: the others go on."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -114,21 +113,14 @@ def test_a_failed_cell_is_told_and_the_others_go_on(no_plugins, tmp_path, name):
 
 
 def test_what_failed_once_is_not_fitted_for_every_seed(no_plugins, tmp_path):
-    body = """    @classmethod
+    fits = tmp_path / "fits"
+    body = f"""    @classmethod
     def fit(cls, task, options):
-        with open(os.environ["FITS"], "a") as file:
+        with open({str(fits)!r}, "a") as file:
             file.write("x")
         raise ValueError("no")"""
-    file, fits = plugin(tmp_path, "once", body), tmp_path / "fits"
-    fitter.stop()
-    os.environ["FITS"] = str(fits)
-    try:
-        code, _, err = run(
-            *("--methods", file.stem, "--plugin", file, "--work", tmp_path / "work", "--seeds", 3)
-        )
-    finally:
-        fitter.stop()
-        del os.environ["FITS"]
+    file, work = plugin(tmp_path, "once", body), tmp_path / "work"
+    code, _, err = run("--methods", file.stem, "--plugin", file, "--work", work, "--seeds", 3)
     assert code == 2
     assert "3 of 3 cells failed" in err
     assert fits.read_text() == "x"

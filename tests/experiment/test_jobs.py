@@ -1,20 +1,19 @@
 """Cells that share a stream, and processes side by side: the same records, sooner."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from tiny import GRID, WORDS, interrupted, quick_clock, run_main, run_tiny
 
+from benchmark.core import plugins
 from benchmark.core.device import Compute
 from benchmark.core.errors import UserError
 from benchmark.experiment import evaluate, jobs
@@ -48,15 +47,6 @@ def results(work: Path) -> dict[str, tuple]:
         name: tuple(str(record["result"][field]) for field in kept)
         for name, record in records(work).items()
     }
-
-
-def run(work: Path, *arguments: object, code: int = 0, threads: int = 2) -> str:
-    """A run in a process of its own; returns what it said."""
-    command = [sys.executable, "-m", "benchmark", "run", *WORDS, "--work", work, *arguments]
-    settings = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=settings)
-    assert done.returncode == code, done.stderr
-    return done.stderr
 
 
 @contextmanager
@@ -102,34 +92,57 @@ def test_targets_are_made_once_for_all_seeds(tmp_path, monkeypatch):
     assert counts == {"off": 4 * 2, "auto": 2 + 2}  # what is shared is checked first, of two
 
 
-def test_jobs_side_by_side_reach_the_same_to_the_bit(one_by_one, tmp_path):
+@dataclass(frozen=True)
+class Run:
+    """What a run on two jobs was asked for, what it said, and where it was."""
+
+    words: tuple[object, ...]
+    code: int
+    said: str
+    work: Path
+
+
+@pytest.fixture(scope="module")
+def side_by_side(one_by_one, tmp_path_factory) -> Run:
+    """The same students, beside some of a method that raises, and of one that kills its job."""
+    folder = tmp_path_factory.mktemp("two")
+    added = list[object]()
+    for name, body in (("broken", 'raise KeyError("x")'), ("killed", "os.kill(os.getpid(), 9)")):
+        (folder / f"{name}.py").write_text(BROKEN.format(body))
+        added += ["--plugin", folder / f"{name}.py"]
     # The same teacher: with all threads it is trained to other roundings.
-    shutil.copytree(one_by_one / "stages", tmp_path / "work" / "stages")
-    said = run(tmp_path / "work", *METHODS)
-    assert results(tmp_path / "work") == results(one_by_one)
-    found = records(tmp_path / "work").values()
+    shutil.copytree(one_by_one / "stages", folder / "work" / "stages")
+    names = ("--methods", "hard,soft,lpqld,broken,killed", "--seeds", "3")
+    words = ("run", *WORDS, *names, *added, "--work", folder / "work")
+    with on_threads(2), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugins, "_added", {})
+        code, _, said = run_main(*words)
+    return Run(words, code, said, folder / "work")
+
+
+def test_jobs_side_by_side_reach_the_same_to_the_bit(one_by_one, side_by_side, monkeypatch):
+    work = side_by_side.work
+    assert results(work) == results(one_by_one)
+    found = records(work).values()
     assert {record["world"]["threads"] for record in found} == {1}
     assert {record["result"]["batched"]["jobs"] for record in found} == {2}
-    assert sorted(re.findall(r"^\[(\d)/9\] ", said, re.MULTILINE)) == list("123456789")
+    told = re.findall(r"^\[(\d+)/15\] ", side_by_side.said, re.MULTILINE)
+    assert sorted(map(int, told)) == [*range(1, 16)]
     # Another run finds all cells, in the same world.
-    command = ("run", *WORDS, *METHODS, "--jobs", "2", "--work", tmp_path / "work", "--dry-run")
+    monkeypatch.setattr(plugins, "_added", {})
     with on_threads(2):
-        assert "9 cells: 9 cached, 0 to run" in run_main(*command)[2]
+        said = run_main(*side_by_side.words, "--jobs", "2", "--dry-run")[2]
+    assert "15 cells: 9 cached, 6 to run" in said
 
 
-def test_jobs_that_fail_or_die_leave_the_others(tmp_path):
-    plugins = []
-    for name, body in (("broken", 'raise KeyError("x")'), ("killed", "os.kill(os.getpid(), 9)")):
-        (tmp_path / f"{name}.py").write_text(BROKEN.format(body))
-        plugins += ["--plugin", tmp_path / f"{name}.py"]
-    work = tmp_path / "work"
-    said = run(work, "--methods", "broken,killed,hard", *plugins, code=2)
-    assert records(work).keys() == {"hard 0"}
+def test_jobs_that_fail_or_die_leave_the_others(side_by_side):
+    said, where = side_by_side.said, "on random IPC 2, convnet-d2-w8, seed 0"
     raised = "KeyError: 'x' (in targets, broken.py, line 10)"
     died = "The job's process died; the system may be out of memory."
-    assert f"broken on random IPC 2, convnet-d2-w8, seed 0: FAILED: {raised}" in said
-    assert f"killed on random IPC 2, convnet-d2-w8, seed 0: FAILED: {died}" in said
-    assert f"error: 2 of 3 cells failed (see {work / 'failures'}): " in said
+    assert side_by_side.code == 2
+    assert f"broken {where}: FAILED: {raised}" in said
+    assert f"killed {where}: FAILED: {died}" in said
+    assert f"error: 6 of 15 cells failed (see {side_by_side.work / 'failures'}): " in said
     assert "Traceback" not in said
 
 

@@ -10,6 +10,12 @@ from benchmark.labels.view_function import ViewBasis, ViewFunction
 from benchmark.labels.view_kernel import LOOKS, Regression, Seen, ViewKernel
 
 
+@pytest.fixture(autouse=True)
+def few_views(monkeypatch):
+    """By which features are centred and turned; a thousand take seconds."""
+    monkeypatch.setattr(view_kernel, "VIEWS", 200)
+
+
 def kernel_of(resolution=8, channels=3, images=6):
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (images, channels, resolution, resolution), dtype=torch.uint8)

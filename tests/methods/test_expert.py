@@ -10,12 +10,10 @@ import pytest
 import torch
 from tiny import dataset_of, reloaded, run_tiny, tiny_task  # type: ignore[import-not-found]
 
-from benchmark.core import plugins
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
 from benchmark.data.place import Place
-from benchmark.experiment.conformance import check, method_fit
-from benchmark.experiment.conformance.method import CHECKS
+from benchmark.experiment.conformance import method_fit
 from benchmark.labels.task import TaskShape
 from benchmark.methods.expert import Expert, soft_labels
 from benchmark.models.teachers import TeacherOptions, load, trained
@@ -106,12 +104,6 @@ def test_a_training_without_snapshots_is_refused(tmp_path):
 def test_options_that_cannot_be(option):
     with pytest.raises(ValueError, match=f"{option}.* must be"):
         Expert.Options(**{option: 0})
-
-
-def test_it_keeps_the_contract():
-    results = list(check(plugins.METHODS, "expert"))
-    assert [problem for _, problem in results if problem] == []
-    assert len(results) == len(CHECKS)
 
 
 def test_from_the_command_line(tmp_path):

@@ -8,12 +8,9 @@ import torch
 import torch.nn.functional as F
 from tiny import reloaded, shipped  # type: ignore[import-not-found]
 
-from benchmark.core import plugins
 from benchmark.core.errors import ArtefactError, UserError
 from benchmark.data.recipe import Objective
 from benchmark.data.rendering import render
-from benchmark.experiment.conformance import check
-from benchmark.experiment.conformance.method import CHECKS
 from benchmark.labels.task import TaskShape
 from benchmark.methods.hald import HALD, Phases
 
@@ -167,9 +164,3 @@ def test_labels_of_another_pool_are_refused(task, tmp_path):
     source.save(folder)
     with pytest.raises(ArtefactError, match="soft are not float16"):
         HALD.load(folder, shipped(task))
-
-
-def test_it_keeps_the_contract():
-    results = list(check(plugins.METHODS, "hald"))
-    assert [problem for _, problem in results if problem] == []
-    assert len(results) == len(CHECKS)

@@ -1,6 +1,6 @@
 """The checks of a network family: each network can be made, told apart by its seed, and trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from .checking import Problem, Told, run
 
 SIZES = (32, 64, 224, 8)  # pixels a side, tried in turn until a network takes one
 CLASSES = 7
+Made = tuple[torch.nn.Module, torch.Tensor]
 
 
 @dataclass
@@ -20,6 +21,13 @@ class Case:
 
     name: str
     family: networks.Family
+    _first: dict[str, Made] = field(default_factory=dict)
+
+    def first(self, name: str) -> Made:
+        """A network with its first weights, made once, and pixels of a size that it takes."""
+        if name not in self._first:
+            self._first[name] = _made(name)
+        return self._first[name]
 
     def names(self) -> list[str]:
         """Names without a part in capitals, which stands for something."""
@@ -48,7 +56,7 @@ def declares(case: Case) -> None:
 def creates(case: Case) -> None:
     """Each network gives finite logits of the right shape."""
     for name in case.names():
-        network, pixels = _made(name)
+        network, pixels = case.first(name)
         logits = network.eval()(pixels)
         if tuple(logits.shape) != (len(pixels), CLASSES):
             raise Problem(f"{name} gives {tuple(logits.shape)}, not {(len(pixels), CLASSES)}.")
@@ -59,7 +67,7 @@ def creates(case: Case) -> None:
 def draws_by_seed(case: Case) -> None:
     """Initial weights come from torch's global generator alone."""
     for name in case.names():
-        one, _ = _made(name)
+        one, _ = case.first(name)
         other, _ = _made(name)
         for key, value in one.state_dict().items():
             if not torch.equal(value, other.state_dict()[key]):
@@ -69,7 +77,7 @@ def draws_by_seed(case: Case) -> None:
 def trains(case: Case) -> None:
     """The loss has a gradient for every weight."""
     for name in case.names():
-        network, pixels = _made(name)
+        network, pixels = case.first(name)
         loss = F.cross_entropy(network.train()(pixels), torch.arange(len(pixels)) % CLASSES)
         loss.backward()
         without = [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None]
@@ -77,8 +85,7 @@ def trains(case: Case) -> None:
             raise Problem(f"{name}: {', '.join(without[:3])} take no part in the logits.")
 
 
-def _made(name: str) -> tuple[torch.nn.Module, torch.Tensor]:
-    """A network with its first weights, and pixels of a size that it takes."""
+def _made(name: str) -> Made:
     refused: UserError | None = None
     for side in SIZES:
         torch.manual_seed(0)
