@@ -228,6 +228,13 @@ def variants(grid: Grid) -> list[Variant]:
     return found
 
 
+def set_for_nothing(grid: Grid, chosen: Iterable[Cell]) -> list[str]:
+    """Options that the grid sets of methods and image sources that no cell has."""
+    here = {cell.variant.method for cell in chosen}
+    here |= {parse_images(cell.images)[0] for cell in chosen}
+    return [key for key in grid.set if key.partition(".")[0] not in here | {*OWN}]
+
+
 def parse_variant(text: str, common: Mapping[str, Any]) -> Variant:
     """`name[option=value,...]` with options common to all variants of the method."""
     match = re.fullmatch(r"([\w.-]+)(?:\[(.*)\])?", text.strip())

@@ -177,6 +177,13 @@ def test_a_run_interrupted_before_it_began_speaks_of_no_cells(work, monkeypatch)
 
 
 # It counted as cached and was left out of the tables: for ever, with exit code 0.
+def test_an_option_of_what_the_grid_lacks_is_told(work):
+    words = ("--set", "hello.rank=2", "--set", "random.draw=1", "--set", "teacher.epochs=1")
+    code, _, told = run_main("run", *GRID, "--work", work, *METHODS, *words, "--dry-run")
+    assert code == 0
+    assert told.splitlines().count("set for nothing in this grid: hello.rank") == 1
+
+
 @pytest.mark.parametrize("damage", ["truncated", "contradictory", "another's"])
 def test_a_damaged_record_is_measured_again_with_one_line(finished, work, damage):
     before = records(finished)
