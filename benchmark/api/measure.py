@@ -130,7 +130,10 @@ def grid_of(asked: Mapping[str, Any], config: Path | None) -> Grid:
     elif "dataset" not in asked:
         values = grids.read_config(Path("quick"))
     options = {**values.get("set", {}), **asked.get("set", {})}
-    return grids.make_grid({**values, **asked, "set": options})
+    grid = grids.make_grid({**values, **asked, "set": options})
+    if unused := grids.set_for_nothing(grid, asked.get("set", {})):
+        progress.say(f"set for nothing in this grid: {', '.join(unused)}")
+    return grid
 
 
 def _executor(

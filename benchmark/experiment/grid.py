@@ -228,11 +228,13 @@ def variants(grid: Grid) -> list[Variant]:
     return found
 
 
-def set_for_nothing(grid: Grid, chosen: Iterable[Cell]) -> list[str]:
-    """Options that the grid sets of methods and image sources that no cell has."""
+def set_for_nothing(grid: Grid, asked: Iterable[str]) -> list[str]:
+    """Those of some options that are of methods and image sources which no cell has."""
+    chosen = list(cells(grid))
     here = {cell.variant.method for cell in chosen}
     here |= {parse_images(cell.images)[0] for cell in chosen}
-    return [key for key in grid.set if key.partition(".")[0] not in here | {*OWN}]
+    known = {*plugins.found(plugins.METHODS), *plugins.found(plugins.IMAGES)} - {*OWN}
+    return [key for key in asked if key.partition(".")[0] in known - here]
 
 
 def parse_variant(text: str, common: Mapping[str, Any]) -> Variant:

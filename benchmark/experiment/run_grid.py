@@ -21,7 +21,7 @@ from ..records.record import Record
 from . import fitter, on_ranks
 from .estimate import Estimator, said
 from .failures import Failed, Failure
-from .grid import Cell, set_for_nothing
+from .grid import Cell
 from .groups import grouped
 from .memory import Peaks, disk_told, memory_told, resident
 from .plan import Plan, Planned
@@ -130,8 +130,6 @@ def _foretell(
     """Say what is there, what is missing and what it takes; with `dry_run`, of each cell."""
     experiment = estimator.experiment
     say(f"{len(found)} cells: {len(found) - len(missing)} cached, {len(missing)} to run")
-    if unused := set_for_nothing(experiment.grid, [cell.cell for cell in found]):
-        say(f"set for nothing in this grid: {', '.join(unused)}")
     damaged = [cell.record for cell in missing if cell.record.exists() and not cell.done]
     again = "it is measured again"
     store.say_some(f"{file.name} is damaged ({store.damage(file)}): {again}" for file in damaged)
