@@ -154,6 +154,11 @@ def compare(
     of the other one, or on all that have both. A name without options that no table has by itself
     means all of its settings: `label_solve`.
     """
+    for method in (first, second):
+        if Path(method).exists() and not records:
+            raise UserError(
+                f"{method!r} is a file or folder: name two methods first, and then records."
+            )
     with progress.quiet(quiet):
         found = pairs(first, second, records or ())
     if json:

@@ -39,6 +39,12 @@ def test_a_url_is_no_folder_to_write_to(words, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_second_method_that_was_forgotten_is_asked_for():
+    code, _, err = run_main("compare", "lpqld", RESULTS)
+    assert code == 2
+    assert "name two methods first, and then records" in " ".join(err.split())
+
+
 def test_where_nothing_is_published_the_answer_is_to_name_records(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for words in (
