@@ -131,11 +131,6 @@ def test_nothing_goes_while_a_record_cannot_be_read(work):
     assert stages(work) == before
 
 
-def test_a_folder_that_is_not_there_has_no_leftovers(tmp_path):
-    assert cleaned(tmp_path / "none")[0] == 0
-    assert not (tmp_path / "none").exists()
-
-
 def test_decoded_pixels_go_with_their_source(tmp_path, monkeypatch):
     monkeypatch.setenv(bounded_cache.FOLDER, str(tmp_path / "cache"))
     monkeypatch.setattr(bounded_cache, "_in_use", {})

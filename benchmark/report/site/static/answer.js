@@ -3,7 +3,7 @@
 
 const VERDICTS = ["worse", "not told apart", "too few repeats", "better"];
 const FIELDS = ["dataset", "ipc", "student", "recipe", "images"];
-const MOST_NAMED = 6; // methods of a line, before the others are counted
+const MOST_NAMED = 3; // methods of a line, before the others are counted
 const [METHOD, NAME, MEAN, HALF, N, ASKED, BYTES, PRIOR, LINE] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const data = window.labelbenchAnswers;
 
