@@ -121,7 +121,7 @@ class Pace:
 
         return step
 
-    def _seconds(self, work: Callable[[], None]) -> float:
+    def _seconds(self, work: Callable[[], object]) -> float:
         self.compute.wait()
         started, count = time.perf_counter(), 0
         while (passed := time.perf_counter() - started) < LEAST or not count:

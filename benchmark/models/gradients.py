@@ -11,6 +11,7 @@ several processes synchronise and parts refuse. Dropout draws other masks than f
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,9 +69,8 @@ class Gradients:
             joint = nn.parallel.DistributedDataParallel
             known = inspect.signature(joint).parameters  # torch 2.14 warns of the older name
             new = "forward_sync_buffers"
-            self._joint = joint(
-                _Called(module), **{new if new in known else "broadcast_buffers": False}
-            )
+            kept: dict[str, Any] = {new if new in known else "broadcast_buffers": False}
+            self._joint = joint(_Called(module), **kept)
 
     def close(self) -> None:
         """Leave the module as it was, but for its weights."""

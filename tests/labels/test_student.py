@@ -1,5 +1,6 @@
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -114,5 +115,5 @@ def test_batches_rendered_together_are_those_rendered_alone(method, task, tmp_pa
 def test_a_gpu_renders_as_many_batches_as_little_memory_holds(device, resolution, expected):
     plan = ViewPlan(0, 300, resolution, 100, 1, Augmentation())
     images = SimpleNamespace(channels=3, resolution=resolution)
-    task = SimpleNamespace(device=torch.device(device), plan=plan, images=images)
+    task: Any = SimpleNamespace(device=torch.device(device), plan=plan, images=images)
     assert student.at_once(task) == expected
