@@ -15,47 +15,37 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import synthetic_imagenet
+from watching import Watch
 
 METHODS = "hello[epochs=1,rank=0,probe=128],lpqld,label_function"
 PROCESSORS_TIME = "import time; time.perf_counter = time.monotonic = time.process_time\n"
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
-EVERY = 0.2  # seconds between looks at the processes
 TICK = os.sysconf("SC_CLK_TCK")
 Table = dict[str, float]
 
 
-class Looks:
+class Processes(Watch):
     """The processes that a run is made of: the most memory of each, and its processor's time."""
 
     def __init__(self, root: int) -> None:
+        super().__init__()
         self.bytes: dict[int, int] = {}
         self.seconds: dict[int, float] = {}
-        self._root, self._ended = root, threading.Event()
-        self._looking = threading.Thread(target=self._look)
+        self._root = root
 
-    def __enter__(self) -> "Looks":
-        self._looking.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._looking.join()
-
-    def _look(self) -> None:
-        while not self._ended.wait(EVERY):
-            parents = {int(p.name): _parent(p) for p in Path("/proc").glob("[0-9]*")}
-            for pid in parents:
-                above = pid
-                while above in parents and above != self._root:
-                    above = parents[above]
-                if above == self._root:
-                    self._note(pid)
+    def look(self) -> None:
+        parents = {int(p.name): _parent(p) for p in Path("/proc").glob("[0-9]*")}
+        for pid in parents:
+            above = pid
+            while above in parents and above != self._root:
+                above = parents[above]
+            if above == self._root:
+                self._note(pid)
 
     def _note(self, pid: int) -> None:
         try:
@@ -92,7 +82,7 @@ def run_here(words: list[str], told: str) -> None:
     main()
 
 
-def ran(folder: Path, words: list[str]) -> tuple[str, Looks]:
+def ran(folder: Path, words: list[str]) -> tuple[str, Processes]:
     """What a run says on standard error, and what its processes take."""
     (folder / "sitecustomize.py").write_text(PROCESSORS_TIME)
     code = (
@@ -102,7 +92,7 @@ def ran(folder: Path, words: list[str]) -> tuple[str, Looks]:
     settings = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("w") as log:
         child = subprocess.Popen([sys.executable, "-c", code], stderr=log, env=settings)
-        with Looks(child.pid) as looks:
+        with Processes(child.pid) as looks:
             child.wait()
     said = (folder / "log").read_text()
     if child.returncode:

@@ -12,13 +12,13 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
+from watching import Watch
 
 from benchmark.core.cache import Cache
 from benchmark.core.device import Compute
@@ -32,7 +32,6 @@ from benchmark.labels.task import LabelTask
 from benchmark.models.teachers import Teacher
 
 CLASSES, BATCH = 1000, 100
-EVERY = 0.005  # seconds between looks at the memory
 
 
 @dataclass(frozen=True)
@@ -53,24 +52,17 @@ class Taken:
     labels: int
 
 
-class Peak:
-    """The most memory of its own that this process has while it is looked at."""
+class Peak(Watch):
+    """The most memory of its own that this process has while it is watched."""
+
+    every = 0.005
 
     def __init__(self) -> None:
-        self.bytes, self._ended = own_bytes(), threading.Event()
-        self._looking = threading.Thread(target=self._look)
+        super().__init__()
+        self.bytes = own_bytes()
 
-    def __enter__(self) -> "Peak":
-        self._looking.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._looking.join()
-
-    def _look(self) -> None:
-        while not self._ended.wait(EVERY):
-            self.bytes = max(self.bytes, own_bytes())
+    def look(self) -> None:
+        self.bytes = max(self.bytes, own_bytes())
 
 
 def own_bytes() -> int:
