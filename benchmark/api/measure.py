@@ -1,6 +1,6 @@
 """Measuring a grid: what the command line and Python both do of `run`'s words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,15 @@ def measured(asked: Mapping[str, Any], at: Surroundings) -> Results:
 
     for path in at.plugin or ():
         plugins.add(path)
-    return measure(grid_of(asked, at.config), at)
+    grid = grid_of(asked, at.config)
+    return measure(grid, at, set_for_nothing(grid, asked))
 
 
-def measure(grid: Grid, at: Surroundings) -> Results:
+def measure(grid: Grid, at: Surroundings, notes: Sequence[str] = ()) -> Results:
     """Measure a grid's cells. What fails is among the results.
+
+    Args:
+        notes: lines about the grid, said once nothing in it is wrong.
 
     Raises:
         UserError: a name, an option or a value is wrong; nothing was made yet.
@@ -85,7 +89,7 @@ def measure(grid: Grid, at: Surroundings) -> Results:
     try:
         if remote:
             remote.open(run_cell.RECORDS, write=not at.dry_run)
-        ran = run_grid.run(experiment, chosen, at.dry_run, execute, limit)
+        ran = run_grid.run(experiment, chosen, at.dry_run, execute, limit, notes)
         results = _results(ran, remote.unsaved() if remote and not at.dry_run else "")
     except UserError:
         on_ranks.dismiss(None)
@@ -130,10 +134,13 @@ def grid_of(asked: Mapping[str, Any], config: Path | None) -> Grid:
     elif "dataset" not in asked:
         values = grids.read_config(Path("quick"))
     options = {**values.get("set", {}), **asked.get("set", {})}
-    grid = grids.make_grid({**values, **asked, "set": options})
-    if unused := grids.set_for_nothing(grid, asked.get("set", {})):
-        progress.say(f"set for nothing in this grid: {', '.join(unused)}")
-    return grid
+    return grids.make_grid({**values, **asked, "set": options})
+
+
+def set_for_nothing(grid: Grid, asked: Mapping[str, Any]) -> list[str]:
+    """Options that were asked for and that nothing in the grid has, told in a line, if any."""
+    unused = grids.set_for_nothing(grid, asked.get("set", {}))
+    return [f"set for nothing in this grid: {', '.join(unused)}"] if unused else []
 
 
 def _executor(

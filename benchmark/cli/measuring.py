@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..api.measure import grid_of
+from ..api.measure import grid_of, set_for_nothing
 from ..api.surroundings import Place
 from ..core.errors import Interrupted, UserError
 from ..core.remote_work import RemoteWork
@@ -31,7 +31,7 @@ def opened(asked: dict[str, Any], at: Place) -> tuple[Any, list[grids.Cell]]:
     grid = grid_of(asked, at.config)
     cells = list(grids.cells(grid))
 
-    from ..core.progress import stage
+    from ..core.progress import say, stage
 
     try:
         with stage("start", "load torch", aloud=False):
@@ -42,6 +42,8 @@ def opened(asked: dict[str, Any], at: Place) -> tuple[Any, list[grids.Cell]]:
         raise Interrupted("nothing was begun.") from error
 
     runtime = Runtime(at.folder, choose(at.device, at.precision), at.data_root, at.download)
+    for line in set_for_nothing(grid, asked):
+        say(line)
     return Experiment(grid, runtime), cells
 
 

@@ -62,12 +62,14 @@ def run(
     dry_run: bool,
     execute: Callable[[Cells, list[ResolvedCell]], Failed] | None = None,
     within: float | None = None,
+    notes: Sequence[str] = (),
 ) -> Ran:
     """Measure all missing cells, and read what all of them say.
 
     Args:
         execute: measures cells elsewhere than in this process, as `measure` does here.
         within: seconds; cells that do not fit are left out.
+        notes: lines about the grid, said once nothing in it is wrong.
 
     Raises:
         UserError: a name or option is wrong; nothing was made yet.
@@ -83,6 +85,8 @@ def run(
             resolved = experiment.resolve(cells, fetch=not dry_run)
         if resolved.left_out and not any(cell.variant.budget for cell in resolved.labels):
             raise UserError(" ".join(dict.fromkeys(resolved.left_out.values())))
+        for line in notes:
+            say(line)
         left_out = {c.variant.label: w for c, w in resolved.left_out.items()}
         for label, why in left_out.items():
             say(f"left out: {label}: {why}")
