@@ -4,8 +4,9 @@ Both are checked out into temporary worktrees, and AFTER's micro-benchmarks (`te
 on each in turn, a process a round; what runs on one of them alone is left out. Or, after `--`, a
 command does, each time in an empty folder: `python tests/compare_speed.py main HEAD -- run
 --methods hello,lpqld`; with `--before-words` and `--after-words` two settings of one command are
-compared, on one commit given twice. Prints the seconds of AFTER over those of BEFORE, and records
-them. Needs a checkout and the test dependencies; nothing is installed.
+compared, on one commit given twice. `-k A --against B` sets two micro-benchmarks of AFTER side by
+side. Prints the seconds of AFTER over those of BEFORE, and records them. Needs a checkout and the
+test dependencies; nothing is installed.
 """
 
 import argparse
@@ -129,7 +130,8 @@ def timed(tree: Tree, after: Tree, asked: argparse.Namespace, command: Sequence[
             python(tree, ["-m", "benchmark", *command, *shlex.split(own)], folder, asked.threads)
             return {asked.name or " ".join(command): time.perf_counter() - started}
         tests = sorted(map(str, (after.place / "tests").glob("test_speed*.py")))
-        told, chosen = folder / "told.json", ["-k", asked.k] if asked.k else []
+        only = f"{asked.k} or {asked.against}" if asked.against else asked.k
+        told, chosen = folder / "told.json", ["-k", only] if only else []
         only = ["--benchmark-only", f"--benchmark-json={told}"]
         words = ["-m", "pytest", *tests, "-q", *PLAIN, *only, *chosen]
         python(tree, words, folder, asked.threads, good=(0, SOME_FAILED))
@@ -141,6 +143,8 @@ def compare(
     before: Tree, after: Tree, asked: argparse.Namespace, command: Sequence[str]
 ) -> dict[str, tuple[list[float], list[float]]]:
     """The seconds of every round of what was timed: before's, and after's."""
+    if asked.against:
+        return beside(after, asked)
     found: dict[str, tuple[list[float], list[float]]] = {}
     for number in range(asked.rounds):
         # Who begins, alternates: so neither has all of a machine that slows down, or warms up.
@@ -159,6 +163,16 @@ def compare(
     return found
 
 
+def beside(tree: Tree, asked: argparse.Namespace) -> dict[str, tuple[list[float], list[float]]]:
+    """The seconds of every round of two micro-benchmarks of a commit: against what, and what."""
+    rounds = [timed(tree, tree, asked, ()) for _ in range(asked.rounds)]
+    for name in (asked.k, asked.against):
+        if name not in rounds[0]:
+            raise Refused(f"{name!r} is no micro-benchmark here. Valid: {', '.join(rounds[0])}.")
+    name = asked.name or f"{asked.k} against {asked.against}"
+    return {name: ([one[asked.against] for one in rounds], [one[asked.k] for one in rounds])}
+
+
 def record(
     before: Tree, after: Tree, asked: argparse.Namespace, command: Sequence[str], to: Path
 ) -> None:
@@ -175,6 +189,7 @@ def record(
     where = world(choose(device if command else "cpu", "fp32"))
     settings = {"threads": str(asked.threads), "command": " ".join(command) or "pytest-benchmark"}
     own = {"before": asked.before_words, "after": asked.after_words}
+    own = {"before": asked.against, "after": asked.k} if asked.against else own
     settings |= {side: words for side, words in own.items() if words}
     made: list[speed.RatioRecord] = [
         {
@@ -203,6 +218,7 @@ def main(words: Sequence[str], root: Path = ROOT) -> int:
     parser.add_argument("before", help="a commit")
     parser.add_argument("after", help="another one")
     parser.add_argument("-k", help="only the micro-benchmarks of this expression, as pytest's")
+    parser.add_argument("--against", help="another one, beside which AFTER's one of -k is set")
     parser.add_argument("--rounds", type=int, default=5, help="processes a commit (5)")
     parser.add_argument("--threads", type=int, default=1, help="of each process (1)")
     parser.add_argument("--name", help="what the command is called in the record")
@@ -215,6 +231,8 @@ def main(words: Sequence[str], root: Path = ROOT) -> int:
         for name in ("rounds", "threads"):
             if getattr(asked, name) < 1:
                 raise Refused(f"--{name} is {getattr(asked, name)}; at least 1 is valid.")
+        if asked.against and (command or not asked.k):
+            raise Refused("--against sets two micro-benchmarks side by side: name one with -k.")
         if asked.to.name not in ("profile.jsonl", "speed.jsonl"):
             raise Refused(f"--to takes a profile.jsonl or speed.jsonl, not {str(asked.to)!r}.")
         with tempfile.TemporaryDirectory() as made:

@@ -112,6 +112,21 @@ def test_two_settings_of_a_command_are_compared_on_one_commit(repository, tmp_pa
     assert saved_seconds(found) > 0.1
 
 
+def test_two_micro_benchmarks_of_a_commit_are_set_side_by_side(repository, tmp_path, capsys):
+    to, words = tmp_path / "speed.jsonl", ("--rounds", "2", "--against", "test_working")
+    found = ratio(repository, to, *words, "-k", "test_nothing")
+    assert found["name"] == "test_nothing against test_working"
+    assert (found["settings"]["before"], found["settings"]["after"]) == (
+        "test_working",
+        "test_nothing",
+    )
+    assert found["first"]["environment"] == found["second"]["environment"]
+    assert saved_seconds(found) > 0.04
+    assert compared(repository, to, *words, "-k", "test_some") == 2
+    assert "'test_some' is no micro-benchmark here. Valid: test_working." in capsys.readouterr().err
+    assert compared(repository, to, *words) == 2
+
+
 def test_what_runs_on_one_commit_alone_is_left_out(repository, tmp_path, capsys):
     to = tmp_path / "profile.jsonl"
     found = ratio(repository, to, "--rounds", "1", "-k", "nothing or anew")

@@ -1,5 +1,7 @@
 """What is asked of records: which method beats which, which one to take, what is given away."""
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,7 +97,7 @@ def advise(
 def ship(
     record: str | Path | Mapping[str, Any],
     to: str | Path | None = None,
-    work: str | Path = "runs",
+    work: str | Path | None = None,
     license: str = "unknown",
     push: str = "",
     private: bool = False,
@@ -105,6 +107,8 @@ def ship(
     Args:
         record: a record of the work folder, or its file (a URL too, where `work` is one).
         to: a new folder, or a URL of one; `open_labels` takes either.
+        work: the folder of stages, or a URL of one; None is the one that the record's file lies in,
+            or else `runs`.
         license: as the Hub names it.
         push: OWNER/NAME[:CONFIG], a dataset repository of the Hub, made if it is not there.
         private: whether a repository that is made is for you alone to see.
@@ -128,6 +132,7 @@ def ship(
     repository = repository_of(push, private, place)
     far = place is None or remote.is_url(place)
     folder = remote.scratch() / "shipped" if place is None or far else Path(place)
+    work = _work_of(record) if work is None else work
     kept = RemoteWork.at(work)
     if kept:
         kept.open(RECORDS, write=False)
@@ -165,6 +170,16 @@ def repository_of(push: str, private: bool, to: str | None) -> "Repository | Non
     found = Repository.parse(push, "dataset")
     replace(found, file="").check_push()
     return found
+
+
+def _work_of(record: str | Path | Mapping[str, Any]) -> str:
+    """The work folder that a record's file lies in, here or at a URL; `runs` where in none."""
+    from ..experiment.run_cell import RECORDS
+
+    if isinstance(record, Mapping):
+        return "runs"
+    found = re.fullmatch(rf"(?:(.*)/)?{RECORDS}/[^/]+", str(record).replace(os.sep, "/"))
+    return (found[1] or ".") if found else "runs"
 
 
 def _file(record: str | Path | Mapping[str, Any], work: Path, place: str) -> Path:

@@ -108,7 +108,10 @@ def ship(
         str | None,
         typer.Argument(help="A new folder for `labels/`, `images/` and a card, or a URL of one."),
     ] = None,
-    work: Annotated[str, typer.Option(help="Folder of stages, or a URL of one.")] = "runs",
+    work: Annotated[
+        str | None,
+        typer.Option(help="Folder of stages, or a URL of one.", show_default="the record's own"),
+    ] = None,
     license_: Annotated[
         str, typer.Option("--license", help="As the Hub names it: cc-by-4.0, mit, ...")
     ] = "unknown",

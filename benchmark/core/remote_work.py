@@ -55,6 +55,8 @@ class RemoteWork:
         """
         text = str(place)
         if not remote.is_url(text):
+            if not text.strip():
+                raise UserError(f"--work takes a folder or a URL, got {text!r}; the usual is runs.")
             if Path(text).is_file():
                 raise UserError(f"--work takes a folder or a URL, and {text!r} is a file.")
             return None

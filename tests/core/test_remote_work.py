@@ -214,6 +214,8 @@ def test_a_file_is_no_work_folder(tmp_path):
     assert RemoteWork.at(tmp_path) is None
     with pytest.raises(UserError, match="is a file"):
         RemoteWork.at(tmp_path / "x")
+    with pytest.raises(UserError, match="--work takes a folder or a URL, got ''"):
+        RemoteWork.at("")
 
 
 def test_the_network_is_tried_again(memory, monkeypatch):

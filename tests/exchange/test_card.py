@@ -51,7 +51,7 @@ def records_of(work, method):
 
 def ship(work, method, to, *options):
     (path, record), *_ = records_of(work, method)
-    code, _, err = run_main("ship", path, to, "--work", work, *options)
+    code, _, err = run_main("ship", path, to, *options)  # of the work folder that it lies in
     assert code == 0, err
     return (to / "README.md").read_text("utf-8"), record
 
