@@ -189,7 +189,8 @@ def record(
     where = world(choose(device if command else "cpu", "fp32"))
     settings = {"threads": str(asked.threads), "command": " ".join(command) or "pytest-benchmark"}
     own = {"before": asked.before_words, "after": asked.after_words}
-    own = {"before": asked.against, "after": asked.k} if asked.against else own
+    if asked.against:
+        before, own = after, {"before": asked.against, "after": asked.k}
     settings |= {side: words for side, words in own.items() if words}
     made: list[speed.RatioRecord] = [
         {

@@ -70,7 +70,6 @@ def measure(grid: Grid, at: Surroundings, notes: Sequence[str] = ()) -> Results:
         _check_joint(at)
         ranks.join(compute.device)
     jobs, execute = (1, None) if several else _executor(at, compute, len(chosen))
-    share = at.share_stream == "auto"
     runtime = Runtime(
         at.folder,
         compute,
@@ -78,7 +77,7 @@ def measure(grid: Grid, at: Surroundings, notes: Sequence[str] = ()) -> Results:
         at.download,
         at.force,
         at.batched,
-        share,
+        at.share_stream == "auto",
         jobs,
         at.dry_run,
         remote.url if remote else "",

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from . import freed_memory
 from .bounded import shown
 from .errors import UserError
 
@@ -35,6 +36,8 @@ class Compute:
         Convolutions in bfloat16, and on a CPU in any precision, run faster channels last, but for
         group and instance norm, which would be laid out anew.
         """
+        if self.device.type == "cpu":
+            freed_memory.keep()
         network = network.to(self.device)
         regrouped = any(isinstance(part, nn.GroupNorm) for part in network.modules())
         if (self.bf16 or self.device.type == "cpu") and not regrouped:

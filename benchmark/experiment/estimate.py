@@ -16,6 +16,7 @@ from ..core.work import TEACHER, Passes, Work
 from ..data.views import Augmentation, ViewPlan
 from ..labels.contract import method
 from ..labels.task import Amounts, task_shape
+from ..models.classifier import AT_ONCE
 from ..models.image_source import image_source
 from ..models.teachers import TeacherOptions
 from .grid import Cell
@@ -30,7 +31,6 @@ from .throughput import LEAST_SECONDS, REPEATS
 
 KINDS = ("start", "teacher", "images", "labels", "students", "tests and timing")
 PUBLISHED = Path("results")  # collections beside the run, as `reference` reads them
-TESTED = 256  # images at once
 LONG = 3 * 86400.0  # seconds after which a CPU is not what a grid is meant for
 
 
@@ -227,7 +227,7 @@ class Estimator:
         parts = [_times(step, batch), whole, _times(_sum(online), batch) if online else 0.0]
         timing = _sum([_timing(part) for part in parts])
         tested = self._beside(
-            _times(self._rate(Subject(network, TESTED, False)), len(self.experiment.dataset.test)),
+            _times(self._rate(Subject(network, AT_ONCE, False)), len(self.experiment.dataset.test)),
             len(self.experiment.dataset.test),
         )
         yield Item("tests and timing", f"test {cell.key}", _sum([tested, timing]), what)

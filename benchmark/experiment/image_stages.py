@@ -1,6 +1,8 @@
 """Distilled images as stages: each source's made once and kept, after those it starts from."""
 
+import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import pairwise
@@ -159,9 +161,9 @@ class ImageStages:
             if len(parts) > 1 and (begun or size > LARGE):
                 cpu = torch.device("cpu")
                 made = [distilled.read(self.part(resolved, part), cpu) for part in parts]
-                pixels = torch.cat([images.pixels for images in made])
-                labels = torch.cat([images.labels for images in made])
-                distilled.write(folder, ResidentImages(pixels, labels, train.class_names))
+                scratch = folder / "joined"
+                distilled.write(folder, _joined(made, scratch))
+                scratch.unlink()
             else:
                 self._make(resolved, folder, None)
 
@@ -241,6 +243,17 @@ class ImageStages:
 
         folder = given.cache.make("similarity", self.similarity_key(resolved), build_stage)
         return read_json(folder / "similarity.json", Similarity).similarity
+
+
+def _joined(parts: Sequence[ResidentImages], scratch: Path) -> ResidentImages:
+    """The images of all parts, whose pixels are mapped from a new file and not in memory."""
+    shape = (sum(map(len, parts)), *parts[0].pixels.shape[1:])
+    file = torch.from_file(str(scratch), shared=True, size=math.prod(shape), dtype=torch.uint8)
+    pixels = file.view(shape)
+    for rows, part in zip(pixels.split([*map(len, parts)]), parts, strict=True):
+        rows.copy_(part.pixels)
+    labels = torch.cat([part.labels for part in parts])
+    return ResidentImages(pixels, labels, parts[0].class_names)
 
 
 def _part_key(resolved: ResolvedImages, classes: range) -> dict[str, Any]:

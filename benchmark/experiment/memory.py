@@ -16,6 +16,7 @@ from ..data.streamed import AHEAD, StreamedImages
 from ..data.views import Augmentation, ViewPlan
 from ..labels.contract import method
 from ..labels.task import Amounts, task_shape
+from ..models.classifier import AT_ONCE
 from ..models.image_source import image_source
 from ..models.teachers import TeacherOptions
 from .footprint import Footprint
@@ -23,8 +24,6 @@ from .image_stages import ResolvedImages
 from .pace import Subject
 from .run_cell import ResolvedCell
 from .stages import Experiment
-
-TESTED = 500  # images at once, as `classifier.predicted` takes them
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Peaks:
             Subject(network, options.batch_size, True), self._real_plan(options), "sgd"
         )
         reads = self._ahead(dataset.train, options.batch_size)
-        device, tested = _most(trained, self._tested(network)), self._ahead(dataset.test, TESTED)
+        device, tested = _most(trained, self._tested(network)), self._ahead(dataset.test, AT_ONCE)
         return Peak("teacher", network, device, max(reads, tested))
 
     def _real_plan(self, options: TeacherOptions) -> ViewPlan:
@@ -125,10 +124,10 @@ class Peaks:
         held = 0 if cls.control else cls.label_bytes(labels.options, shape) or 0
         device = _sum(_most(trained, self._tested(network), *online), held)
         where = f"{network} on {labels.variant.label}"
-        return Peak("students", where, device, self._ahead(given.dataset.test, TESTED))
+        return Peak("students", where, device, self._ahead(given.dataset.test, AT_ONCE))
 
     def _tested(self, network: str) -> int | None:
-        count = min(TESTED, len(self.experiment.dataset.test))
+        count = min(AT_ONCE, len(self.experiment.dataset.test))
         return self.footprint.of(Subject(network, count, False), None)
 
     def _passes(self, passes: Sequence[Passes], plan: ViewPlan) -> int | None:

@@ -8,6 +8,7 @@ from ..data.images import Images
 from ..data.whitening import Whitening
 
 Floats = tuple[float, ...]
+AT_ONCE = 200  # images that are classified at once
 
 
 class Classifier(nn.Module):
@@ -50,7 +51,7 @@ def predicted(
     classifier.eval()
     found = []
     rows = torch.arange(len(images)) if chosen is None else chosen
-    for block in images.batches(rows.split(500)):
+    for block in images.batches(rows.split(AT_ONCE)):
         pixels = block.to(compute.device, non_blocking=True).float() / 255
         with compute.autocast():
             found.append(classifier(pixels).argmax(1))

@@ -37,6 +37,8 @@ def test_parts_make_up_the_images_made_in_one_go(source, tmp_path):
         for part in parts[::order]:
             opened(work).image_stages.part(resolved, part)
         assert made(opened(work), source) == whole
+        stage = next(path for path in (work / "stages").glob("images-*") if path.is_dir())
+        assert not (stage / "joined").exists()
 
 
 def test_large_images_are_made_in_parts_of_which_a_kill_loses_one(tmp_path, monkeypatch):
