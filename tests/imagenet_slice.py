@@ -30,21 +30,25 @@ Table = dict[str, float]
 
 
 class Processes(Watch):
-    """The processes that a run is made of: the most memory of each, and its processor's time."""
+    """The processes that a run is made of: the most memory of each, and its processor's time.
+
+    Attributes:
+        root: the one that began the others.
+    """
 
     def __init__(self, root: int) -> None:
         super().__init__()
         self.bytes: dict[int, int] = {}
         self.seconds: dict[int, float] = {}
-        self._root = root
+        self.root = root
 
     def look(self) -> None:
         parents = {int(p.name): _parent(p) for p in Path("/proc").glob("[0-9]*")}
         for pid in parents:
             above = pid
-            while above in parents and above != self._root:
+            while above in parents and above != self.root:
                 above = parents[above]
-            if above == self._root:
+            if above == self.root:
                 self._note(pid)
 
     def _note(self, pid: int) -> None:
@@ -164,7 +168,7 @@ def main(folder: Path, ipc: int, epochs: int, network: str) -> None:
     memory = amounts(dry, "memory of the host")
     fits = max(memory.get(kind, 0) for kind in ("teacher", "images", "labels"))
     # The process that trains students began the others; of those one fits.
-    own, *others = [looks.bytes[pid] for pid in sorted(looks.bytes)]
+    own, others = looks.bytes[looks.root], [b for p, b in looks.bytes.items() if p != looks.root]
     show(
         "memory",
         {"students": memory["students"], "the process that fits": fits},

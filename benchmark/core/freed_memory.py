@@ -10,8 +10,8 @@ import sys
 from functools import cache
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of options, in malloc.h
-KEPT = 2**30  # bytes freed at the end of the heap that stay
-MAPPED = 2**28  # pieces as large are given back when they are freed
+KEPT = 2**29  # bytes freed at the end of the heap that stay
+MAPPED = 2**26  # pieces as large are given back when they are freed
 
 
 @cache

@@ -8,7 +8,7 @@ from ..data.images import Images
 from ..data.whitening import Whitening
 
 Floats = tuple[float, ...]
-AT_ONCE = 200  # images that are classified at once
+AT_ONCE = 100  # images that are classified at once; a CPU's cache and heap hold what they make
 
 
 class Classifier(nn.Module):
