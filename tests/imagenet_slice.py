@@ -123,11 +123,9 @@ def on_disk(work: Path) -> Table:
 
 def seconds(work: Path) -> Table:
     """Of each kind of stage, as stages and records say."""
-    found: Table = {"teacher": 0.0, "images": 0.0, "labels": 0.0, "students": 0.0}
-    for file in work.glob("stages/*/made.json"):
-        kind = file.parent.name.rpartition("-")[0]
-        if kind in ("teacher", "images"):
-            found[kind] += json.loads(file.read_text())["seconds"]
+    found: Table = {"teacher": 0.0, "labels": 0.0, "students": 0.0}
+    for file in work.glob("stages/teacher-*/made.json"):
+        found["teacher"] += json.loads(file.read_text())["seconds"]
     for record in records(work):
         found["labels"] += record["result"]["seconds_fit"]
         found["students"] += record["result"]["seconds_train"]
@@ -175,7 +173,11 @@ def main(folder: Path, ipc: int, epochs: int, network: str) -> None:
         {"students": own, "the process that fits": max(others)},
     )
     foretold, measured = json.loads((folder / "told.json").read_text()), seconds(work)
-    foretold["all"], measured["all"] = sum(foretold.values()), sum(looks.seconds.values())
+    # Neither stages nor records say what starting, images, tests and pictures' bytes take.
+    each, whole = sum(foretold[name] for name in measured), sum(looks.seconds.values())
+    foretold["all"] = sum(foretold.values())
+    foretold["the rest"] = foretold["all"] - each
+    measured |= {"all": whole, "the rest": whole - sum(measured.values())}
     show("seconds", foretold, measured)
 
 
