@@ -16,7 +16,7 @@ from ..core.work import TEACHER, Passes, Work
 from ..data.views import Augmentation, ViewPlan
 from ..labels.contract import method
 from ..labels.task import Amounts, task_shape
-from ..models.classifier import AT_ONCE
+from ..models.classifier import at_once
 from ..models.image_source import image_source
 from ..models.teachers import TeacherOptions
 from .grid import Cell
@@ -226,10 +226,11 @@ class Estimator:
         whole = _times(_sum([step, supply]), batch)
         parts = [_times(step, batch), whole, _times(_sum(online), batch) if online else 0.0]
         timing = _sum([_timing(part) for part in parts])
-        tested = self._beside(
-            _times(self._rate(Subject(network, AT_ONCE, False)), len(self.experiment.dataset.test)),
+        count, size = (
             len(self.experiment.dataset.test),
+            at_once(self.experiment.runtime.compute.device),
         )
+        tested = self._beside(_times(self._rate(Subject(network, size, False)), count), count)
         yield Item("tests and timing", f"test {cell.key}", _sum([tested, timing]), what)
 
     def _seconds(self, work: Work, plan: ViewPlan) -> float | None:

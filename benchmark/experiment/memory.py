@@ -16,7 +16,7 @@ from ..data.streamed import AHEAD, StreamedImages
 from ..data.views import Augmentation, ViewPlan
 from ..labels.contract import method
 from ..labels.task import Amounts, task_shape
-from ..models.classifier import AT_ONCE
+from ..models.classifier import at_once
 from ..models.image_source import image_source
 from ..models.teachers import TeacherOptions
 from .footprint import Footprint
@@ -76,8 +76,8 @@ class Peaks:
             Subject(network, options.batch_size, True), self._real_plan(options), "sgd"
         )
         reads = self._ahead(dataset.train, options.batch_size)
-        device, tested = _most(trained, self._tested(network)), self._ahead(dataset.test, AT_ONCE)
-        return Peak("teacher", network, device, max(reads, tested))
+        device = _most(trained, self._tested(network))
+        return Peak("teacher", network, device, max(reads, self._tests_ahead()))
 
     def _real_plan(self, options: TeacherOptions) -> ViewPlan:
         train = self.experiment.dataset.train
@@ -124,10 +124,16 @@ class Peaks:
         held = 0 if cls.control else cls.label_bytes(labels.options, shape) or 0
         device = _sum(_most(trained, self._tested(network), *online), held)
         where = f"{network} on {labels.variant.label}"
-        return Peak("students", where, device, self._ahead(given.dataset.test, AT_ONCE))
+        return Peak("students", where, device, self._tests_ahead())
+
+    def _tests_ahead(self) -> int:
+        given = self.experiment
+        return self._ahead(given.dataset.test, at_once(given.runtime.compute.device))
 
     def _tested(self, network: str) -> int | None:
-        count = min(AT_ONCE, len(self.experiment.dataset.test))
+        count = min(
+            at_once(self.experiment.runtime.compute.device), len(self.experiment.dataset.test)
+        )
         return self.footprint.of(Subject(network, count, False), None)
 
     def _passes(self, passes: Sequence[Passes], plan: ViewPlan) -> int | None:

@@ -8,7 +8,6 @@ from ..data.images import Images
 from ..data.whitening import Whitening
 
 Floats = tuple[float, ...]
-AT_ONCE = 100  # images that are classified at once; a CPU's cache and heap hold what they make
 
 
 class Classifier(nn.Module):
@@ -43,6 +42,11 @@ class Classifier(nn.Module):
         return (pixels - self._mean) / self._std
 
 
+def at_once(device: torch.device) -> int:
+    """Images that are classified at once there: on a CPU, what its cache and heap hold."""
+    return 50 if device.type == "cpu" else 500
+
+
 @torch.no_grad()
 def predicted(
     classifier: nn.Module, images: Images, compute: Compute, chosen: Tensor | None = None
@@ -51,7 +55,7 @@ def predicted(
     classifier.eval()
     found = []
     rows = torch.arange(len(images)) if chosen is None else chosen
-    for block in images.batches(rows.split(AT_ONCE)):
+    for block in images.batches(rows.split(at_once(compute.device))):
         pixels = block.to(compute.device, non_blocking=True).float() / 255
         with compute.autocast():
             found.append(classifier(pixels).argmax(1))

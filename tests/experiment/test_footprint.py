@@ -89,7 +89,7 @@ def test_a_network_that_does_another_thing_for_another_batch_is_not_known(monkey
 
 
 def test_a_dry_run_says_memory_and_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "AT_ONCE", 20)
+    monkeypatch.setattr(memory, "at_once", lambda device: 20)
     code, _, err = run_main(
         "run", *GRID, "--methods", "soft,hello", "--work", tmp_path, "--dry-run"
     )

@@ -44,7 +44,7 @@ def test_options_are_resolved_once_for_all_draws_and_seeds(tmp_path, resolved):
 
 
 def test_a_dry_run_resolves_them_no_more_often(tmp_path, resolved, monkeypatch):
-    monkeypatch.setattr(memory, "AT_ONCE", 20)
+    monkeypatch.setattr(memory, "at_once", lambda device: 20)
     words = ["--images", DRAWS, "--methods", "hard,score", "--budget", "4000"]
     code, _, err = run_main("run", *GRID, *words, "--work", tmp_path / "none", "--dry-run")
     assert code == 0, err
