@@ -1,5 +1,7 @@
 """Tensors that grow on disk: rows are appended as they come, and memory holds none of them."""
 
+from collections.abc import Sequence
+from itertools import accumulate
 from math import prod
 from pathlib import Path
 
@@ -39,6 +41,40 @@ class Stored:
         return Stored(self.file, self.dtype, (self.shape.numel(),))
 
 
+class Joined(Stored):
+    """Rows that lie in several files, read as one tensor.
+
+    Args:
+        parts: in order, each with the first and the last but one of its rows that count.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Stored, slice]]) -> None:
+        first = parts[0][0]
+        self._parts = parts
+        self._ends = list(accumulate(rows.stop - rows.start for _, rows in parts))
+        super().__init__(first.file, first.dtype, (self._ends[-1], *first.shape[1:]))
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Rows `start` to `stop`, on the CPU."""
+        start, stop, _ = rows.indices(len(self))
+        found = []
+        for (stored, held), end in zip(self._parts, self._ends, strict=True):
+            before = end - held.stop  # rows ahead of the part's file
+            low, high = max(start - before, held.start), min(stop - before, held.stop)
+            if low < high:
+                found.append(stored[low:high])
+        if not found:
+            return torch.empty((0, *self.shape[1:]), dtype=self.dtype)
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def flat(self) -> Stored:
+        """The same numbers, one a row."""
+        size = prod(self.shape[1:])
+        return Joined(
+            [(part.flat(), slice(r.start * size, r.stop * size)) for part, r in self._parts]
+        )
+
+
 class TensorWriter:
     """A tensor that grows in `file` by rows of shape `row`."""
 
@@ -58,6 +94,17 @@ class TensorWriter:
     def stored(self) -> Stored:
         """All rows; nothing may be added afterwards."""
         return Stored(self.file, self.dtype, (self.rows, *self.row))
+
+    def mapped(self) -> Tensor:
+        """All rows, mapped into memory, which may drop pages that lie in the file as well.
+
+        Nothing may be added afterwards.
+        """
+        size = self.rows * prod(self.row)
+        if not size:
+            return torch.empty((self.rows, *self.row), dtype=self.dtype)
+        flat = torch.from_file(str(self.file), False, size, dtype=self.dtype)
+        return flat.view(self.rows, *self.row)
 
 
 class PackedWriter:
