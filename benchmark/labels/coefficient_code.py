@@ -20,7 +20,7 @@ from .scratch import scratch_tensor
 from .writer import Stored, TensorWriter
 
 ROWS = 64  # coefficients that are coded with the same models, before these adapt
-STREAM = 2**25  # coefficients of a stream, where bytes are not limited
+STREAM = 2**24  # coefficients of a stream, where bytes are not limited
 FINEST, COARSEST = 2.0**-10, 2.0**6  # steps
 
 

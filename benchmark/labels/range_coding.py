@@ -84,7 +84,7 @@ class Encoder:
 
     def data(self) -> bytes:
         """All blocks so far; more can be added."""
-        return self._coder.get_compressed().astype("<u4").tobytes()
+        return self._coder.get_compressed().astype("<u4", copy=False).tobytes()
 
     def cut(self) -> bytes:
         """All blocks so far; those to come are a stream of their own, with the same models."""

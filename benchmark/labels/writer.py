@@ -28,13 +28,22 @@ class Stored:
         """Rows `start` to `stop`, on the CPU."""
         start, stop, _ = rows.indices(len(self))
         count, row = max(0, stop - start), self.shape[1:]
-        size = prod(row) * self.dtype.itemsize
-        with self.file.open("rb") as file:
-            file.seek(start * size)
-            data = bytearray(file.read(count * size))
+        data = bytearray(count * prod(row) * self.dtype.itemsize)
         if not data:
             return torch.empty((count, *row), dtype=self.dtype)
+        self._read(start, stop, memoryview(data))
         return torch.frombuffer(data, dtype=self.dtype).view(count, *row)
+
+    def _read(self, start: int, stop: int, into: memoryview) -> None:
+        """Fill memory with the rows from `start` to `stop`.
+
+        Raises:
+            OSError: the file was cut since.
+        """
+        with self.file.open("rb") as file:
+            file.seek(start * (len(into) // (stop - start)))
+            if file.readinto(into) != len(into):
+                raise OSError(f"{str(self.file)!r} ends before row {stop:,}.")
 
     def flat(self) -> "Stored":
         """The same numbers, one a row."""
@@ -54,18 +63,14 @@ class Joined(Stored):
         self._ends = list(accumulate(rows.stop - rows.start for _, rows in parts))
         super().__init__(first.file, first.dtype, (self._ends[-1], *first.shape[1:]))
 
-    def __getitem__(self, rows: slice) -> Tensor:
-        """Rows `start` to `stop`, on the CPU."""
-        start, stop, _ = rows.indices(len(self))
-        found = []
+    def _read(self, start: int, stop: int, into: memoryview) -> None:
+        row = len(into) // (stop - start)
         for (stored, held), end in zip(self._parts, self._ends, strict=True):
             before = end - held.stop  # rows ahead of the part's file
             low, high = max(start - before, held.start), min(stop - before, held.stop)
             if low < high:
-                found.append(stored[low:high])
-        if not found:
-            return torch.empty((0, *self.shape[1:]), dtype=self.dtype)
-        return found[0] if len(found) == 1 else torch.cat(found)
+                at = (low + before - start) * row
+                stored._read(low, high, into[at : at + (high - low) * row])
 
     def flat(self) -> Stored:
         """The same numbers, one a row."""

@@ -61,6 +61,15 @@ def test_added_rows_are_converted_and_may_be_strided(tmp_path):
     assert writer.stored()[:].equal(rows.detach().T.half())
 
 
+def test_a_file_that_was_cut_is_not_read_as_if_it_were_whole(tmp_path):
+    writer = TensorWriter(tmp_path / "rows", torch.float32)
+    writer.add(torch.arange(4.0))
+    (tmp_path / "rows").write_bytes(b"\1" * 12)
+    assert len(writer.stored()[1:3]) == 2
+    with pytest.raises(OSError, match="ends before row 4"):
+        writer.stored()[1:4]
+
+
 def test_nothing_added(tmp_path):
     writer = TensorWriter(tmp_path / "rows", torch.float32, (3,))
     stored = writer.stored()
