@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.files import hold
 
 RESIDENT_BYTES = 2**22  # that a tensor takes in memory, at most
-CHUNK_BYTES = 2**23  # that are worked on at once
+CHUNK_BYTES = 2**20  # that are worked on at once, in a core's own cache
 
 
 def scratch_tensor(folder: Path | None, dtype: torch.dtype, *shape: int) -> Tensor:

@@ -46,7 +46,7 @@ from .budget import index_bytes, network_bytes, within
 from .options import Options
 
 USUAL_HIDDEN = 64
-BLOCK = 4096  # labels that are decoded at once
+BLOCK, FEW = 4096, 256  # labels that are decoded at once, and compared
 
 
 class VQAE(LabelSource[Options]):
@@ -182,7 +182,9 @@ class VQAE(LabelSource[Options]):
         wrong = power = 0.0
         for start in range(0, len(stored), BLOCK):
             rows = slice(start, min(start + BLOCK, len(stored)))
-            exact = centred(stored[rows].cpu())
-            wrong += float((centred(self._decoded(rows).cpu()) - exact).square().sum())
-            power += float(exact.square().sum())
+            pairs = zip(stored[rows].split(FEW), self._decoded(rows).split(FEW), strict=True)
+            for exact, found in pairs:
+                exact, found = centred(exact.cpu()), centred(found.cpu())
+                wrong += float((found - exact).square().sum())
+                power += float(exact.square().sum())
         return wrong / max(power, LEAST_POWER)
