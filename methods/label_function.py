@@ -23,19 +23,16 @@ from benchmark.core.work import TEACHER, Passes, Work
 from benchmark.data.views import ViewBatch, ViewPlan
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.coded_function import (
-    COARSEST,
-    FINEST,
     LONGEST,
     UNSEEN,
-    USUAL_DIMS,
     CodedFunction,
-    code_container,
     fitting_bytes,
     labelled_epochs,
-    usual_dims,
 )
+from benchmark.labels.coefficient_code import COARSEST, FINEST
 from benchmark.labels.container import stand_in
 from benchmark.labels.contract import Json, LabelSource
+from benchmark.labels.directions import USUAL_DIMS, code_container, usual_dims
 from benchmark.labels.relabelling import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
 
@@ -119,7 +116,7 @@ class LabelFunction(LabelSource[Options]):
         function = CodedFunction.fit(task, fitted, options.dims, options.step, options.bytes)
         made = cls(task, options, function)
         made.notes = {"labels": fitted.count}
-        if unseen.batches:
+        if unseen.epochs:
             made.notes["r2_unseen"] = function.explained(unseen)
         return made
 

@@ -5,77 +5,79 @@ regression. Coefficients are rounded to steps that move a label alike, whichever
 geometry they multiply (reverse water-filling: those that matter less than a step become 0), and
 range-coded by models that adapt as they go.
 
-Of more than `USUAL_DIMS` classes the basis would take most of a small budget if it had all
-directions, and few directions miss much of the labels; so bytes that are limited are shared out
-between rows of the basis and finer coefficients, as leaves least squared error (`water_filling`).
+Of many classes, bytes that are limited are shared out between the basis and the coefficients
+(`directions`). Of many images, all that grows with them lies on disk while it is fitted (`scratch`,
+`ridge`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import cached_property
+from itertools import chain, islice
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.errors import ArtefactError, UserError
+from ..core.errors import ArtefactError
 from ..data.views import ViewBatch, ViewPlan
 from .artefact import Artefact, StoredTensor
-from .container import container_bytes, like, stand_in
+from .coefficient_code import (
+    COARSEST,
+    FINEST,
+    ByEntry,
+    code_and_basis,
+    coded,
+    decoded,
+    rounded,
+    stream_name,
+    stream_rows,
+)
+from .directions import USUAL_DIMS, most_dims, worth_it
 from .label_basis import LEAST_POWER, centred, orthonormal, shipped, strongest
-from .range_coding import MOST, Decoder, Encoder
+from .range_coding import MOST
+from .ridge import SOLVED_BYTES, WIDE, fit
+from .scratch import CHUNK_BYTES, RESIDENT_BYTES, chunks, scratch_tensor
 from .task import LabelTask, TaskShape
 from .teacher_logits import kept_logits
-from .view_function import (
-    ARRAYS,
-    OF_IMAGE,
-    SOLVED_BYTES,
-    Design,
-    ViewFunction,
-    fit,
-    view_function,
-)
-from .water_filling import filled
+from .view_function import OF_CLASS, OF_IMAGE, ViewFunction, view_function
 from .writer import Stored
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-USUAL_DIMS = 64
 UNSEEN = 5  # epochs after those fitted, on which a fit is measured
-ROWS = 64  # coefficients that are coded with the same models, before these adapt
 SCALED = 1000  # views, at least, by which steps are scaled
-FINEST, COARSEST = 2.0**-10, 2.0**6  # steps
-TRIED = tuple(2.0 ** (half / 2) for half in range(-20, 13))  # steps that dims are chosen with
+SCALED_AT_ONCE = 2**14  # of them
 LONGEST = {"most": 12345, "power": 0.01234, "step": 0.01234}  # of what a manifest says
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The teacher's labels of some of a plan's batches: on disk, since they outgrow memory.
+    """The teacher's labels of some of a plan's epochs: on disk, since they outgrow memory.
 
     Attributes:
-        stored: fp16 (n, C), of the plan's batches from the first on.
-        batches: which of them, counted from 0 through all epochs.
+        stored: fp16 (n, C), of the plan's views from the first on.
     """
 
     plan: ViewPlan
     stored: Stored
-    batches: range
+    epochs: range
 
     @property
     def count(self) -> int:
         """How many labels."""
-        return sum(len(views) for views in self.views())
+        return len(self.epochs) * self.plan.images
 
     def views(self) -> Iterator[ViewBatch]:
         """Of each batch."""
-        return (self.plan.batch(*divmod(number, self.plan.batches)) for number in self.batches)
+        return chain.from_iterable(map(self.plan.epoch, self.epochs))
+
+    def logits(self) -> Iterator[Tensor]:
+        """Centred, of each batch, float64 (B, C)."""
+        for epoch in self.epochs:
+            for batch in range(self.plan.batches):
+                yield centred(self.stored[self.plan.rows(epoch, batch)])
 
     def __iter__(self) -> Iterator[tuple[ViewBatch, Tensor]]:
         """Views, and their centred logits, float64 (B, C)."""
-        for views in self.views():
-            yield views, centred(self.stored[self.plan.rows(views.epoch, views.batch)])
+        return zip(self.views(), self.logits(), strict=True)
 
 
 @dataclass(frozen=True)
@@ -106,17 +108,24 @@ class CodedFunction:
     """The function of one task's images, as it is shipped and as it answers.
 
     Args:
-        code: the rounded coefficients.
+        code: the rounded coefficients, in streams; see `coefficient_code`.
         basis: whole numbers, int8 (dims, C); see `label_basis.orthonormal`.
+        scales: see `step_scales`.
     """
 
-    def __init__(self, task: LabelTask, code: bytes, basis: Tensor, extra: Extra) -> None:
+    def __init__(
+        self,
+        task: LabelTask,
+        code: Sequence[Tensor | Stored],
+        basis: Tensor,
+        extra: Extra,
+        scales: ByEntry,
+    ) -> None:
         self.code, self.basis, self.extra = code, basis, extra
         self.function: ViewFunction = view_function(task, task.device)
         self._back = (orthonormal(basis) * extra.power).float().to(task.device)
-        scales = step_scales(task) * extra.step
-        coefficients = decoded(code, scales, len(basis), extra.most)
-        self.coefficients = coefficients.to(task.device)
+        self._steps = replace(scales, each=scales.each * extra.step)
+        self._task = task
 
     @classmethod
     def fit(
@@ -134,29 +143,35 @@ class CodedFunction:
             UserError: not even the coarsest step fits.
         """
         moment, count = torch.zeros(task.classes, task.classes, dtype=torch.float64), 0
-        for _, logits in labels:
+        for logits in labels.logits():
             moment += logits.T @ logits
             count += logits.numel()
         power = rounded(max(float(moment.trace() / count) ** 0.5, LEAST_POWER))
         most = dims or most_dims(task.classes, room)
         directions = strongest(moment, most)
         whole = shipped(directions @ strongest(directions.T @ moment @ directions, most))
-        basis = orthonormal(whole)
-        design = view_function(task, "cpu").design(list(labels.views()))
-        scales = step_scales(task)[:, None]
+        basis, folder = orthonormal(whole), task.workspace()
+        design = view_function(task, "cpu").stored_design(labels.views(), labels.count, folder)
+        scales = step_scales(task)
 
         def fitted(rows: Tensor) -> Tensor:
-            return fit(design, torch.cat([logits @ rows.T / power for _, logits in labels]))
+            turned, first = scratch_tensor(folder, torch.float64, labels.count, len(rows)), 0
+            for logits in labels.logits():
+                turned[first : first + len(logits)] = logits @ rows.T / power
+                first += len(logits)
+            return fit(design, turned)
 
         if dims:
             coefficients = fitted(basis)
         else:
-            blocks = map(fitted, basis.split(USUAL_DIMS))
-            coefficients = _worth_it(blocks, design, scales, task.classes, room)
+            parts = map(fitted, basis.split(USUAL_DIMS))
+            coefficients = worth_it(parts, design, scales, task.classes, room)
             whole = whole[: coefficients.shape[1]]
             room = max(1, room - whole.numel())  # 0 would be no limit
-        code, largest, step = coded(coefficients.div_(scales), step, room)
-        return cls(task, code, whole, Extra(largest, power, step))
+        for rows in chunks(len(coefficients), WIDE * coefficients.shape[1]):
+            coefficients[rows].div_(scales[rows])
+        code, largest, step = coded(coefficients, step, room, folder)
+        return cls(task, code, whole, Extra(largest, power, step), scales)
 
     @classmethod
     def restore(cls, task: LabelTask, dims: int, stored: Artefact) -> "CodedFunction":
@@ -166,12 +181,30 @@ class CodedFunction:
             ArtefactError: code or basis are of another type or shape.
         """
         code, basis = code_and_basis(stored, dims, task.classes, "function's")
-        return cls(task, code, basis, stored.extra(Extra))
+        scales = step_scales(task)
+        size, each = len(scales), stream_rows(len(scales), len(basis))
+        if len(code) not in (1, -(-size // each)):
+            raise ArtefactError(
+                f"The function's {size} coefficients are in {len(code)} streams, each of {each}."
+            )
+        made = cls(task, code, basis, stored.extra(Extra), scales)
+        _ = made.coefficients  # here, and not at the first step
+        return made
+
+    @cached_property
+    def coefficients(self) -> Tensor:
+        """Float32 (size, dims), on the device; in a file while fitting, if they are large."""
+        dims, folder = len(self.basis), self._task.scratch
+        found = decoded(self.code, self._steps, dims, self.extra.most, folder)
+        return found.to(self._task.device)
 
     def tensors(self) -> Iterable[StoredTensor]:
         """What is shipped."""
-        numbers = len(self.coefficients) * len(self.basis)
-        yield StoredTensor("code", "values", as_tensor(self.code), numbers)
+        numbers, dims = len(self._steps), len(self.basis)
+        each = stream_rows(numbers, dims) if len(self.code) > 1 else numbers
+        for number, stream in enumerate(self.code):
+            some = min(each, numbers - number * each) * dims
+            yield StoredTensor(stream_name(number), "values", stream, some)
         yield StoredTensor("basis", "weights", self.basis)
 
     def logits(self, views: ViewBatch) -> Tensor:
@@ -192,183 +225,41 @@ class CodedFunction:
 def labelled_epochs(task: LabelTask, epochs: int) -> tuple[Labels, Labels]:
     """The teacher's labels of the plan's first epochs, and of few more that no fit sees."""
     plan = task.plan
-    fitted = min(plan.epochs, epochs) * plan.batches
-    last = min(plan.epochs, epochs + UNSEEN) * plan.batches
-    stored = kept_logits(task, last)
+    fitted, last = min(plan.epochs, epochs), min(plan.epochs, epochs + UNSEEN)
+    stored = kept_logits(task, last * plan.batches)
     return Labels(plan, stored, range(fitted)), Labels(plan, stored, range(fitted, last))
 
 
 def fitting_bytes(shape: TaskShape, epochs: int, dims: int) -> int:
-    """What a fit to so many epochs holds at most.
+    """What a fit to so many epochs holds in memory at most; see `scratch`.
 
-    Of each label its coordinates in double precision, and two of their size as it is fitted; the
-    coefficients, and what solving for some of them takes.
+    The labels' second moment and its axes; the design, as it is and sorted; labels and coefficients
+    in few dimensions, and what solving for some of them takes; a few chunks of these.
     """
-    coefficients = 8 * OF_IMAGE * shape.images * dims
-    labels = 24 * min(shape.epochs, epochs) * shape.images * dims
-    return labels + coefficients + ARRAYS * min(coefficients, SOLVED_BYTES)
+    views, entries = min(shape.epochs, epochs) * shape.images, OF_IMAGE + OF_CLASS
+    size = OF_IMAGE * shape.images + OF_CLASS * shape.classes
+    solved = max(1, min(dims, SOLVED_BYTES // (WIDE * size)))
+    tensors = [4 * views * entries] * 2 + [WIDE * views * entries] * 2 + [WIDE * size] * 3
+    tensors += [WIDE * size * dims] + [WIDE * size * solved] * 5
+    tensors += [WIDE * views * dims] + [WIDE * views * solved] * 2
+    held = sum(min(RESIDENT_BYTES, each) for each in tensors)
+    chunked = 4 * min(CHUNK_BYTES, WIDE * max(views * entries, size * dims))
+    return 4 * WIDE * shape.classes**2 + held + chunked
 
 
-def _worth_it(
-    blocks: Iterable[Tensor], design: Design, scales: Tensor, classes: int, room: int
-) -> Tensor:
-    """As many of the coefficients as leave least squared error within `room`, (size, dims).
-
-    Args:
-        blocks: all of them, some directions at a time, from the strongest on, (size, k). No more
-            are asked for once those at hand are more than are worth it.
-        scales: see `step_scales`, (size, 1).
-        room: bytes of code and basis.
-    """
-    # A view uses one of each entity's coefficients, whose errors add up.
-    entities = torch.tensor(design.entities)
-    weights = (1 / entities).repeat_interleave(entities)[:, None].double()
-    found, lost, dims = list[Tensor](), list[Tensor](), 0
-    for block in blocks:
-        found.append(block)
-        lost.append(design.times(block).square().mean(0))
-        coefficients = torch.cat(found, 1)
-        bits, saved = filled(coefficients / scales, weights, torch.cat(lost), TRIED, 0.5)
-        basis = scales.new_tensor(range(1, coefficients.shape[1] + 1)) * classes
-        fits = bits * len(coefficients) / 8 + basis <= room
-        dims = int(saved.where(fits, -torch.inf).amax(0).argmax()) + 1
-        if dims < coefficients.shape[1]:
-            break
-    return torch.cat(found, 1)[:, :dims]
-
-
-def most_dims(classes: int, room: int) -> int:
-    """Rows of a basis that so many bytes hold: at least 1, at most what centred labels have."""
-    return max(1, min(classes - 1, room // classes))
-
-
-def usual_dims(method: str, wished: int, classes: int, limited: bool) -> int:
-    """Coefficients a label: those wished for, or all of up to `USUAL_DIMS` classes.
-
-    Of more classes, `USUAL_DIMS`; or 0 where bytes are limited, which are to decide it.
-
-    Raises:
-        UserError: there are not so many.
-    """
-    if wished >= classes > 1:
-        raise UserError(
-            f"{method}.dims is {wished}; labels of {classes} classes have {classes - 1} once they "
-            "are centred."
-        )
-    if classes <= USUAL_DIMS:
-        return wished or classes - 1
-    return wished or (0 if limited else USUAL_DIMS)
-
-
-def code_container(
-    method: str,
-    options: "DataclassInstance",
-    shape: TaskShape,
-    dims: int,
-    extra: Mapping[str, object],
-    budget: int,
-) -> int:
-    """What manifest and headers of an artefact of code and basis take at most.
-
-    Args:
-        options, extra: as long as they get.
-        dims: of the basis; 0 for any that the budget holds.
-    """
-    dims = dims or most_dims(shape.classes, budget)
-    code = like("code", "values", torch.uint8, stand_in(budget), numbers=shape.labels * dims)
-    basis = like("basis", "weights", torch.int8, dims, shape.classes)
-    return container_bytes(method, options, shape, [code, basis], budget, extra)
-
-
-def code_and_basis(stored: Artefact, dims: int, classes: int, whose: str) -> tuple[bytes, Tensor]:
-    """The tensors `code` and `basis` of an artefact.
-
-    Args:
-        dims: rows of the basis; 0 for any number.
-
-    Raises:
-        ArtefactError: they are of another type or shape.
-    """
-    code, basis = stored.tensors.get("code"), stored.tensors.get("basis")
-    if code is None or code.dtype != torch.uint8 or code.dim() != 1 or len(code) % 4:
-        raise ArtefactError(f"The {whose} code is not a row of bytes, four a word.")
-    many = [dims] if dims else range(1, classes)
-    if (
-        basis is None
-        or basis.dtype != torch.int8
-        or basis.dim() != 2
-        or basis.shape[1] != classes
-        or len(basis) not in many
-    ):
-        raise ArtefactError(f"The {whose} basis is not int8 {(dims or 'some', classes)}.")
-    return code.numpy().tobytes(), basis
-
-
-def as_tensor(code: bytes) -> Tensor:
-    """Bytes as they are shipped, uint8 (n,)."""
-    return torch.from_numpy(np.frombuffer(code, np.uint8).copy())
-
-
-def rounded(number: float) -> float:
-    """A number of four digits: what ships in a manifest takes bytes, and need not be exact."""
-    return float(f"{number:.4g}")
-
-
-def step_scales(task: LabelTask) -> Tensor:
-    """What each coefficient changes by where it moves a label by 1, float64 (size,).
+def step_scales(task: LabelTask) -> ByEntry:
+    """What each coefficient changes by where it moves a label by 1.
 
     A label moves by a coefficient times what it multiplies, whose root mean square over some
     views of the plan counts.
     """
-    plan = task.plan
+    plan, function = task.plan, view_function(task, "cpu")
     epochs = range(min(plan.epochs, -(-SCALED // plan.images)))
-    views = [views for epoch in epochs for views in plan.epoch(epoch)]
-    design = view_function(task, "cpu").design(views)
-    usual = design.values.square().mean(0).sqrt().clamp_min(1e-3)
-    return (1 / usual).repeat_interleave(torch.tensor(design.entities))
-
-
-def coded(coefficients: Tensor, step: float, room: int) -> tuple[bytes, int, float]:
-    """Coefficients (size, dims) as bytes, with the largest magnitude and the step.
-
-    Args:
-        step: taken where there is no `room`; else the finest step at which they fit.
-
-    Raises:
-        UserError: not even the coarsest step fits.
-    """
-
-    def rounded_to(step: float, some: Tensor) -> Tensor:
-        return (some / step).round().clamp(-MOST, MOST).long()
-
-    def at(step: float) -> tuple[bytes, int, float]:
-        most = max(1, int(rounded_to(step, farthest)))
-        coder = Encoder(coefficients.shape[1], most)
-        for some in coefficients.split(ROWS):
-            coder.add(rounded_to(step, some).numpy())
-        return coder.data(), most, step
-
-    farthest = torch.stack([coefficients.max(), -coefficients.min()]).max()
-    if not room:
-        return at(step)
-    fine, coarse, best = FINEST, COARSEST, None
-    while coarse / fine > 1.01:
-        tried = at(min(COARSEST, rounded((fine * coarse) ** 0.5)))
-        if len(tried[0]) <= room:
-            best, coarse = tried, tried[2]
-        else:
-            fine = tried[2]
-    if best is None:
-        raise UserError(
-            f"A function of {len(coefficients)} coefficients of {coefficients.shape[1]} dims takes "
-            f"{len(at(COARSEST)[0]):,} bytes in its coarsest form, and there are {room:,}."
-        )
-    return best
-
-
-def decoded(code: bytes, scales: Tensor, dims: int, most: int) -> Tensor:
-    """The coefficients of `coded`, each row times its scale, float32 (size, dims)."""
-    coder, found = Decoder(code, dims, most), torch.empty(len(scales), dims)
-    for some, by in zip(found.split(ROWS), scales.split(ROWS), strict=True):
-        some.copy_(torch.from_numpy(coder.take(len(some))) * by[:, None])
-    return found
+    views = chain.from_iterable(map(plan.epoch, epochs))
+    squares, entities = torch.zeros(()), tuple[int, ...]()
+    each = max(1, SCALED_AT_ONCE // plan.batch_size)
+    while some := list(islice(views, each)):
+        design = function.design(some)
+        entities, squares = design.entities, squares + design.values.square().sum(0)
+    usual = (squares / (len(epochs) * plan.images)).sqrt().clamp_min(1e-3)
+    return ByEntry(1 / usual, entities)

@@ -26,7 +26,7 @@ from ..data.views import ViewBatch, ViewPlan
 from .ensemble import Teachers
 from .relabelling import Relabelling
 from .teacher_logits import label_batches
-from .writer import Stored, TensorWriter
+from .writer import Joined, Stored, TensorWriter
 
 if TYPE_CHECKING:
     from .task import LabelTask
@@ -133,14 +133,41 @@ class LabelShards:
 
         Labels that fill no more than one shard, which nobody has made, are made without any.
         """
-        found = self.parts(numbers)
-        if len(found) == 1 and self._holding(found[0]) is None:
+        if not self._kept(numbers):
             yield from label_batches(task, numbers, label)
             return
+        for folder, whole, part in self._shards(task, numbers, label):
+            for number, (stored, rows) in zip(part, _rows(task, folder, whole, part), strict=True):
+                views = task.plan.batch(*divmod(number, task.plan.batches))
+                yield views, stored[rows].to(task.device)
+
+    def stored(self, task: "LabelTask", numbers: range, label: str) -> Stored | None:
+        """The logits that `read` gives, fp16 (n, C), as they lie in the shards.
+
+        Returns:
+            None where labels are made without any shard.
+        """
+        if not self._kept(numbers):
+            return None
+        parts = []
+        for shard in self._shards(task, numbers, label):
+            (stored, first), *rest = _rows(task, *shard)
+            parts.append((stored, slice(first.start, rest[-1][1].stop if rest else first.stop)))
+        return Joined(parts)
+
+    def _kept(self, numbers: Sequence[int]) -> bool:
+        """Whether labels fill more than one shard, or are in one that is there."""
+        found = self.parts(numbers)
+        return len(found) > 1 or self._holding(found[0]) is not None
+
+    def _shards(
+        self, task: "LabelTask", numbers: Sequence[int], label: str
+    ) -> Iterator[tuple[Path, Sequence[int], Sequence[int]]]:
+        """Each shard's stage, the batches that it holds, and those asked for."""
+        found = self.parts(numbers)
         for place, part in enumerate(track(found, label), 1):
             whole = self._holding(part) or part
-            folder = self.make(task, whole, f"{label}, shard {place} of {len(found)}")
-            yield from _rows(task, folder, whole, part)
+            yield self.make(task, whole, f"{label}, shard {place} of {len(found)}"), whole, part
 
     def _holding(self, part: Sequence[int]) -> Sequence[int] | None:
         """The batches of a shard that is there and holds these; None if none is."""
@@ -164,14 +191,13 @@ def _spelled(numbers: Sequence[int]) -> list[int] | str:
 
 def _rows(
     task: "LabelTask", folder: Path, held: Sequence[int], asked: Sequence[int]
-) -> Iterator[tuple[ViewBatch, Tensor]]:
-    """The views and logits of the batches asked for, of the shard that holds those."""
+) -> Iterator[tuple[Stored, slice]]:
+    """Where the logits of the batches asked for lie, of the shard that holds those."""
     sizes, starts, rows = task.plan.sizes(), {}, 0
     for number in held:
         starts[number] = rows
         rows += sizes[number % task.plan.batches]
     stored = Stored(folder / LOGITS, torch.float16, (rows, task.classes))
     for number in asked:
-        views = task.plan.batch(*divmod(number, task.plan.batches))
         start = starts[number]
-        yield views, stored[start : start + len(views)].to(task.device)
+        yield stored, slice(start, start + sizes[number % task.plan.batches])

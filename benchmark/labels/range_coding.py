@@ -84,7 +84,12 @@ class Encoder:
 
     def data(self) -> bytes:
         """All blocks so far; more can be added."""
-        return self._coder.get_compressed().astype("<u4").tobytes()
+        return self._coder.get_compressed().astype("<u4", copy=False).tobytes()
+
+    def cut(self) -> bytes:
+        """All blocks so far; those to come are a stream of their own, with the same models."""
+        data, self._coder = self.data(), STREAM.queue.RangeEncoder()
+        return data
 
 
 class Decoder:
@@ -92,9 +97,13 @@ class Decoder:
 
     def __init__(self, data: bytes, lanes: int, most: int) -> None:
         self._models = AdaptiveModels(lanes, most)
+        self._lanes = lanes
+        self.go_on(data)
+
+    def go_on(self, data: bytes) -> None:
+        """Read the next stream of an encoder that was `cut`."""
         words = np.frombuffer(data, "<u4").astype(np.uint32)
         self._coder = STREAM.queue.RangeDecoder(words)
-        self._lanes = lanes
 
     def take(self, count: int) -> np.ndarray:
         """The next block of `count` rows, int64 (count, lanes); nonsense from damaged bytes."""

@@ -48,14 +48,13 @@ def label_batches(
         views = task.plan.batch(*divmod(number, task.plan.batches))
         pixels = render(task.images.pixels, views.to(task.device))
         logits = teacher(pixels)
-        rows = logits.half()
-        if not rows.isfinite().all():
+        if not torch.stack(logits.aminmax()).half().isfinite().all():  # so are all between
             raise UserError(
                 f"The teacher's logits reach {float(logits.abs().max()):,.0f}, which float16 (up "
                 "to 65,504) does not hold, or are no numbers. Is its normalisation right, and are "
                 "its weights whole?"
             )
-        yield views, rows
+        yield views, logits.half()
 
 
 def ahead(tensor: Tensor | Stored, device: torch.device) -> ReadAhead | None:
@@ -66,16 +65,23 @@ def ahead(tensor: Tensor | Stored, device: torch.device) -> ReadAhead | None:
 
 
 def kept_logits(
-    task: LabelTask, batches: int, change: Callable[[Tensor], Tensor] = lambda rows: rows
+    task: LabelTask, batches: int, change: Callable[[Tensor], Tensor] | None = None
 ) -> Stored:
     """The teacher's labels of a plan's first batches, on disk: fp16 (n, C).
 
+    Those that lie in shards and are kept as they are stay there, and are written no second time.
+
     Args:
-        change: of a batch's logits, to what is kept.
+        change: of a batch's logits, to what is kept; without, logits are.
     """
+    shards, label = task.label_shards, "label the views"
+    if change is None and shards is not None and shards.serve(task):
+        there = shards.stored(task, range(batches), label)
+        if there is not None:
+            return there
     writer = TensorWriter(task.workspace() / "logits", torch.float16, (task.classes,))
-    for _, rows in teacher_logits(task, range(batches), "label the views"):
-        writer.add(change(rows))
+    for _, rows in teacher_logits(task, range(batches), label):
+        writer.add(change(rows) if change else rows)
     return writer.stored()
 
 

@@ -10,24 +10,22 @@ with p, q, r, s small bases of the geometry (`ViewBasis`). The prior of a coeffi
 around zero, is a share of the labels' own power, so the same numbers serve logits of any scale.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import chain
+from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.recipe import Augmentation
 from ..data.views import ViewBatch
+from .ridge import Design
+from .scratch import scratch_tensor
 from .task import LabelTask
 
-NOISE = 0.075  # power of what no geometry explains, as a share of the labels'
-TOLERANCE = 1e-4  # of a solution, relative to the right-hand side
-MOST_ITERATIONS = 300
-SOLVED_BYTES = 2**28  # of coefficients that are solved for at once
-ARRAYS = 6  # of as many, that solving takes
 OF_IMAGE = 17  # coefficients of an image, on its own and as a partner, where all is varied
+OF_CLASS = 6  # of a class
 
 # Prior powers of coefficients, as shares of the labels': of a constant, of the hidden share and
 # its root, of the place of the box, of a flip, of the crop.
@@ -97,53 +95,6 @@ def _offsets(boxes: Tensor) -> tuple[Tensor, Tensor]:
     return centre[:, 0], centre[:, 1]
 
 
-@dataclass
-class Design:
-    """Views as rows of a sparse matrix, whose columns are the function's coefficients.
-
-    Attributes:
-        columns, values: of each view's entries, (n, F); values are scaled by the prior's root.
-        entities: how many coefficients there are for each entry, one an image or a class; they
-            stand one after another.
-    """
-
-    columns: Tensor
-    values: Tensor
-    entities: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """How many coefficients there are."""
-        return sum(self.entities)
-
-    def times(self, coefficients: Tensor) -> Tensor:
-        """What coefficients (size, k) make of the views, (n, k)."""
-        return F.embedding_bag(
-            self.columns, coefficients, mode="sum", per_sample_weights=self.values
-        )
-
-    def transposed(self, labels: Tensor) -> Tensor:
-        """The transposed matrix times `labels` (n, k), (size, k)."""
-        rows, starts, values = self._by_column
-        return F.embedding_bag(rows, labels, starts, mode="sum", per_sample_weights=values)
-
-    @cached_property
-    def diagonal(self) -> Tensor:
-        """Of the transposed matrix times itself, (size, 1)."""
-        rows, starts, values = self._by_column
-        ones = values.new_ones(len(self.values), 1)
-        return F.embedding_bag(rows, ones, starts, mode="sum", per_sample_weights=values**2)
-
-    @cached_property
-    def _by_column(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Entries sorted by column: their rows, where each column's start, and values."""
-        columns = self.columns.flatten()
-        order = columns.argsort(stable=True)
-        counts = columns.bincount(minlength=self.size)
-        rows = order // self.columns.shape[1]
-        return rows, counts.cumsum(0) - counts, self.values.flatten()[order]
-
-
 @dataclass(frozen=True)
 class ViewFunction:
     """The function of one set of images, on the device where the images' classes are.
@@ -165,6 +116,20 @@ class ViewFunction:
         columns, values, entities = zip(*made, strict=True)
         return Design(torch.cat(columns), torch.cat(values), entities[0])
 
+    def stored_design(self, batches: Iterable[ViewBatch], count: int, folder: Path) -> Design:
+        """The `count` views of many batches, in order; in files of `folder` if it is large."""
+        made = map(self._rows, batches)
+        begin = next(made)
+        shape, entities = (count, begin[0].shape[1]), begin[2]
+        columns = scratch_tensor(folder, torch.int32, *shape)
+        values = scratch_tensor(folder, torch.float64, *shape)
+        first = 0
+        for some, numbers, _ in chain([begin], made):
+            rows = slice(first, first + len(some))
+            columns[rows], values[rows] = some, numbers
+            first = rows.stop
+        return Design(columns, values, entities, folder)
+
     def _rows(self, views: ViewBatch) -> tuple[Tensor, Tensor, tuple[int, ...]]:
         own = views.index
         of = {"image": own, "partner": own[views.partner]}
@@ -180,52 +145,6 @@ class ViewFunction:
             values.append(block)
             entities += [count] * width
         return torch.cat(columns, 1), torch.cat(values, 1), tuple(entities)
-
-
-def fit(design: Design, labels: Tensor, start: Tensor | None = None) -> Tensor:
-    """Ridge regression: the coefficients, scaled by their prior, that explain labels best.
-
-    Conjugate gradients on the normal equations, preconditioned by their diagonal; of many
-    coefficients for some of the labels' columns at a time, which need nothing of each other.
-
-    Args:
-        labels: float64 (n, k), in units of their own root mean square.
-        start: to begin at, (size, k).
-
-    Returns:
-        float64 (size, k).
-    """
-    found = labels.new_zeros(design.size, labels.shape[1]) if start is None else start.clone()
-    each = max(1, SOLVED_BYTES // (8 * design.size))
-    for first in range(0, labels.shape[1], each):
-        some = slice(first, first + each)
-        found[:, some] = _solved(design, labels[:, some].contiguous(), found[:, some].contiguous())
-    return found
-
-
-def _solved(design: Design, labels: Tensor, start: Tensor) -> Tensor:
-    """The coefficients of few columns, in the place of those to start at, (size, k)."""
-    found, scale = start, design.diagonal + NOISE
-
-    def normal(coefficients: Tensor) -> Tensor:
-        return design.transposed(design.times(coefficients)) + NOISE * coefficients
-
-    right = design.transposed(labels)
-    enough = TOLERANCE * right.norm()
-    rest = right - normal(found)
-    step = rest / scale
-    along = (rest * step).sum(0)
-    for _ in range(MOST_ITERATIONS):
-        if rest.norm() <= enough:
-            break
-        image = normal(step)
-        length = along / (step * image).sum(0).clamp_min(1e-300)
-        found += length * step
-        rest -= length * image
-        ahead = rest / scale
-        along, before = (rest * ahead).sum(0), along
-        step = ahead + along / before.clamp_min(1e-300) * step
-    return found
 
 
 def view_function(task: LabelTask, device: torch.device | str) -> ViewFunction:

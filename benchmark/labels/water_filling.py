@@ -9,33 +9,35 @@ as the range coder's models have it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 
 def filled(
-    numbers: Tensor, weights: Tensor, lost: Tensor, steps: Sequence[float], rounding: float
+    rows: Iterable[tuple[Tensor, Tensor]], lost: Tensor, steps: Sequence[float], rounding: float
 ) -> tuple[Tensor, Tensor]:
     """What the first 1, 2, ... directions take and save at each step.
 
     Args:
-        numbers: what is rounded, (n, D), a column a direction.
-        weights: of a row's squared errors, (n, 1).
+        rows: what is rounded, in blocks of any number of rows: numbers, (n, D), a column a
+            direction, and the weights of a row's squared errors, (n, 1).
         lost: squared error without a direction, (D,).
         rounding: what is added to a magnitude, in steps, before it is rounded down.
 
     Returns:
         Bits of a row, and squared error saved, float64 (S, D) each.
     """
-    bits, saved = [], []
-    for step in steps:
-        sizes = (numbers.abs() / step + rounding).floor()
-        bits.append(geometric_bits(sizes.mean(0)).cumsum(0))
-        wrong = weights * (numbers.abs() - sizes * step).square()
-        saved.append((lost - wrong.sum(0)).cumsum(0))
-    return torch.stack(bits), torch.stack(saved)
+    shape, count = (len(steps), len(lost)), 0
+    means, wrong = lost.new_zeros(shape), lost.new_zeros(shape)
+    for numbers, weights in rows:
+        count += len(numbers)
+        for place, step in enumerate(steps):
+            sizes = (numbers.abs() / step + rounding).floor()
+            means[place] += sizes.sum(0)
+            wrong[place] += (weights * (numbers.abs() - sizes * step).square()).sum(0)
+    return geometric_bits(means / count).cumsum(1), (lost - wrong).cumsum(1)
 
 
 def geometric_bits(means: Tensor) -> Tensor:

@@ -51,15 +51,13 @@ from benchmark.data.views import MIRROR, ViewBatch, ViewPlan, random_words, unit
 from benchmark.labels.artefact import Artefact, StoredTensor
 from benchmark.labels.coded_function import (
     UNSEEN,
-    USUAL_DIMS,
     CodedFunction,
-    code_container,
     fitting_bytes,
     labelled_epochs,
-    usual_dims,
 )
 from benchmark.labels.container import stand_in
 from benchmark.labels.contract import Json, LabelSource
+from benchmark.labels.directions import USUAL_DIMS, code_container, usual_dims
 from benchmark.labels.relabelling import Relabelling
 from benchmark.labels.reuse import DECAY, FLOOR, INTERVAL, calibrated, label_temperature
 from benchmark.labels.task import Amounts, LabelTask, TaskShape
@@ -171,7 +169,7 @@ class TransformCoder(LabelSource[Options]):
         step = options.step or USUAL_STEP
         function = CodedFunction.fit(task, fitted, options.dims, step, options.bytes)
         made = cls(task, options, function)
-        made.notes = {"r2_unseen": function.explained(unseen)} if unseen.batches else {}
+        made.notes = {"r2_unseen": function.explained(unseen)} if unseen.epochs else {}
         return made
 
     @property

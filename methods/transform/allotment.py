@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.views import ViewBatch
-from benchmark.labels.coded_function import most_dims
+from benchmark.labels.directions import most_dims
 from benchmark.labels.label_basis import centred, power_of, span
 from benchmark.labels.view_kernel import ViewKernel
 from benchmark.labels.water_filling import filled
@@ -50,7 +50,7 @@ def allotted(
     # A label that lacks a direction lacks what could be predicted of it, too.
     lost = coefficients.square().mean(0)
     weights = rest.new_full((len(rest), 1), 1 / len(rest))
-    bits, saved = filled(rest, weights, lost, steps, options.rounding)
+    bits, saved = filled([(rest, weights)], lost, steps, options.rounding)
     basis = classes * torch.arange(1, bits.shape[1] + 1)
     count = 8 * (options.bytes - basis) / bits.clamp_min(1e-9)
     each = count.clamp(max=most) / images

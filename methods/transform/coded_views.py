@@ -10,7 +10,7 @@ from benchmark.core.errors import ArtefactError, UserError
 from benchmark.core.progress import track
 from benchmark.data.views import ViewBatch
 from benchmark.labels.artefact import Artefact, StoredTensor
-from benchmark.labels.coded_function import as_tensor, code_and_basis, rounded
+from benchmark.labels.coefficient_code import as_tensor, code_and_basis, rounded
 from benchmark.labels.label_basis import orthonormal
 from benchmark.labels.label_pool import LabelPool
 from benchmark.labels.range_coding import MOST
@@ -133,8 +133,8 @@ class CodedViews:
             raise ArtefactError(
                 f"{extra.batches} batches are coded where the plan has {task.plan.steps}."
             )
-        code, basis = code_and_basis(stored, options.dims, task.classes, "labels'")
-        made = cls(task, options, code, basis, extra)
+        (code, *_), basis = code_and_basis(stored, options.dims, task.classes, "labels'")
+        made = cls(task, options, code.numpy().tobytes(), basis, extra)
         _ = made.coefficients  # here, and not at the first step
         return made
 

@@ -37,16 +37,16 @@ from benchmark.labels.label_pool import LabelPool, labels_of
 from benchmark.labels.packing import unpack, width_for
 from benchmark.labels.relabelling import Relabelling
 from benchmark.labels.task import Amounts, LabelTask, StoredViewCount, TaskShape
-from benchmark.labels.teacher_logits import RESIDENT_BYTES, kept_logits
+from benchmark.labels.teacher_logits import RESIDENT_BYTES, teacher_logits
 from benchmark.labels.weights import decode, encode
-from benchmark.labels.writer import PackedWriter, Stored
+from benchmark.labels.writer import PackedWriter, Stored, TensorWriter
 
-from .autoencoder import Decoder, Rows, fit_autoencoder, prepared, shapes
+from .autoencoder import Decoder, fit_autoencoder, prepared, shapes
 from .budget import index_bytes, network_bytes, within
 from .options import Options
 
 USUAL_HIDDEN = 64
-BLOCK = 4096  # labels that are decoded at once
+BLOCK, FEW = 4096, 256  # labels that are decoded at once, and compared
 
 
 class VQAE(LabelSource[Options]):
@@ -105,12 +105,15 @@ class VQAE(LabelSource[Options]):
     @classmethod
     def fit(cls, task: LabelTask, options: Options) -> Self:
         objective, device = task.objective, task.device
-        stored: Rows = kept_logits(task, options.batches, lambda rows: prepared(rows, objective))
+        writer = TensorWriter(task.workspace() / "labels", torch.float16, (task.classes,))
+        for _, rows in teacher_logits(task, range(options.batches), "label the views"):
+            writer.add(prepared(rows, objective))
+        stored = writer.mapped()
         blocks = (stored[start : start + BLOCK] for start in range(0, len(stored), BLOCK))
         squares = sum(float(block.float().square().mean(1).sum()) for block in blocks)
         power = max((squares / len(stored)) ** 0.5, LEAST_POWER)
-        if 2 * len(stored) * task.classes <= RESIDENT_BYTES:
-            stored = stored[:].to(device)
+        if stored.nbytes <= RESIDENT_BYTES:
+            stored = stored.to(device)  # on the CPU, the map that it is
         autoencoder, losses = fit_autoencoder(stored, power, options, objective, task.seed, device)
         codes = PackedWriter(task.workspace() / "codes", width_for(options.entries))
         for start in range(0, len(stored), BLOCK):
@@ -141,9 +144,11 @@ class VQAE(LabelSource[Options]):
         network = {name: part for name, part in shipped.tensors.items() if name != "indices"}
         made = cls(task, options, network, codes)
         if 2 * labels * task.classes <= RESIDENT_BYTES:
-            starts = range(0, labels, BLOCK)
-            blocks = [made._decoded(slice(s, min(s + BLOCK, labels))).half() for s in starts]
-            made._table = torch.cat(blocks)
+            shape = (labels, task.classes)
+            made._table = torch.empty(shape, dtype=torch.float16, device=task.device)
+            for start in range(0, labels, BLOCK):
+                rows = slice(start, min(start + BLOCK, labels))
+                made._table[rows] = made._decoded(rows)
         return made
 
     def stored_labels(self) -> Iterator[tuple[ViewBatch, Tensor]]:
@@ -172,12 +177,14 @@ class VQAE(LabelSource[Options]):
         device = self.task.device
         return self.decoder.logits(indices.view(count, codes).to(device, non_blocking=True))
 
-    def _squared_error(self, stored: Rows) -> float:
+    def _squared_error(self, stored: Tensor) -> float:
         """Of the centred labels, as a share of their power."""
         wrong = power = 0.0
         for start in range(0, len(stored), BLOCK):
             rows = slice(start, min(start + BLOCK, len(stored)))
-            exact = centred(stored[rows].cpu())
-            wrong += float((centred(self._decoded(rows).cpu()) - exact).square().sum())
-            power += float(exact.square().sum())
+            pairs = zip(stored[rows].split(FEW), self._decoded(rows).split(FEW), strict=True)
+            for exact, found in pairs:
+                exact, found = centred(exact.cpu()), centred(found.cpu())
+                wrong += float((found - exact).square().sum())
+                power += float(exact.square().sum())
         return wrong / max(power, LEAST_POWER)

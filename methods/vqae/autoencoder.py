@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,14 +23,6 @@ DECAY = 0.99  # of the moving averages
 COMMITMENT = 0.25
 SAMPLE = 16_384  # latents that k-means looks at
 ROUNDS = 10  # of k-means
-
-
-class Rows(Protocol):
-    """Labels in a row, read by slices: a tensor, or one that lies on disk."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice, /) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -159,7 +150,12 @@ class Autoencoder(nn.Module):
 
 
 def fit_autoencoder(
-    labels: Rows, power: float, options: Options, objective: Objective, seed: int, on: torch.device
+    labels: Tensor,
+    power: float,
+    options: Options,
+    objective: Objective,
+    seed: int,
+    on: torch.device,
 ) -> tuple[Autoencoder, list[float]]:
     """An autoencoder of these labels, and its mean loss over each tenth of the steps.
 
@@ -170,7 +166,7 @@ def fit_autoencoder(
     follows the latents, to which the encoder is held (VQ-VAE's commitment).
 
     Args:
-        labels: logits (n, C), as `prepared` gives them.
+        labels: logits (n, C), as `prepared` gives them; read a batch at a time.
         power: their root mean square.
         seed: of weights, order, and entries.
         on: the device.
@@ -186,7 +182,7 @@ def fit_autoencoder(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps)
     )
-    losses: list[Tensor] = []
+    losses = torch.empty(steps, device=on)
     for step, rows in enumerate(track(_blocks(labels, epochs, draw), "fit the autoencoder", steps)):
         exact = rows.to(on).float()
         latents = autoencoder.latents(exact / power)
@@ -205,12 +201,12 @@ def fit_autoencoder(
         loss.backward()
         optimiser.step()
         schedule.step()
-        losses.append(loss.detach())
+        losses[step] = loss.detach()
         if step >= plain:
             autoencoder.follow(held, indices)
             if step % RESTART_EVERY == 0 and step < RESTARTS * steps:
                 autoencoder.restart(held, draw)
-    tenths = torch.stack(losses).cpu().tensor_split(10)
+    tenths = losses.cpu().tensor_split(10)
     return autoencoder.requires_grad_(False), [float(t.mean()) for t in tenths if len(t)]
 
 
@@ -233,7 +229,7 @@ def prepared(logits: Tensor, objective: Objective) -> Tensor:
     return logits - logits.float().mean(1, keepdim=True).to(logits.dtype)
 
 
-def _blocks(labels: Rows, epochs: int, draw: torch.Generator) -> Iterator[Tensor]:
+def _blocks(labels: Tensor, epochs: int, draw: torch.Generator) -> Iterator[Tensor]:
     """All labels in every epoch, a block of neighbours at a time, in random order."""
     starts = torch.arange(0, len(labels), BATCH)
     for _ in range(epochs):
@@ -243,7 +239,7 @@ def _blocks(labels: Rows, epochs: int, draw: torch.Generator) -> Iterator[Tensor
 
 
 @torch.no_grad()
-def _latents(autoencoder: Autoencoder, labels: Rows, power: float, on: torch.device) -> Tensor:
+def _latents(autoencoder: Autoencoder, labels: Tensor, power: float, on: torch.device) -> Tensor:
     """Of labels spread over all, `SAMPLE` or few more."""
     wanted = max(1, SAMPLE // (autoencoder.codes * BATCH))
     every = max(1, -(-len(labels) // BATCH) // wanted)

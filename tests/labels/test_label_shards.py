@@ -13,6 +13,8 @@ from benchmark.labels import label_shards
 from benchmark.labels.label_shards import KIND, LabelShards
 from benchmark.labels.task import LabelTask
 from benchmark.labels.teacher_logits import teacher_logits
+from benchmark.methods.gift import GIFT
+from benchmark.methods.gift import Options as GiftOptions
 from benchmark.methods.lpqld import LPQLD
 from benchmark.methods.lpqld import Options as PoolOptions
 from benchmark.methods.soft import Options as SoftOptions
@@ -119,6 +121,20 @@ def test_shards_serve_the_views_and_the_teacher_that_they_are_of_alone(task, tmp
     assert rows(more, range(15))[: len(expected)].equal(expected)
     assert len(made(tmp_path)) == 8
     assert len(shards_of(more).spared) == 6
+
+
+def test_labels_that_lie_in_shards_are_written_no_second_time(task, tmp_path):
+    """Nor are those of part of a shard that was made for more."""
+    task.label_shards.make(task, [4, 5])
+    for batches in (12, 5):
+        options = GiftOptions(batches=batches)
+        source = GIFT.fit(task, GIFT.resolve_options(options, task.shape, None))
+        assert list((tmp_path / "scratch").iterdir()) == []
+        assert len(made(tmp_path)) == 6
+        expected = rows(replace(task, label_shards=None), range(batches))
+        assert source.logits[:].equal(expected)
+        found = [logits for _, logits in source.stored_labels()]
+        assert torch.cat(found).equal(expected.float())
 
 
 def test_a_shards_size_is_a_number(task, monkeypatch):

@@ -11,9 +11,11 @@ LABELS = 2 * CLASSES * CLASSES * (MANY - FEW)  # bytes of fp16 logits that are m
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.long
-def test_three_times_the_images_take_no_more_memory(monkeypatch):
+@pytest.mark.parametrize("name", ["soft", "vqae", "label_function"])
+def test_three_times_the_images_take_no_more_memory(name, monkeypatch):
+    """Coefficients of a label function take 90 and 260 MB, and so does all that solves for them."""
     monkeypatch.setenv("LABELBENCH_SHARD_BYTES", "2000000")  # ten batches
-    few, many = (apart("soft", ipc, side=8, epochs=1) for ipc in (FEW, MANY))
+    few, many = (apart(name, ipc, side=8, epochs=1) for ipc in (FEW, MANY))
     assert (few.labels, many.labels) == (FEW * CLASSES, MANY * CLASSES)
     assert few.peak > few.before  # or it was not looked at
     grown = (many.peak - many.before) - (few.peak - few.before)

@@ -24,6 +24,26 @@ def test_what_is_decoded_is_what_was_coded(seed, lanes, most):
         np.testing.assert_array_equal(coder.take(len(block)), block)
 
 
+def test_streams_that_were_cut_are_read_one_after_the_other():
+    """With the models as they were: what each takes is little more than its share of one."""
+    drawn = np.random.default_rng(0)
+    blocks = [np.rint(drawn.laplace(0, 2, (50, 3))).astype(int) for _ in range(40)]
+    most = int(max(abs(block).max() for block in blocks))
+    encoder = Encoder(3, most)
+    streams = []
+    for number, block in enumerate(blocks, 1):
+        encoder.add(block)
+        if number % 15 == 0 or number == 40:
+            streams.append(encoder.cut())
+    assert len(streams) == 3
+    assert sum(map(len, streams)) <= len(encoded(blocks, most)) + 3 * 8
+    decoder = Decoder(streams[0], 3, most)
+    for number, block in enumerate(blocks):
+        if number and number % 15 == 0:
+            decoder.go_on(streams[number // 15])
+        np.testing.assert_array_equal(decoder.take(50), block)
+
+
 def test_a_stream_takes_little_more_than_its_entropy():
     drawn = np.random.default_rng(0)
     widths = np.array([3.0, 1.0, 0.3])

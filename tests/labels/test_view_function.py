@@ -5,8 +5,8 @@ import torch
 
 from benchmark.data.recipe import Augmentation
 from benchmark.data.views import ViewPlan
-from benchmark.labels import view_function
-from benchmark.labels.view_function import ViewBasis, ViewFunction, fit
+from benchmark.labels.ridge import fit
+from benchmark.labels.view_function import ViewBasis, ViewFunction
 
 CUTMIX = Augmentation(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
 
@@ -78,23 +78,6 @@ def test_only_what_the_plan_varies_has_coefficients(augmentation, entities):
     assert made.columns.shape == made.values.shape == (12, len(entities))
     assert made.columns.max() < made.size == sum(entities)
     assert (made.values.square().sum(0) > 0).all()  # none is idle
-
-
-@pytest.mark.parametrize("at_once", [view_function.SOLVED_BYTES, 1])
-def test_the_fit_is_the_ridge_regression(at_once, monkeypatch):
-    monkeypatch.setattr(view_function, "SOLVED_BYTES", at_once)
-    torch.manual_seed(0)
-    design = function().design(views_of(plan(), range(10)))
-    labels = torch.randn(60, 2, dtype=torch.float64)
-    dense = torch.zeros(60, design.size, dtype=torch.float64)
-    dense.scatter_(1, design.columns, design.values)
-    torch.testing.assert_close(design.times(dense.T @ labels), dense @ (dense.T @ labels))
-    torch.testing.assert_close(design.transposed(labels), dense.T @ labels)
-    normal = dense.T @ dense + view_function.NOISE * torch.eye(design.size, dtype=torch.float64)
-    exact = torch.linalg.solve(normal, dense.T @ labels)
-    for start in (None, torch.randn_like(exact)):
-        found = fit(design, labels, start)
-        torch.testing.assert_close(design.times(found), dense @ exact, rtol=0, atol=2e-3)
 
 
 def test_labels_that_are_such_a_function_are_found_on_unseen_views():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.labels.packing import MAX_WIDTH, pack, unpack
-from benchmark.labels.writer import PackedWriter, TensorWriter
+from benchmark.labels.writer import Joined, PackedWriter, TensorWriter
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,25 @@ def test_rows_come_back_as_they_were_added(tmp_path, dtype, row):
         assert stored[start:stop].equal(whole[start:stop])
         assert stored[start:stop].dtype == dtype
     assert stored.flat()[:].equal(whole.flatten())
+    assert writer.mapped().equal(whole)
     assert stored.file.stat().st_size == whole.nbytes
+
+
+def test_rows_of_several_files_are_read_as_one_tensor(tmp_path):
+    whole = torch.arange(36.0).view(12, 3)
+    parts = []
+    for number, (file, held) in enumerate([((0, 5), (2, 5)), ((5, 6), (0, 1)), ((6, 12), (0, 4))]):
+        writer = TensorWriter(tmp_path / f"{number}", torch.float32, (3,))
+        writer.add(whole[slice(*file)])
+        parts.append((writer.stored(), slice(*held)))
+    joined, expected = Joined(parts), whole[2:10]
+    assert (joined.dtype, joined.shape, len(joined)) == (torch.float32, expected.shape, 8)
+    for start in range(9):
+        for stop in range(start, 10):
+            assert joined[start:stop].equal(expected[start:stop])
+    flat = joined.flat()
+    assert flat.shape == (24,)
+    assert flat[4:20].equal(expected.flatten()[4:20])
 
 
 def test_added_rows_are_converted_and_may_be_strided(tmp_path):
@@ -43,10 +61,20 @@ def test_added_rows_are_converted_and_may_be_strided(tmp_path):
     assert writer.stored()[:].equal(rows.detach().T.half())
 
 
+def test_a_file_that_was_cut_is_not_read_as_if_it_were_whole(tmp_path):
+    writer = TensorWriter(tmp_path / "rows", torch.float32)
+    writer.add(torch.arange(4.0))
+    (tmp_path / "rows").write_bytes(b"\1" * 12)
+    assert len(writer.stored()[1:3]) == 2
+    with pytest.raises(OSError, match="ends before row 4"):
+        writer.stored()[1:4]
+
+
 def test_nothing_added(tmp_path):
-    stored = TensorWriter(tmp_path / "rows", torch.float32, (3,)).stored()
+    writer = TensorWriter(tmp_path / "rows", torch.float32, (3,))
+    stored = writer.stored()
     assert stored.shape == (0, 3)
-    assert stored[:].shape == (0, 3)
+    assert stored[:].shape == writer.mapped().shape == (0, 3)
     packed = PackedWriter(tmp_path / "packed", 5).stored()
     assert packed.shape == (0,)
     assert unpack(packed, 5, 0, 0).tolist() == []

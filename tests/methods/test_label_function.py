@@ -5,9 +5,11 @@ import torch
 from tiny import reloaded, shipped
 
 from benchmark.core.errors import ArtefactError, UserError
-from benchmark.labels import artefact
+from benchmark.labels import artefact, coded_function, coefficient_code, scratch
 from benchmark.labels.artefact import Artefact
-from benchmark.labels.coded_function import coded, decoded, labelled_epochs, step_scales
+from benchmark.labels.coded_function import fitting_bytes, labelled_epochs, step_scales
+from benchmark.labels.coefficient_code import ByEntry, coded, decoded
+from benchmark.labels.task import TaskShape
 from benchmark.labels.view_function import view_function
 from benchmark.methods.label_function import LabelFunction, Options
 
@@ -70,14 +72,65 @@ def test_a_budget_takes_the_finest_step_that_fits(task, tmp_path):
     assert found[0].notes["r2_unseen"] < found[1].notes["r2_unseen"]
 
 
-def test_coefficients_come_back_within_half_a_step():
+@pytest.mark.parametrize("stream", [coefficient_code.STREAM, 64 * 4])
+def test_coefficients_come_back_within_half_a_step(stream, monkeypatch, tmp_path):
+    """In one stream, and in three."""
+    monkeypatch.setattr(coefficient_code, "STREAM", stream)
     torch.manual_seed(0)
     coefficients = 3 * torch.randn(150, 4, dtype=torch.float64)
-    code, most, step = coded(coefficients, 0.25, 0)
-    scales = torch.linspace(1, 3, 150, dtype=torch.float64)
-    back = decoded(code, scales * step, 4, most) / scales[:, None]
+    code, most, step = coded(coefficients, 0.25, 0, tmp_path)
+    assert len(code) == (3 if stream == 256 else 1)
+    each = torch.linspace(1, 3, 3, dtype=torch.float64)
+    back = decoded(code, ByEntry(each * step, (20, 70, 60)), 4, most, None)
+    back /= each.repeat_interleave(torch.tensor([20, 70, 60]))[:, None]
     assert (back - coefficients).abs().max() <= 0.125 + 1e-5
     assert step == 0.25
+
+
+def test_all_that_is_on_disk_gives_the_same_bytes(task, tmp_path, monkeypatch):
+    """Where nothing is small, and chunks, streams and what scales steps are."""
+    expected = fitted(longer(task))
+    monkeypatch.setattr(scratch, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(scratch, "CHUNK_BYTES", 8 * 100)
+    monkeypatch.setattr(coded_function, "SCALED_AT_ONCE", 50)
+    other = fitted(longer(task))
+    for one, another in zip(other.function.tensors(), expected.function.tensors(), strict=True):
+        assert one.tensor[:].equal(another.tensor[:])
+    torch.testing.assert_close(other.function.coefficients, expected.function.coefficients)
+    assert other.notes["r2_unseen"] == pytest.approx(expected.notes["r2_unseen"], rel=1e-6)
+
+
+def test_a_large_function_is_shipped_in_streams(task, tmp_path, monkeypatch):
+    whole = fitted(longer(task)).function.coefficients
+    monkeypatch.setattr(coefficient_code, "STREAM", 9 * 64)
+    source = fitted(longer(task))
+    size = len(source.function.coefficients)
+    names = {stored.name: stored.numbers for stored in source.function.tensors()}
+    assert list(names) == ["code", *(f"code{n}" for n in range(2, -(-size // 64) + 1)), "basis"]
+    assert sum(numbers or 0 for numbers in names.values()) == 9 * size
+    loaded = reloaded(source, tmp_path / "saved")
+    assert loaded.function.coefficients.equal(whole)
+
+
+def test_streams_that_are_missing_are_refused(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(coefficient_code, "STREAM", 9 * 64)
+    source = fitted(longer(task))
+    (tmp_path / "saved").mkdir()
+    source.save(tmp_path / "saved")
+    whole = artefact.read(tmp_path / "saved")
+    tensors = {name: tensor for name, tensor in whole.tensors.items() if name != "code3"}
+    with pytest.raises(ArtefactError, match=r"coefficients are in 2 streams, each of 64"):
+        LabelFunction.restore(
+            shipped(task), source.options, Artefact(whole.folder, whole.manifest, tensors)
+        )
+
+
+def test_what_a_fit_holds_does_not_grow_with_the_images():
+    """As a dry run foretells it; beside few images it is what they take."""
+    few, many = (TaskShape(1000, 1000 * ipc, 10 * ipc, 50, 32) for ipc in (10, 200))
+    assert fitting_bytes(few, 50, 64) <= fitting_bytes(many, 50, 64) < 2e8
+    assert fitting_bytes(many, 50, 64) < 1.1 * fitting_bytes(few, 50, 64)
+    assert fitting_bytes(TaskShape(10, 100, 1, 300, 32), 50, 9) < 2e7
 
 
 def test_a_step_moves_labels_alike_whatever_it_multiplies(task):
@@ -89,7 +142,7 @@ def test_a_step_moves_labels_alike_whatever_it_multiplies(task):
     ends = torch.tensor(design.entities).cumsum(0).tolist()
     for start, end in zip([0, *ends], ends, strict=False):
         step = torch.zeros(design.size, 1, dtype=torch.float64)
-        step[start:end, 0] = scales[start:end]
+        step[start:end] = scales[start:end]
         assert float(design.times(step).square().mean().sqrt()) == pytest.approx(1, rel=0.05)
 
 

@@ -13,6 +13,7 @@ from benchmark.data.rendering import render
 from benchmark.labels.label_basis import centred
 from benchmark.labels.packing import unpack
 from benchmark.labels.task import TaskShape
+from benchmark.labels.writer import TensorWriter
 from benchmark.methods import vqae
 from benchmark.methods.vqae import VQAE
 from benchmark.methods.vqae import budget as budget_
@@ -76,6 +77,24 @@ def test_a_pool_of_fewer_batches_is_replayed(task, tmp_path):
         planned = task.plan.batch(*divmod(views.batch, task.plan.batches))
         assert views.crop.equal(planned.crop)
         assert source.targets(views, torch.empty(0), 0).equal(labels[views.batch])
+
+
+def test_labels_stay_on_disk_while_the_autoencoder_is_fitted(task, monkeypatch):
+    """On the CPU, which a map of them serves as well as a copy."""
+    maps, own, fit = [], TensorWriter.mapped, vqae.fit_autoencoder
+
+    def mapped(writer):
+        maps.append(own(writer))
+        return maps[-1]
+
+    def watched(labels, *rest):
+        assert labels.data_ptr() == maps[-1].data_ptr()
+        return fit(labels, *rest)
+
+    monkeypatch.setattr(TensorWriter, "mapped", mapped)
+    monkeypatch.setattr(vqae, "fit_autoencoder", watched)
+    fitted(task)
+    assert len(maps) == 1
 
 
 def test_labels_that_fill_no_memory_are_the_same(task, tmp_path, monkeypatch):
