@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_prior import small_prior  # type: ignore[import-not-found] # noqa: F401
 from tiny import NETWORK, dataset_of, pictures, quick_clock, shipped, tiny_task  # type: ignore[import-not-found]
 from variants import QUICK, VARIANTS, fitted, label  # type: ignore[import-not-found]
 
@@ -31,7 +32,10 @@ from benchmark.models.image_source import ImageTask
 from benchmark.models.teachers import Teacher, losses_of
 from benchmark.models.training import Optimisation, Training
 
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU itself is at hand")
+pytestmark = [
+    pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU itself is at hand"),
+    pytest.mark.usefixtures("small_prior"),
+]
 
 
 @pytest.fixture
