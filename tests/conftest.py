@@ -9,6 +9,7 @@ import pytest
 import torch
 from hub_server import TOKEN, Hub, serving
 from hypothesis import settings
+from small_prior import small_prior  # noqa: F401 (a fixture)
 
 from benchmark.core import bounded_cache
 from benchmark.core.hub import weights_file

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_prior import small_prior  # noqa: F401
 from tiny import NAMES, NETWORK, pictures, quick_clock, shipped, tiny_task
 from torch import nn
 from variants import QUICK, VARIANTS, fitted, label

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_prior import small_prior  # type: ignore[import-not-found] # noqa: F401
 from tiny import NETWORK, dataset_of, pictures, quick_clock, shipped, tiny_task  # type: ignore[import-not-found]
 from variants import QUICK, VARIANTS, fitted, label  # type: ignore[import-not-found]
 
