@@ -33,6 +33,14 @@ settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """Nothing waits for the disk: tests end processes, and none cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def pixels_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of decoded pixels of its own, so that no test touches the user's."""
     folder = tmp_path_factory.mktemp("pixels")

@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import open_clip
 import torch
@@ -27,7 +28,7 @@ from benchmark.experiment.pace import Subject
 from benchmark.experiment.run_cell import Cells
 from benchmark.experiment.stages import Experiment
 from benchmark.models import networks
-from benchmark.models.priors import Prior, bare_tower
+from benchmark.models.priors import Prior
 from benchmark.models.priors.source import Source
 
 SIZES = {  # of each dataset of a grid: classes, channels, pixels a side, whether it is mirrored
@@ -110,11 +111,12 @@ def is_late(network: str) -> bool:
 
 def absent(name: str, device: torch.device) -> Prior:
     """An open_clip prior as it is built, with random weights."""
-    tower, width = bare_tower(name)
-    told = open_clip.get_model_config(Source.parse(name).model)
+    model = Source.parse(name).model
+    tower: Any = open_clip.create_model(model, pretrained=None).visual
+    told = open_clip.get_model_config(model)
     assert told is not None
     side = told["vision_cfg"]["image_size"]
-    mean = (0.5,) * 3
+    width, mean = told["embed_dim"], (0.5,) * 3
     return Prior(name, tower.eval().requires_grad_(False), width, None, side, mean, mean, "", 0)
 
 
