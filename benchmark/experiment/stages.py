@@ -3,6 +3,7 @@
 dataset and teacher (`inputs`) -> distilled images (`image_stages`) -> artefact -> student -> record
 """
 
+import math
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -220,7 +221,12 @@ class Experiment(DatasetAndTeacher):
         """A variant's options and byte budget, or why the method cannot meet that."""
         recipe, plan = self.recipe(ipc, student), self.plan(ipc, student)
         whitened = recipe.pixels == "whitened"
-        surround = Surround(plan, recipe.objective, *self._pixels(recipe), whitened)
+        # Of pixels that a look has not read, numbers as long: only bytes follow from them.
+        mean, std = (
+            tuple(1 / 3 if math.isnan(number) else number for number in numbers)
+            for numbers in self._pixels(recipe)
+        )
+        surround = Surround(plan, recipe.objective, mean, std, whitened)
         shape = task_shape(len(self.dataset.class_names), plan, surround)
         resolve, asked = method(variant.method).resolve_options, self.asked(variant)
         if not variant.budget:
