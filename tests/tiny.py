@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
@@ -172,7 +172,8 @@ def interrupted(
     os.kill(child.pid, end)
     while again and child.is_alive():
         time.sleep(0.02)
-        os.kill(child.pid, end)
+        with suppress(ProcessLookupError):  # it may have ended just now
+            os.kill(child.pid, end)
     with open(told, encoding="utf-8") as read:
         said = read.read()  # ends when all that write to it have ended
     child.join(60)

@@ -6,6 +6,8 @@ whether it is what is traced.
 
 import json
 import logging
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -125,6 +127,14 @@ def norms_of(network: nn.Module) -> list[int]:
     return [part.num_features for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
 
 
+def grown_by(library: str) -> int:
+    """Bytes by which a process grows as it imports a library, torch being there."""
+    code = "import torch; from benchmark.experiment.memory import resident; before = resident(); "
+    code += f"import {library}; print(resident() - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
 def write() -> None:
     """Write the table."""
     logging.disable(logging.WARNING)
@@ -141,7 +151,8 @@ def write() -> None:
                 steps[key] = [found.weights, found.moved, found.lines]
         if not each.network.startswith(PRIOR):
             norms[each.size_key] = norms_of(networks.create(each.network, *each.size))
-    parts = {"libraries": traced.libraries(), "steps": steps, "norms": norms}
+    imports = {name: grown_by(name) for name in ("timm", "open_clip")}
+    parts = {"libraries": traced.libraries(), "imports": imports, "steps": steps, "norms": norms}
     told = []
     for name, part in parts.items():
         lines = [f"  {json.dumps(key)}: {json.dumps(part[key])}" for key in sorted(part)]

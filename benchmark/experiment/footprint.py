@@ -95,10 +95,14 @@ class Footprint:
 
     Args:
         images: whose sizes and classes networks are made for.
+
+    Attributes:
+        unbuilt: the networks that the table told all of.
     """
 
     def __init__(self, images: Images, compute: Compute) -> None:
         self.images, self.compute = images, compute
+        self.unbuilt = set[str]()
         self.of = cache(self._of)
         self.traced = cache(self._traced)
         self._network = cache(self._made)
@@ -112,8 +116,11 @@ class Footprint:
             optimiser: whose states stand beside trained weights.
         """
         plan = None if plan is None else few_of(plan)
-        key = self.key(subject.network, subject.trained, plan)
-        found = known().get(key) or self.traced(subject.network, subject.trained, plan)
+        found = known().get(self.key(subject.network, subject.trained, plan))
+        if found is not None:
+            self.unbuilt.add(subject.network)
+        else:
+            found = self.traced(subject.network, subject.trained, plan)
         if found is None:
             return None
         states = STATES[optimiser] * found.moved if subject.trained else 0

@@ -7,7 +7,8 @@ It is read where torch and they have the minor versions by which it was made, an
 """
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+
+from ..core.work import PRIOR
 
 FEW = 2  # images of the smaller of two steps; batch norm asks for two
 TABLE = Path(__file__).parent / "traced.json"
@@ -78,10 +81,18 @@ def size_key(name: str, size: tuple[int, int, int]) -> str:
     return json.dumps([name, *size])
 
 
+def import_bytes(networks: Iterable[str]) -> int:
+    """Bytes that a process will hold more once it has imported what makes these networks."""
+    told = _table()["imports"]
+    needed = {"open_clip" if name.startswith(PRIOR) else "timm" for name in networks}
+    return max((told[name] for name in needed if name not in sys.modules), default=0)
+
+
 @cache
 def _table() -> dict[str, Any]:
     told = json.loads(TABLE.read_text(encoding="utf-8"))
-    return told if told["libraries"] == libraries() else {"steps": {}, "norms": {}}
+    empty = {"imports": {}, "steps": {}, "norms": {}}
+    return told if told["libraries"] == libraries() else empty
 
 
 def libraries() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from dataclasses import replace
 from itertools import accumulate
 
@@ -139,7 +140,19 @@ def test_a_table_of_other_versions_is_not_believed(tmp_path, monkeypatch):
     other = {**told, "libraries": {**told["libraries"], "timm": "0.1"}}
     monkeypatch.setattr(traced, "TABLE", tmp_path / "table.json")
     traced.TABLE.write_text(json.dumps(other))
-    assert traced._table.__wrapped__() == {"steps": {}, "norms": {}}
+    assert traced._table.__wrapped__() == {"imports": {}, "steps": {}, "norms": {}}
+
+
+def test_a_process_is_as_large_as_what_it_will_import(monkeypatch):
+    told = {"timm": 100, "open_clip": 250}
+    monkeypatch.setattr(traced, "_table", lambda: {"imports": told})
+    for name in told:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert traced.import_bytes(["resnet18", "prior:embedded"]) == 250
+    assert traced.import_bytes(["resnet18"]) == 100
+    monkeypatch.setitem(sys.modules, "timm", sys)
+    assert traced.import_bytes(["resnet18"]) == 0
+    assert traced.import_bytes([]) == 0
 
 
 def test_a_dry_run_says_memory_and_bytes(tmp_path, monkeypatch):
