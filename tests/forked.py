@@ -66,7 +66,7 @@ def run(
         for file in (out, err):
             file.seek(0)
             said.append(file.read().decode())
-    return CompletedProcess(list(arguments), process.exitcode or 0, *said)
+    return CompletedProcess([str(each) for each in arguments], process.exitcode or 0, *said)
 
 
 def _run(
