@@ -9,14 +9,20 @@ import pytest
 import torch
 from hub_server import TOKEN, Hub, serving
 from hypothesis import settings
+from small_prior import small_prior  # noqa: F401 (a fixture)
 
 from benchmark.core import bounded_cache
 from benchmark.core.hub import weights_file
 
 
-def pytest_configure() -> None:
-    """Workers side by side share the cores, and so do the processes that they start."""
-    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers side by side share the cores, and so do the processes that they start.
+
+    Whoever starts the workers tells them by the environment: NumPy's threads are made as it is
+    imported, which is before a worker comes here.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0))
+    if workers := workers or len(config.getoption("tx", None) or ()):
         threads = max(1, (os.cpu_count() or 1) // workers)
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
         torch.set_num_threads(threads)
@@ -24,6 +30,14 @@ def pytest_configure() -> None:
 
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """Nothing waits for the disk: tests end processes, and none cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,7 +24,7 @@ from benchmark.data.rendering import render
 from benchmark.data.streamed import StreamedImages
 from benchmark.datasets.streams.folders import folder_pictures
 from benchmark.experiment import ridge_student, throughput
-from benchmark.labels import streams, student
+from benchmark.labels import streams, student, view_kernel
 from benchmark.labels.contract import LabelSource
 from benchmark.labels.stack import Stack
 from benchmark.labels.streams import Learner
@@ -36,7 +36,16 @@ from benchmark.models.training import Loss, Training
 
 RECIPE = Recipe("cuda", epochs=2, batch_size=8)
 NETWORKS_DIFFER_BY = 0.02  # of the largest target
-pytestmark = pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype"),
+    pytest.mark.usefixtures("small_prior", "few_views"),
+]
+
+
+@pytest.fixture
+def few_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels of few views, which are seen in a moment."""
+    monkeypatch.setattr(view_kernel, "VIEWS", 100)
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])

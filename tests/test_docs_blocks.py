@@ -35,6 +35,7 @@ BLOCK = re.compile(
 MAIN = "python -m benchmark "
 COMMANDS = (MAIN, "python ", "pip ", "pytest ", "ruff ", "sphinx-build ", "labelbench ", "$ ")
 SHORT = "--set recipe.epochs=1 --set teacher.epochs=1 --seeds 1 --ipc 1 --no-controls"
+QUICK = "--set hello.epochs=1 --set hello.held_out=0.9 --set hello.probe=64"
 TINY = (
     "run --methods lpqld,soft,hard --images rded --ipc 2 --students convnet-d2-w8 "
     "--teacher convnet-d2-w8 --recipe quick --dataset digits --no-controls --device cpu "
@@ -160,7 +161,7 @@ def test_its_commands_run(block, work):
             continue
         words = line.removeprefix(MAIN).replace("KEY-WORLD.json", record.name)
         if words.startswith("run ") and "--dry-run" not in words:
-            words += f" {SHORT}" + " --set hello.epochs=1" * ("hello" in words)
+            words += f" {SHORT}" + f" {QUICK}" * ("hello" in words)
         with quick_clock():
             code, _, err = run_main(*shlex.split(words))
         assert code == 0, (line, err)

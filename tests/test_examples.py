@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from tiny import run_main
 
@@ -46,8 +47,7 @@ def installed(tmp_path_factory) -> dict[str, str]:
 
 
 def start(installed: dict[str, str], *words: str, cwd: Path) -> str:
-    command = [sys.executable, "-m", "benchmark", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=installed, cwd=cwd)
+    done = forked.run(forked.COMMAND, words, cwd, installed)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

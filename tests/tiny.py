@@ -3,17 +3,17 @@
 import io
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 from unittest.mock import patch
 
+import forked
 import pytest
 import torch
 
@@ -160,27 +160,26 @@ def interrupted(
         again: and again, until it has ended.
     """
     words = ["run", *arguments, "--work", work, "--set", "recipe.epochs=100000"]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "benchmark", *map(str, words)],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # Whoever runs the tests in the background may have them ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    told, tell = os.pipe()
+    with open(os.devnull, "wb") as nowhere, open(tell, "wb") as err:
+        child = forked.start(forked.COMMAND, words, Path(), nowhere, err)
     patience = time.monotonic() + 120
     while not list(work.glob("stages/labels-*[0-9a-f]")):
-        assert child.poll() is None
+        assert child.is_alive()
         assert time.monotonic() < patience
         time.sleep(0.1)
+    assert child.pid is not None
     os.kill(child.pid, end)
-    while again and child.poll() is None:
+    while again and child.is_alive():
         time.sleep(0.02)
-        os.kill(child.pid, end)
-    _, err = child.communicate(timeout=60)  # ends when all that write to it have ended
-    assert child.returncode == 130
-    assert "Traceback" not in err
-    return err.splitlines()
+        with suppress(ProcessLookupError):  # it may have ended just now
+            os.kill(child.pid, end)
+    with open(told, encoding="utf-8") as read:
+        said = read.read()  # ends when all that write to it have ended
+    child.join(60)
+    assert child.exitcode == 130
+    assert "Traceback" not in said
+    return said.splitlines()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import progress
 from ..core.errors import Interrupted, UserError, unknown
+from ..core.imports import heavy
 from ..core.remote_work import RemoteWork
 from ..experiment import grid as grids
 from ..experiment.grid import Cell, Grid
@@ -50,9 +51,8 @@ def measure(grid: Grid, at: Surroundings, notes: Sequence[str] = ()) -> Results:
     chosen = _cells(grid, at.shard)
     remote = RemoteWork.at(at.work)
     limit = None if at.within is None else within.seconds(at.within)
-
     try:
-        with progress.stage("start", "load torch", aloud=False):
+        with progress.stage("start", "load torch", aloud=False), heavy("torch"):
             import torch
 
             from ..core import ranks

@@ -15,6 +15,7 @@ __all__ = [
     "files",
     "hub",
     "hub_errors",
+    "imports",
     "keys",
     "needs",
     "options",

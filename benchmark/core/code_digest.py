@@ -21,6 +21,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from .face import is_for_checkers, shown_late
+from .syntax import passing_tree_of
 
 # Finding a plugin decides nothing of what it does; whoever uses one names it as a root. Nor does
 # fetching a file decide what it holds; whoever uses one keys its content.
@@ -73,15 +74,14 @@ def closure(roots: Iterable[str]) -> dict[str, Path]:
             raise ModuleNotFoundError(f"no module {root!r}", name=root)
         waiting += [root] if _is_ours(root) else _whole_package(root)
         tops |= _tops_beside(root)
+    below = frozenset(tops)
     while waiting:
         name = waiting.pop()
         file = None if name in found or name in FINDERS else locate(name)
         if file is None:
             continue
         found[name] = file
-        for module, attribute in _names_imported(name, file):
-            if module.split(".")[0] in tops:
-                waiting += _behind(module, attribute)
+        waiting += _led_to(name, file, below)
     return found
 
 
@@ -132,7 +132,7 @@ def _parse(file: Path) -> _Parsed:
 
 @cache
 def _parse_once(file: Path, changed: int, size: int) -> _Parsed:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = passing_tree_of(file)
     meaning = hashlib.sha256(_meaning(tree).encode()).hexdigest()
     return _Parsed(meaning, tuple(_imports(tree)), _shown(tree))
 
@@ -160,6 +160,28 @@ def _shown(tree: ast.Module) -> dict[str, tuple[int, str, str]]:
             for alias in node.names:
                 shown[alias.asname or alias.name] = node.level, node.module or "", alias.name
     return shown
+
+
+def _led_to(module: str, file: Path, tops: frozenset[str]) -> Iterable[str]:
+    """The modules that a module's import statements lead to, among those below some tops."""
+    if not _is_ours(module):
+        return _find_led_to(module, file, tops)
+    status = file.stat()
+    return _led_to_once(module, file, status.st_mtime_ns, status.st_size, tops)
+
+
+@cache
+def _led_to_once(
+    module: str, file: Path, changed: int, size: int, tops: frozenset[str]
+) -> tuple[str, ...]:
+    """Of this project's own, which many closures hold, and beside which no file comes or goes."""
+    return tuple(_find_led_to(module, file, tops))
+
+
+def _find_led_to(module: str, file: Path, tops: frozenset[str]) -> Iterator[str]:
+    for name, attribute in _names_imported(module, file):
+        if name.split(".")[0] in tops:
+            yield from _behind(name, attribute)
 
 
 def _names_imported(module: str, file: Path) -> Iterator[tuple[str, str]]:
@@ -269,19 +291,24 @@ def _tops_of(distribution: Distribution) -> set[str]:
     return {file.removesuffix(".py").partition("/")[0] for file in files if file.endswith(".py")}
 
 
-def _meaning(node: object) -> str:
-    """A node and all below it; empty fields are left out, as Python versions add such."""
-    if isinstance(node, list):
-        return "[" + ",".join(map(_meaning, node)) + "]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
+def _meaning(node: ast.AST) -> str:
+    """A node and all below it; empty fields are left out, as Python versions add such.
+
+    Most of what a digest takes is spent here, a call a node.
+    """
     parts = []
     for name in node._fields:
         value = getattr(node, name, None)
-        if name == "body" and isinstance(value, list) and _is_text(value[0] if value else None):
-            value = value[1:]
-        if value is not None and value != []:
+        if isinstance(value, list):
+            if name == "body" and value and _is_text(value[0]):
+                value = value[1:]
+            if value:
+                inside = [_meaning(v) if isinstance(v, ast.AST) else repr(v) for v in value]
+                parts.append(f"{name}=[{','.join(inside)}]")
+        elif isinstance(value, ast.AST):
             parts.append(f"{name}={_meaning(value)}")
+        elif value is not None:
+            parts.append(f"{name}={value!r}")
     return f"{type(node).__name__}({','.join(parts)})"
 
 

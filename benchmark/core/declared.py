@@ -14,6 +14,7 @@ from typing import Any
 
 from .code_digest import locate
 from .face import is_for_checkers
+from .syntax import tree_of
 
 
 @dataclass(frozen=True)
@@ -147,13 +148,7 @@ class _Source:
     @classmethod
     def of(cls, path: Path) -> "_Source":
         file = path / "__init__.py" if path.is_dir() else path
-        status = file.stat()
-        return cls(file, _parse(file, status.st_mtime_ns, status.st_size))
-
-
-@cache
-def _parse(file: Path, changed: int, size: int) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+        return cls(file, tree_of(file))
 
 
 def _lineage(found: Class) -> Iterator[Class]:

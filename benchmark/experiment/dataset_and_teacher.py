@@ -10,7 +10,7 @@ from typing import Any
 from ..core import hub, keys
 from ..core.bounded_cache import BoundedCache
 from ..core.cache import Cache
-from ..core.code_digest import code_of
+from ..core.code_digest import Code, code_of
 from ..core.device import Compute
 from ..core.errors import UserError
 from ..core.files import content_digest, digest, file_digest, read_json, write_json
@@ -93,6 +93,11 @@ class Runtime:
             (self.remote.remove if self.remote else Path.unlink)(path)
 
 
+def _unread(*modules: str) -> Code:
+    """The code of modules, where no key is held against one that was made before."""
+    return Code("", {}, modules)
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """A stage's `accuracy.json`: the share of test images that a classifier gets right."""
@@ -113,7 +118,9 @@ class DatasetAndTeacher:
         self.open = cache(self._open)
         self._content = cache(content_digest)
         self._prior = {True: cache(fetched), False: cache(prior_content)}
-        self._code = cache(code_of)
+        # A look that can find nothing, as there is no folder, need not know what made it.
+        empty = runtime.look_only and not runtime.url and not runtime.work.exists()
+        self._code = cache(_unread if empty else code_of)
 
     @cached_property
     def dataset(self) -> Dataset:

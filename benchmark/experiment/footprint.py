@@ -4,10 +4,13 @@ Each operation's results are counted from when they are made until they are drop
 are as large for any batch, or grow by as much with every image, so that the two steps tell what
 any batch takes, and nothing of its size is computed or held. Tensors without storage would tell
 it too, but torch's take longer to import than all else that a dry run does.
+
+What networks tell that take long to import stands in a table; see `traced`.
 """
 
+import json
 import weakref
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from itertools import accumulate
 from typing import Any
@@ -29,9 +32,9 @@ from ..models import networks
 from ..models.classifier import Classifier
 from ..models.priors import load_prior
 from .pace import Subject
+from .traced import FEW, Traced, known, upper
 
 STATES = {"sgd": 1, "adamw": 2}  # numbers that an optimiser keeps of each weight
-FEW = 2  # images of the smaller of two steps; batch norm asks for two
 CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
 BLOCK = 16  # channels that oneDNN lays side by side on a CPU
 
@@ -82,16 +85,26 @@ class LiveBytes(TorchDispatchMode):
             self.changes.append(size)
 
 
+def few_of(plan: ViewPlan) -> ViewPlan:
+    """The plan of a small step that shows views as this one does."""
+    return replace(plan, seed=0, images=FEW, batch_size=FEW, epochs=1)
+
+
 class Footprint:
     """Bytes that networks take on the device, each found when it is first asked for.
 
     Args:
         images: whose sizes and classes networks are made for.
+
+    Attributes:
+        unbuilt: the networks that the table told all of.
     """
 
     def __init__(self, images: Images, compute: Compute) -> None:
         self.images, self.compute = images, compute
+        self.unbuilt = set[str]()
         self.of = cache(self._of)
+        self.traced = cache(self._traced)
         self._network = cache(self._made)
         self._changes = cache(self._step)
 
@@ -102,24 +115,40 @@ class Footprint:
             plan: whose views are rendered first; whole images if None, as in a test.
             optimiser: whose states stand beside trained weights.
         """
-        network = self._network(subject.network)
+        plan = None if plan is None else few_of(plan)
+        found = known().get(self.key(subject.network, subject.trained, plan))
+        if found is not None:
+            self.unbuilt.add(subject.network)
+        else:
+            found = self.traced(subject.network, subject.trained, plan)
+        if found is None:
+            return None
+        states = STATES[optimiser] * found.moved if subject.trained else 0
+        return found.weights + states + found.most(subject.batch)
+
+    def key(self, name: str, trained: bool, plan: ViewPlan | None) -> str:
+        """By which the table knows a network, what it is made for and how it is stepped."""
+        images, compute = self.images, self.compute
+        size = (len(images.class_names), images.channels, images.resolution)
+        views = None if plan is None else [plan.resolution, asdict(plan.augmentation)]
+        device = f"{compute.device.type} {compute.precision}"
+        return json.dumps([name, *size, "trained" if trained else "asked", device, views])
+
+    def _traced(self, name: str, trained: bool, plan: ViewPlan | None) -> Traced | None:
+        """What two steps tell; None where they do not, or there is no such network here."""
+        network = self._network(name)
         if network is None:
             return None
         tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        weights = sum(tensor.nbytes for tensor in tensors.values())
-        if subject.trained:
-            moved = sum(p.nbytes for p in network.parameters())
-            weights += STATES[optimiser] * moved
-        if plan is not None:  # of which only the views count here
-            plan = replace(plan, seed=0, images=FEW, batch_size=FEW, epochs=1)
-        few, more = (
-            self._changes(subject.network, subject.trained, count, plan) for count in (FEW, FEW + 1)
-        )
+        few, more = (self._changes(name, trained, count, plan) for count in (FEW, FEW + 1))
         if len(few) != len(more):  # it does another thing for another batch
             return None
-        further = subject.batch - FEW
-        changes = (a + (b - a) * further for a, b in zip(few, more, strict=True))
-        return weights + max(accumulate(changes))
+        lines = zip(accumulate(few), accumulate(more), strict=True)
+        return Traced(
+            sum(tensor.nbytes for tensor in tensors.values()),
+            sum(p.nbytes for p in network.parameters()),
+            upper([(a, b - a) for a, b in lines]),
+        )
 
     def _made(self, name: str) -> nn.Module | None:
         images = self.images

@@ -28,6 +28,7 @@ from .plan import Plan, Planned
 from .run_cell import LOCKS, RECORDS, RUN, Cells, ResolvedCell
 from .stages import Experiment, ResolvedLabels
 from .tally import Tally
+from .traced import import_bytes
 from .within import measure_within
 
 MOST_OF_A_START = 10.0  # seconds; a process that took more has done other work before
@@ -145,7 +146,10 @@ def _foretell(
         say(line)
     if dry_run:
         own, on_cpu = resident(), experiment.runtime.compute.device.type == "cpu"
-        told = memory_told(Peaks(experiment).of(missing), on_cpu, own)
+        peaks = Peaks(experiment)
+        found_peaks = peaks.of(missing)
+        own += import_bytes(peaks.footprint.unbuilt)
+        told = memory_told(found_peaks, on_cpu, own)
         for line in (*experiment.pixels_told(), *disk_told(experiment, missing), *told):
             say(line)
 

@@ -3,6 +3,7 @@
 dataset and teacher (`inputs`) -> distilled images (`image_stages`) -> artefact -> student -> record
 """
 
+import math
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from torch import nn
 
 from ..core import plugins
 from ..core.errors import UserError, unknown
@@ -34,6 +37,7 @@ from ..models.teachers import PRETRAINED, TeacherOptions
 from .dataset_and_teacher import DatasetAndTeacher, Runtime
 from .grid import Cell, Grid, Variant, budget_bytes
 from .image_stages import ARTEFACT_SEED, ImageStages, ResolvedImages
+from .traced import sketch
 
 
 @dataclass(frozen=True)
@@ -153,18 +157,31 @@ class Experiment(DatasetAndTeacher):
         network, file = self.teacher_source
         images, classes = self.dataset.train, len(self.dataset.class_names)
         size = (classes, images.channels, images.resolution)
-        untrained = networks.create(network, *size)
+        untrained = self._untrained(network, size, sources)
         for name in self.grid.students:
+            solved = any(self.recipe(ipc, name).evaluator == "ridge" for _, ipc in sources)
             try:
-                student = networks.create(name, *size)
+                student = networks.create(name, *size) if solved else self._untrained(name, size)
             except (MemoryError, RuntimeError):  # too large for this machine: its cells fail
                 continue
-            if any(self.recipe(ipc, name).evaluator == "ridge" for _, ipc in sources):
+            if solved:
                 networks.headless(student, classes)
         if file is not None and file != PRETRAINED:
             self.teacher  # noqa: B018 (raises where the file holds another network)
         for source, ipc in sources:
             self.image_stages.validate(source, ipc, untrained)
+
+    def _untrained(
+        self, name: str, size: tuple[int, int, int], sources: Iterable[tuple[str, int]] = ()
+    ) -> nn.Module:
+        """A network of random weights; where a run only looks, a sketch of one if that will do.
+
+        Image sources of this project ask for nothing but batch norms.
+        """
+        shown = {self.image_stages.options(source)[0] for source, _ in sources}
+        ours = all(plugins.is_builtin(plugins.IMAGES, name) for name in shown)
+        known = sketch(name, size) if self.runtime.look_only and ours else None
+        return networks.create(name, *size) if known is None else known
 
     def _recipe(self, ipc: int, student: str) -> Recipe:
         """How a student is trained."""
@@ -204,7 +221,12 @@ class Experiment(DatasetAndTeacher):
         """A variant's options and byte budget, or why the method cannot meet that."""
         recipe, plan = self.recipe(ipc, student), self.plan(ipc, student)
         whitened = recipe.pixels == "whitened"
-        surround = Surround(plan, recipe.objective, *self._pixels(recipe), whitened)
+        # Of pixels that a look has not read, numbers as long: only bytes follow from them.
+        mean, std = (
+            tuple(1 / 3 if math.isnan(number) else number for number in numbers)
+            for numbers in self._pixels(recipe)
+        )
+        surround = Surround(plan, recipe.objective, mean, std, whitened)
         shape = task_shape(len(self.dataset.class_names), plan, surround)
         resolve, asked = method(variant.method).resolve_options, self.asked(variant)
         if not variant.budget:

@@ -253,11 +253,10 @@ class HeLlO(LabelSource[Options]):
 def _trained(options: Options, classes: int) -> list[torch.Size]:
     """The shapes of the projector's trained tensors; they take a tower to be built."""
     tower, width = bare_tower(options.prior)
-    tower.requires_grad_(False)
+    found = [p.shape for p in Map(torch.zeros(classes, width), options.map_rank).parameters()]
     if options.rank:
-        tower = lora.adapt(tower, options.layers, options.form, options.rank, options.alpha)
-    parts = *tower.parameters(), *Map(torch.zeros(classes, width), options.map_rank).parameters()
-    return [part.shape for part in parts if part.requires_grad]
+        found += lora.adapted_shapes(tower, options.layers, options.form, options.rank)
+    return found
 
 
 def fit_projector(

@@ -1,11 +1,11 @@
 """Methods that a notebook or script defines: known by their source, and by nothing else."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from session import Session
 from tiny import WORDS, quick_clock
@@ -150,7 +150,8 @@ def test_the_same_source_is_the_same_in_a_script(session, tmp_path):
         IMPORTS + HELPERS + HARD + "\nfrom benchmark.core import plugins\n"
         "print(plugins.identity(plugins.METHODS, 'tuned_hard').digest)\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    as_script = "import runpy, sys\nrunpy.run_path(sys.argv[1], run_name='__main__')"
+    done = forked.run(as_script, [script], tmp_path)
     assert done.returncode == 0, done.stderr
     session.run(HARD)
     assert done.stdout.strip() == digest("tuned_hard")

@@ -1,3 +1,5 @@
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,43 +93,66 @@ def test_help_starts_at_once():
     assert {*commands.split()} <= set(done.stdout.split())
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["run", "--help"],
-        ["profile", "--help"],
-        ["list"],
-        ["leaderboard", "nowhere"],
-        ["leaderboard", RESULTS],
-        ["compare", "lpqld", "rded/soft", RESULTS],
-        ["compare", "lpqd", "soft", RESULTS],
-        ["advise", "--dataset", "digits", "--bytes", "4kB", "--records", RESULTS],
-        ["verify", RESULTS],
-        ["collect", RESULTS, "--to", "nowhere.json"],
-        ["collect", RESULTS, "--push", "no-name"],
-        ["leaderboard", "hf:no-name"],
-        ["leaderboard", "memory://nowhere.jsonl"],
-        ["run", "--methods", "x"],
-    ],
-    ids=" ".join,
-)
-def test_without_torch(arguments, tmp_path):
-    code = f"""
-import sys
+LIGHT = [
+    ["--help"],
+    ["run", "--help"],
+    ["profile", "--help"],
+    ["list"],
+    ["leaderboard", "nowhere"],
+    ["leaderboard", RESULTS],
+    ["compare", "lpqld", "rded/soft", RESULTS],
+    ["compare", "lpqd", "soft", RESULTS],
+    ["advise", "--dataset", "digits", "--bytes", "4kB", "--records", RESULTS],
+    ["verify", RESULTS],
+    ["collect", RESULTS, "--to", "nowhere.json"],
+    ["collect", RESULTS, "--push", "no-name"],
+    ["leaderboard", "hf:no-name"],
+    ["leaderboard", "memory://nowhere.jsonl"],
+    ["run", "--methods", "x"],
+]
+# One process imports the command line, and forks a child for each command.
+EACH = """
+import json, os, sys
 from benchmark.__main__ import main
-sys.argv = ["labelbench", *{arguments!r}]
-try:
-    main()
-finally:
-    assert "torch" not in sys.modules, "torch was imported"
+import benchmark.cli.app
+
+for place, words in json.loads(sys.argv[1]):
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        continue
+    os.chdir(place)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.argv, code = ["labelbench", *words], None
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code
+    with open(f"{place}.json", "w") as file:
+        json.dump([code or 0, "torch" in sys.modules], file)
+    os._exit(0)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert "torch was imported" not in done.stderr
-    assert done.returncode in (0, 2)
-    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory) -> list[Path]:
+    """Where each command was run; beside it its exit code, and whether torch was there."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    folders = [tmp_path_factory.mktemp("light") for _ in LIGHT]
+    each = json.dumps([[str(f), words] for f, words in zip(folders, LIGHT, strict=True)])
+    done = subprocess.run([sys.executable, "-c", EACH, each], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
+    return folders
+
+
+@pytest.mark.parametrize("number", range(len(LIGHT)), ids=[" ".join(words) for words in LIGHT])
+def test_without_torch(light, number):
+    folder = light[number]
+    code, torch_was_imported = json.loads(folder.with_name(f"{folder.name}.json").read_text())
+    assert not torch_was_imported
+    assert code in (0, 2)
+    assert list(folder.iterdir()) == []
 
 
 def test_list_names_what_there_is():

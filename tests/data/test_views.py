@@ -1,11 +1,9 @@
 import hashlib
 import itertools
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -93,14 +91,7 @@ def test_golden_words():
 
 def test_a_new_process_replays_the_same_views():
     code = "from test_views import PLAN, fingerprint; print(fingerprint(PLAN))"
-    replayed = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=Path(__file__).parent,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    replayed = forked.run(code, cwd=Path(__file__).parent)
     assert replayed.stdout.strip() == fingerprint(PLAN)
 
 

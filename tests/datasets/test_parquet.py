@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import dataset_of
+from tiny import dataset_of, run_main
 
 from benchmark.core.cache import Cache
 from benchmark.core.errors import UserError
@@ -50,6 +50,24 @@ def test_a_dry_run_imports_no_library_that_it_can_do_without(place, encode, writ
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_look_at_pixels_that_were_never_read_meets_budgets(
+    place, encode, write_table, monkeypatch
+):
+    """The manifest's bytes count, which holds a mean that is not known yet."""
+    folder = place.root / "pets"
+    for split in ("train", "test"):
+        rows = [encode(shade, side=16) for shade in range(40)]
+        write_table(folder / f"{split}-0.parquet", rows, [0, 1] * 20, ["cat", "dog"])
+    monkeypatch.setenv("LABELBENCH_CACHE", str(place.root / "empty"))
+    words = ["run", "--dataset", f"parquet:{folder}", "--students", "convnet-d2-w8", "--images"]
+    words += ["random", "--ipc", "20", "--recipe", "lpld", "--teacher", "convnet-d2-w8"]
+    words += ["--methods", "lpqld", "--budget", "20x,300kB", "--device", "cpu"]
+    code, out, err = run_main(*words, "--work", place.root / "none", "--dry-run")
+    assert code == 0, err
+    assert "were never read" in err
+    assert "labels    lpqld[budget=300kB]" in out
 
 
 def test_grey_pictures_without_class_names(place, encode, write_table):

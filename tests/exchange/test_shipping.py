@@ -5,13 +5,12 @@ import pickle
 import re
 import shutil
 import stat
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -322,14 +321,7 @@ def test_a_new_process_replays_the_same_images_and_targets(work, tmp_path):
     given = ship(work, "lpqld", tmp_path / "given")
     code = "import sys, pathlib, test_shipping as t\n"
     code += "print(t.fingerprint(pathlib.Path(sys.argv[1]), 7))"
-    replayed = subprocess.run(
-        [sys.executable, "-c", code, str(given)],
-        cwd=Path(__file__).parent,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    replayed = forked.run(code, [given], Path(__file__).parent)
     assert replayed.stdout.strip() == fingerprint(given, 7)
     assert fingerprint(given, 8) != fingerprint(given, 7)
 

@@ -12,6 +12,7 @@ from benchmark.experiment.conformance import check
 from benchmark.experiment.conformance.method import CHECKS
 from benchmark.experiment.conformance.method_fit import tiny_task
 from benchmark.labels import view_kernel
+from benchmark.models.priors import clips
 
 START = """
 import torch
@@ -236,25 +237,30 @@ class Shorter({name}):
 """
 
 
-FEWER = "from benchmark.labels import view_kernel\nview_kernel.VIEWS = 100\n"
+FEWER = """
+from pathlib import Path
+from benchmark.labels import view_kernel
+from benchmark.models.priors import clips
+
+view_kernel.VIEWS = 100
+clips.EMBEDDED = Path({prior!r})
+"""
 
 
 @pytest.fixture(scope="module")
-def few_views():
-    """Kernels of few views, here and in the process that fits, by what `FEWER` does there."""
+def fewer(small_prior):
+    """Kernels of few views and a small prior, here and, by this code, in the process that fits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(view_kernel, "VIEWS", 100)
-        yield
+        yield FEWER.format(prior=str(clips.EMBEDDED))
     fitter.stop()
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_methods_that_fit_long_keep_the_contract_under_options_that_do_not(
-    problems, few_views, name
-):
+def test_methods_that_fit_long_keep_the_contract_under_options_that_do_not(problems, fewer, name):
     cls = plugins.load(plugins.METHODS, name).__name__
     code = SHORTER.format(module=name, name=cls, options=QUICK[name])
-    assert problems(f"shorter_{name}", FEWER + code) == []
+    assert problems(f"shorter_{name}", fewer + code) == []
 
 
 @pytest.mark.parametrize("name", sorted({*plugins.found(plugins.METHODS)} - {*LONG}))

@@ -31,7 +31,10 @@ from benchmark.models.image_source import ImageTask
 from benchmark.models.teachers import Teacher, losses_of
 from benchmark.models.training import Optimisation, Training
 
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU itself is at hand")
+pytestmark = [
+    pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU itself is at hand"),
+    pytest.mark.usefixtures("small_prior"),
+]
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """The process that fits, and cells that fail: the others go on."""
 
 import json
+import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -217,12 +217,14 @@ def test_the_fitting_process_ends_with_its_parent(tmp_path):
         "import os, signal, time\nfrom benchmark.experiment import fitter\n"
         "print(fitter.call(os.getpid), flush=True)\ntime.sleep(60)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    pid = int(child.stdout.readline())
+    told, tell = os.pipe()
+    with open(tell, "wb") as out:
+        child = forked.start(code, [], tmp_path, out, out)
+    with open(told, encoding="utf-8") as read:
+        pid = int(read.readline())
     assert Path(f"/proc/{pid}").exists() or not Path("/proc").exists()
     child.kill()
-    child.communicate()
+    child.join()
     patience = time.monotonic() + 20
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < patience

@@ -1,19 +1,27 @@
 """What a step takes of memory, from shapes, and what a dry run says of it."""
 
+import json
+import random
+import sys
 from dataclasses import replace
 from itertools import accumulate
 
 import pytest
 import torch
+import traced_table
+from present import present
 from tiny import GRID, NETWORK, pictures, run_main
 
 from benchmark.core.device import Compute
+from benchmark.core.work import PRIOR
 from benchmark.data.recipe import Augmentation
 from benchmark.data.views import ViewPlan
-from benchmark.experiment import memory
+from benchmark.experiment import grid, memory, traced
 from benchmark.experiment.footprint import Footprint, LiveBytes, blocked
 from benchmark.experiment.memory import Peak, memory_told, size
 from benchmark.experiment.pace import Subject
+from benchmark.experiment.traced import Traced, upper
+from benchmark.models import networks
 
 CPU = Compute(torch.device("cpu"), bf16=False)
 PLAN = ViewPlan(0, 40, 8, 20, 1, Augmentation())
@@ -86,6 +94,65 @@ def test_a_network_that_does_another_thing_for_another_batch_is_not_known(monkey
     footprint = Footprint(pictures(40), CPU)
     monkeypatch.setattr(footprint, "_changes", lambda name, trained, count, plan: [1] * count)
     assert footprint.of(Subject(NETWORK, 40, True), PLAN) is None
+
+
+def test_the_highest_lines_tell_what_all_do():
+    generator = random.Random(0)
+    for count in (1, 2, 30, 300):
+        lines = [(generator.randint(0, 10**9), generator.randint(0, 10**6)) for _ in range(count)]
+        kept = Traced(0, 0, upper(lines))
+        assert len(kept.lines) <= min(count, 40)
+        for batch in (1, 2, 3, 17, 500, 10**6):
+            assert kept.most(batch) == max(few + each * (batch - 2) for few, each in lines)
+
+
+CONFIGS = sorted(path.stem for path in grid.CONFIGS.glob("*.toml"))
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_what_shipped_grids_ask_of_libraries_stands_in_the_table(config):
+    """Or a dry run of them would import these."""
+    told = json.loads(traced.TABLE.read_text(encoding="utf-8"))
+    for each in traced_table.asked(config):
+        assert {key for _, key in map(each.of, traced_table.PRECISIONS)} <= told["steps"].keys()
+        assert each.network.startswith(PRIOR) or each.size_key in told["norms"]
+
+
+@pytest.mark.parametrize(
+    ("config", "bf16"), [("quick", False), ("quick", True), ("cifar10", False)]
+)
+def test_what_stands_in_the_table_is_what_is_traced(config, bf16):
+    if not traced.known():
+        pytest.skip(f"it is of other versions than {traced.libraries()}")
+    found = traced_table.asked(config)
+    assert found
+    for each in found:
+        there, key = each.of(bf16)
+        assert there.traced(each.network, each.trained, each.plan) == traced.known()[key]
+        if not each.network.startswith(PRIOR):
+            built = networks.create(each.network, *each.size)
+            shown = present(traced.sketch(each.network, each.size))
+            assert traced_table.norms_of(shown) == traced_table.norms_of(built) != []
+
+
+def test_a_table_of_other_versions_is_not_believed(tmp_path, monkeypatch):
+    told = json.loads(traced.TABLE.read_text(encoding="utf-8"))
+    other = {**told, "libraries": {**told["libraries"], "timm": "0.1"}}
+    monkeypatch.setattr(traced, "TABLE", tmp_path / "table.json")
+    traced.TABLE.write_text(json.dumps(other))
+    assert traced._table.__wrapped__() == {"imports": {}, "steps": {}, "norms": {}}
+
+
+def test_a_process_is_as_large_as_what_it_will_import(monkeypatch):
+    told = {"timm": 100, "open_clip": 250}
+    monkeypatch.setattr(traced, "_table", lambda: {"imports": told})
+    for name in told:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert traced.import_bytes(["resnet18", "prior:embedded"]) == 250
+    assert traced.import_bytes(["resnet18"]) == 100
+    monkeypatch.setitem(sys.modules, "timm", sys)
+    assert traced.import_bytes(["resnet18"]) == 0
+    assert traced.import_bytes([]) == 0
 
 
 def test_a_dry_run_says_memory_and_bytes(tmp_path, monkeypatch):

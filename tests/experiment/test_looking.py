@@ -7,7 +7,7 @@ import torch
 from tiny import GRID, run_main
 
 from benchmark.core.device import Compute
-from benchmark.experiment import grid, memory
+from benchmark.experiment import dataset_and_teacher, grid, memory
 from benchmark.experiment.dataset_and_teacher import Runtime
 from benchmark.experiment.stages import Experiment
 from benchmark.labels.contract import method
@@ -49,6 +49,22 @@ def test_a_dry_run_resolves_them_no_more_often(tmp_path, resolved, monkeypatch):
     code, _, err = run_main("run", *GRID, *words, "--work", tmp_path / "none", "--dry-run")
     assert code == 0, err
     assert set(resolved.values()) == {1}
+
+
+def test_where_nothing_was_made_a_look_reads_no_code_and_says_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "TESTED", 20)
+    (tmp_path / "empty").mkdir()
+    words = ["--images", DRAWS, "--methods", "hard,soft,lpqld", "--seeds", "2", "--dry-run"]
+    said = {}
+    for name in ("empty", "none"):
+        if name == "none":
+            monkeypatch.setattr(dataset_and_teacher, "code_of", None)
+        code, out, err = run_main("run", *GRID, *words, "--work", tmp_path / name, "--verbose")
+        assert code == 0, err
+        said[name] = out
+    assert said["none"] == said["empty"]
+    assert said["none"].count("\nmissing  ") == 18
+    assert not (tmp_path / "none").exists()
 
 
 def test_score_foretells_few_containers(monkeypatch):

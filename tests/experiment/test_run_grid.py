@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import forked
 import pandas as pd
 import pytest
 import torch
@@ -409,8 +409,7 @@ def trials(tmp_path_factory) -> Path:
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")
     folder = tmp_path_factory.mktemp("validation")
-    command = [sys.executable, "-c", TRIALS, *GRID, *METHODS, "--set", "recipe.epochs=20"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    done = forked.run(TRIALS, [*GRID, *METHODS, "--set", "recipe.epochs=20"], folder)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -92,7 +92,7 @@ def found(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    start_processes(together, (2, port, folder), nprocs=2, start_method="spawn")
+    start_processes(together, (2, port, folder), nprocs=2, start_method="forkserver")
     alone = {case: trained(case, folder) for case in CASES}
     both = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
     return alone, *both

@@ -10,6 +10,8 @@ from torch import nn
 from benchmark.core.errors import UserError
 from benchmark.methods.hello import lora
 from benchmark.methods.hello.projector import Map
+from benchmark.models.priors import bare_tower
+from benchmark.models.priors.clips import embedded_model
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,9 @@ def test_every_change_counts_and_merges(towers, name, layers, form):
     plain = towers[name]()
     pixels = torch.rand(2, 3, 32, 32)
     before = plain(pixels).detach()
+    foretold = lora.adapted_shapes(plain, layers, form, 2)
     tower = lora.adapt(plain, layers, form, 2, 4.0)
+    assert sorted(foretold) == sorted(p.shape for p in changes(tower).values())
     torch.testing.assert_close(tower(pixels), before, rtol=1e-4, atol=1e-5)
     lora.check_used(tower, pixels)
     for parameter_name, parameter in changes(tower).items():
@@ -87,6 +91,11 @@ def test_every_change_counts_and_merges(towers, name, layers, form):
 )
 def test_layers_by_kind(towers, name, layers, expected):
     assert len(lora.adapted_layers(towers[name](), layers)) == expected
+
+
+def test_the_embedded_priors_layers_are_told_by_its_file_alone():
+    told, _ = bare_tower("embedded")
+    assert sorted(lora._kinds(told)) == sorted(lora._kinds(embedded_model()[0].visual))
 
 
 def test_convolutions_in_groups_are_left_alone():

@@ -1,3 +1,4 @@
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import nn
 from benchmark.core.errors import UserError
 from benchmark.core.files import file_digest
 from benchmark.data.images import IMAGENET_MEAN, IMAGENET_STD
+from benchmark.methods.hello import lora
 from benchmark.models.priors import (
     Prior,
     bare_tower,
@@ -480,6 +482,19 @@ def test_a_prior_is_counted_without_its_weights(name):
         {n: v.shape for n, v in network.state_dict().items()} for network in (tower, prior.tower)
     ]
     assert shapes[0] == shapes[1]
+
+
+def test_clips_resnets_are_counted_without_open_clip():
+    logging.disable(logging.WARNING)  # of random weights, which are wanted
+    whole: Any = open_clip.create_model("RN50", pretrained=None).visual
+    logging.disable(logging.NOTSET)
+    tower, width = bare_tower("RN50:openai")
+    assert width == 1024
+    found, expected = (
+        {n: v.shape for n, v in network.state_dict().items()} for network in (tower, whole)
+    )
+    assert found == expected
+    assert sorted(lora._kinds(tower)) == sorted(lora._kinds(whole))
 
 
 def test_activation_and_preparation_are_in_the_digest():

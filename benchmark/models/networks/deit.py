@@ -1,6 +1,5 @@
 """timm's DeiT-Tiny; small images are cut into patches of 4x4 pixels, not 16x16."""
 
-import timm
 from torch import nn
 
 from ..network_family import NetworkFamily
@@ -18,6 +17,8 @@ class DeiTs(NetworkFamily):
         Raises:
             UserError: the images are not a whole number of patches wide.
         """
+        import timm  # takes seconds, and finished runs need none of it
+
         patch = 4 if resolution <= SMALL else 16
         require_whole_patches(name, patch, resolution)
         return timm.create_model(

@@ -1,6 +1,5 @@
 """timm's MobileNetV2 and EfficientNet; on small images the stem keeps the resolution."""
 
-import timm
 from torch import nn
 
 from ..network_family import NetworkFamily
@@ -18,6 +17,8 @@ class MobileNets(NetworkFamily):
     }
 
     def create(self, name: str, classes: int, channels: int, resolution: int) -> nn.Module:
+        import timm  # takes seconds, and finished runs need none of it
+
         network = timm.create_model(TIMM_NAMES[name], num_classes=classes, in_chans=channels)
         if resolution <= SMALL:
             network.get_submodule("conv_stem").stride = (1, 1)  # type: ignore[assignment]

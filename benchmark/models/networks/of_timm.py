@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
@@ -24,6 +23,8 @@ class TimmModels(NetworkFamily):
         Raises:
             UserError: timm has no such model, or it does not take such images.
         """
+        import timm  # takes seconds, and finished runs need none of it
+
         name = name.removeprefix("timm:")
         if not timm.is_model(name):
             raise unknown("timm model", name, timm.list_models())

@@ -1,6 +1,5 @@
 """timm's ResNets; small images get a 3x3 stem of stride 1 and no max-pooling."""
 
-import timm
 from torch import nn
 
 from ..network_family import NetworkFamily
@@ -17,6 +16,8 @@ class ResNets(NetworkFamily):
     }
 
     def create(self, name: str, classes: int, channels: int, resolution: int) -> nn.Module:
+        import timm  # takes seconds, and finished runs need none of it
+
         network = timm.create_model(name, num_classes=classes, in_chans=channels)
         if resolution <= SMALL:
             network.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)

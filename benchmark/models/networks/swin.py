@@ -4,7 +4,6 @@ Patches are 2x2 pixels up to 32 pixels a side, so that the last stage still sees
 4x4 above.
 """
 
-import timm
 from torch import nn
 
 from ..network_family import NetworkFamily
@@ -22,6 +21,8 @@ class Swins(NetworkFamily):
         Raises:
             UserError: the images are not a whole number of patches wide.
         """
+        import timm  # takes seconds, and finished runs need none of it
+
         patch = 2 if resolution <= 32 else 4
         require_whole_patches(name, patch, resolution)
         return timm.create_model(
