@@ -9,7 +9,7 @@ from ..core.errors import UserError
 from ..data.images import ResidentImages
 from ..models.teachers import Teacher
 
-BATCH = 256
+BATCH = 50  # so that comparing images takes no more memory than making or testing them
 
 
 def within_class(teacher: Teacher, images: ResidentImages, compute: Compute) -> float | None:
