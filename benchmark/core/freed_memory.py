@@ -3,7 +3,7 @@
 A step of training frees all that it made, some of it in pieces of tens of megabytes, and makes it
 again. The GNU C library gives the heap's end back to the system each time, which zeroes every page
 anew: a quarter of a step of Conv-3, a third of a test. More than this would be kept at the price of
-a heap with holes: twice the memory of a fit at 224 pixels.
+a heap with holes: of twice the size, where a small network trains at 224 pixels.
 """
 
 import ctypes
